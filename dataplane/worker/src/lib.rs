@@ -1,0 +1,1 @@
+//! One core's turn: ring, http, rings, vm and storage composed.

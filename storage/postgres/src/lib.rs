@@ -1,0 +1,1 @@
+//! Sans-IO PostgreSQL client, pools, query builder.

@@ -1,0 +1,1 @@
+//! One opcode table; module format; verifier; disassembler.

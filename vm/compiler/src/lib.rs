@@ -1,0 +1,1 @@
+//! Front ends: JavaScript/TypeScript to bytecode.

@@ -1,0 +1,1 @@
+//! Values, arena heap, interpreter, intrinsics, fibers, tasks.
