@@ -41,9 +41,7 @@ impl Rng {
     /// bias below 2^-32 for small bounds is accepted).
     pub fn below(&mut self, bound: u64) -> u64 {
         let product = u128::from(self.next_u64()) * u128::from(bound);
-        #[expect(clippy::cast_possible_truncation, reason = "the upper 64 bits of the product")]
-        let high = (product >> 64) as u64;
-        high
+        (product >> 64) as u64
     }
 
     /// Uniform in `[0, 1)`, 53 bits of it.
