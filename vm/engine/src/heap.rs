@@ -20,9 +20,10 @@
 // inside a cell follow from its kind. Debug builds check bounds on each access;
 // frozen spaces are also mapped read-only, so a stray store faults at once.
 
-use crate::throw::Throw;
-use crate::value::{Ref, Value, space};
 use crate::api::Trap;
+use crate::string::Atoms;
+use crate::throw::Throw;
+use crate::value::{Ref, Value};
 
 /// What a cell is: bits 0-7 of its header.
 pub(crate) mod kind {
@@ -167,6 +168,10 @@ pub(crate) struct Heap {
     arena: Arena,
     /// Bytes that stacks of this task hold outside the arena; they count against the limit.
     outside: usize,
+    /// Interned strings of the own space.
+    pub(crate) atoms: Atoms,
+    /// Fuel that work inside natives has cost since the interpreter last looked.
+    pub(crate) work: u64,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "an arena has at most 2^32 words")]
@@ -176,7 +181,7 @@ impl Heap {
         let mut bases = [std::ptr::null_mut(); 4];
         bases[own as usize] = arena.base;
         let limit = (arena.bytes / 8).min(u32::MAX as usize) as u32;
-        Self { bases, top: 1, limit, own, arena, outside: 0 }
+        Self { bases, top: 1, limit, own, arena, outside: 0, atoms: Atoms::default(), work: 0 }
     }
 
     /// Lets references into a frozen (or the worker's) arena resolve.
@@ -214,14 +219,21 @@ impl Heap {
         }
         self.top = 1;
         self.outside = 0;
+        self.work = 0;
+        self.atoms.clear();
     }
 
     /// Ends construction: the arena becomes read-only.
-    pub(crate) fn into_frozen(self) -> Arena {
+    pub(crate) fn into_frozen(self) -> (Arena, Atoms) {
         let used = self.top as usize * 8;
         let mut arena = self.arena;
         arena.freeze(used);
-        arena
+        (arena, self.atoms)
+    }
+
+    /// The own arena, for another heap to see.
+    pub(crate) fn arena(&self) -> &Arena {
+        &self.arena
     }
 
     /// Which space scripts may write to.
@@ -327,6 +339,26 @@ impl Heap {
         unsafe { std::slice::from_raw_parts_mut(self.at(r, offset).cast::<u8>(), len) }
     }
 
+    /// Copies `len` bytes between cells: from byte `from` after word `from_word` of `src` to byte `to` after
+    /// word `to_word` of the new cell `dst`.
+    pub(crate) fn copy_bytes(&mut self, src: (Ref, u32, usize), dst: (Ref, u32, usize), len: usize) {
+        assert!(dst.0.space() == self.own);
+        let end = dst.0.index() as usize * 8 + dst.1 as usize * 8 + dst.2 + len;
+        assert!(end <= self.top as usize * 8);
+        // SAFETY: the source range lies in its cell (callers take it from the cell's length), the target in the
+        // own arena (asserted); a new cell does not overlap an older one.
+        unsafe {
+            let from = self.at(src.0, src.1).cast_const().cast::<u8>().add(src.2);
+            let to = self.at(dst.0, dst.1).cast::<u8>().add(dst.2);
+            std::ptr::copy_nonoverlapping(from, to, len);
+        }
+    }
+
+    /// Copies `len` words between two cells that don't overlap.
+    pub(crate) fn copy_words(&mut self, src: (Ref, u32), dst: (Ref, u32), len: u32) {
+        self.copy_bytes((src.0, src.1, 0), (dst.0, dst.1, 0), len as usize * 8);
+    }
+
     /// The words of a cell as values.
     #[inline(always)]
     pub(crate) fn values(&self, r: Ref, offset: u32, len: usize) -> &[Value] {
@@ -342,6 +374,3 @@ impl Heap {
         unsafe { std::slice::from_raw_parts_mut(self.at(r, offset).cast::<Value>(), len) }
     }
 }
-
-/// The own space is the task's by default.
-pub(crate) const OWN_DEFAULT: u8 = space::TASK;
