@@ -23,8 +23,10 @@ pub mod error;
 pub mod head;
 pub mod method;
 mod parse;
+pub mod percent;
 pub mod problem;
 pub mod response;
+pub mod routes;
 
 pub use date::DateCache;
 pub use decoder::{CONTINUE, Decoded, Decoder, Phase, Scratch};
@@ -33,3 +35,4 @@ pub use head::{BodyLength, Head, HeadView, OwnedRequest, Request, Version};
 pub use method::Method;
 pub use problem::Problem;
 pub use response::{BodyWriter, HeaderError, Reply, ResponseWriter};
+pub use routes::{Lookup, Params, Route, RouteTable};
