@@ -54,7 +54,7 @@ request_errors! {
     /// LF without CR before it, or CR without LF after it.
     LineEnd = 400 "bad_line_end" "every line of the head ends with CR LF";
     /// A field name that isn't a token.
-    FieldName = 400 "bad_field_name" "a header name contains a byte that is not allowed, or has no colon";
+    FieldName = 400 "bad_header_name" "a header name contains a byte that is not allowed, or has no colon";
     /// Whitespace between field name and colon (RFC 9112 section 5.1).
     FieldNameSpace = 400 "space_before_colon" "whitespace between a header name and its colon";
     /// A line that starts with whitespace (obs-fold, RFC 9112 section 5.2).

@@ -6,8 +6,9 @@
 //! or Host, Content-Length beside Transfer-Encoding, any coding but `chunked`.
 //!
 //! The outcome for a given sequence of bytes doesn't depend on how it was cut
-//! into receives: errors are found in the order of the bytes, those of the whole
-//! head (line ends, framing, Host, target) when it is complete.
+//! into receives: errors of syntax are found in the order of the bytes, those of
+//! the whole head (line ends, framing, Host, target) when it is complete. Only the
+//! moment may differ: an error in a line whose end hasn't come yet.
 
 use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
