@@ -14,7 +14,7 @@
 //! the other side's that it refreshes only when the copy says "full" or "empty":
 //! in steady state the two threads touch each other's cache line once per batch,
 //! not once per item. Used from one thread the same code is a few plain loads and
-//! stores, as cheap as a `VecDeque` (`tests::cost` prints both).
+//! stores, as cheap as a `VecDeque` (`examples/cost.rs` prints both).
 //!
 //! Why no crate: batch publishing is the point (a reactor reaps 16 completions and
 //! publishes once), and it must be the same type for one thread and for two.
@@ -36,15 +36,7 @@ pub const CAPACITY_MAX: usize = 1 << 24;
 
 /// A ring of `capacity` slots, rounded up to a power of two (1 <= slots <= [`CAPACITY_MAX`]).
 ///
-/// All memory is allocated here, by the calling thread.
-///
-/// ```
-/// let (mut tx, mut rx) = forebay_bus::spsc::ring::<u32>(4);
-/// tx.push(1).and_then(|()| tx.push(2)).expect("room for four");
-/// assert_eq!(rx.pop(), None); // staged, not published
-/// assert_eq!(tx.publish(), 2);
-/// assert_eq!((rx.pop(), rx.pop(), rx.pop()), (Some(1), Some(2), None));
-/// ```
+/// All memory is allocated here, by the calling thread. `tests/spsc.rs` shows the use.
 #[must_use]
 pub fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     let slots = capacity.clamp(1, CAPACITY_MAX).next_power_of_two();

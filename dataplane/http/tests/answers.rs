@@ -1,4 +1,5 @@
 //! Answers, byte for byte.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use forebay_base::Timestamp;
 use forebay_http::percent::EncodingError;

@@ -1,4 +1,5 @@
 //! The route table: its rules one by one, and against a matcher too simple to be wrong.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use forebay_base::rng::Rng;
 use forebay_http::Method;
