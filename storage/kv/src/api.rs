@@ -223,7 +223,10 @@ impl fmt::Display for Refused {
                 "a batch of {ops} operations and {bytes} bytes; at most {BATCH_OPS_MAX} and {bytes_max} are allowed"
             ),
             Self::OffsetTooLarge { offset } => {
-                write!(f, "offset {offset} is beyond {ITERATE_OFFSET_MAX}: continue after the last key instead")
+                write!(
+                    f,
+                    "offset {offset} is beyond {ITERATE_OFFSET_MAX}: continue after the last key instead"
+                )
             }
         }
     }
@@ -270,6 +273,14 @@ pub enum Error {
     },
     /// The store doesn't take writes.
     Unavailable(Unavailable),
+    /// The caller: a limit is broken.
+    Refused(Refused),
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 impl Error {
@@ -296,6 +307,7 @@ impl fmt::Display for Error {
             Self::NoSpace { what } => write!(f, "no space left on the disk: {what}"),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
             Self::Unavailable(why) => why.fmt(f),
+            Self::Refused(refused) => refused.fmt(f),
         }
     }
 }

@@ -59,7 +59,7 @@ impl DiskFolder {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                let _ = lock.by_ref().take(64).read_to_string(&mut text);
+                let _ = (&lock).take(64).read_to_string(&mut text);
                 let holder = text.trim();
                 let holder = if holder.is_empty() { "(unknown)" } else { holder }.to_owned();
                 return Err(Error::Locked { folder: path.to_owned(), holder });
@@ -147,7 +147,11 @@ impl SegmentFile for DiskFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8], durable: bool) -> io::Result<usize> {
-        if durable { sys::write_durable(&self.file, offset, bytes) } else { self.file.write_at(bytes, offset) }
+        if durable {
+            sys::write_durable(&self.file, offset, bytes)
+        } else {
+            self.file.write_at(bytes, offset)
+        }
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {

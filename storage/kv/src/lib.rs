@@ -24,18 +24,27 @@
 //! [`testing::SimDisk`] behind it.
 
 mod api;
+mod blocking;
+mod compact;
 mod disk;
+mod index;
 mod map;
 mod medium;
 mod record;
+mod recover;
 mod segment;
+mod store;
 mod sys;
 pub mod testing;
 
 pub use api::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX, NoWake, Op,
-    Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, SEGMENT_BYTES, Unavailable, Wake,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX, NoWake,
+    Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, SEGMENT_BYTES, Unavailable, Wake,
 };
+pub use blocking::{Blocking, Session};
 pub use disk::DiskFolder;
+pub use index::{Item, Page};
 pub use medium::{Medium, SegmentFile};
+pub use recover::{Report, verify};
 pub use segment::ValueRef;
+pub use store::{CommitJob, CommitTicket, Stats, Store};

@@ -82,7 +82,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, seed: u32, group_start: u32, sequence: u
     let key_len = if keyed { TENANT_BYTES + fields.key.len() } else { 0 };
     let flags =
         if fields.last { FLAG_LAST } else { 0 } | if fields.expires.is_some() { FLAG_EXPIRES } else { 0 };
-    #[expect(clippy::cast_possible_truncation, reason = "key and value are within the limits of base::limits")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "key and value are within the limits of base::limits"
+    )]
     let (key_len, value_len) = (key_len as u16, fields.value.len() as u32);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&group_start.to_le_bytes());
@@ -174,13 +177,21 @@ impl Candidate {
                 Kind::Epoch => key_len == 0 && value_len == 4 && flags == FLAG_LAST,
                 Kind::Seal => key_len == 0 && value_len == 0 && flags == FLAG_LAST,
             };
-        let end =
-            offset + padded(RECORD_HEADER_BYTES + if expires { 8 } else { 0 } + key_len + value_len);
+        let end = offset + padded(RECORD_HEADER_BYTES + if expires { 8 } else { 0 } + key_len + value_len);
         if !possible || end > segment.len() {
             return None;
         }
         let group_start = u32_at(header, 4);
-        Some(Self { offset, end, group_start, sequence: u64_at(header, 8), crc: u32_at(header, 0), kind, flags, key_len })
+        Some(Self {
+            offset,
+            end,
+            group_start,
+            sequence: u64_at(header, 8),
+            crc: u32_at(header, 0),
+            kind,
+            flags,
+            key_len,
+        })
     }
 
     /// The record, if its checksum holds.
@@ -204,7 +215,14 @@ impl Candidate {
             end: u32::try_from(self.end).ok()?,
             group_start: self.group_start,
             sequence: self.sequence,
-            fields: Fields { kind: self.kind, last: self.flags & FLAG_LAST != 0, expires, tenant, key, value },
+            fields: Fields {
+                kind: self.kind,
+                last: self.flags & FLAG_LAST != 0,
+                expires,
+                tenant,
+                key,
+                value,
+            },
         })
     }
 }
@@ -244,7 +262,12 @@ impl SegmentHeader {
         if u32_at(bytes, 8) != VERSION {
             return Err((8, "format version 1"));
         }
-        Ok(Self { id: u32_at(bytes, 12), epoch: u32_at(bytes, 16), bytes: u32_at(bytes, 20), salt: u64_at(bytes, 24) })
+        Ok(Self {
+            id: u32_at(bytes, 12),
+            epoch: u32_at(bytes, 16),
+            bytes: u32_at(bytes, 20),
+            salt: u64_at(bytes, 24),
+        })
     }
 }
 

@@ -23,7 +23,10 @@ pub(crate) struct Segment {
 
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Segment").field("name", &self.name).field("header", &self.header).finish_non_exhaustive()
+        f.debug_struct("Segment")
+            .field("name", &self.name)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,7 +98,9 @@ impl Segment {
             return Ok(Cow::Borrowed(map.settled(start, start + len)));
         }
         let mut bytes = vec![0; len];
-        self.file.read_at(start as u64, &mut bytes).map_err(|e| Error::io(format!("reading {}", self.name), e))?;
+        self.file
+            .read_at(start as u64, &mut bytes)
+            .map_err(|e| Error::io(format!("reading {}", self.name), e))?;
         Ok(Cow::Owned(bytes))
     }
 

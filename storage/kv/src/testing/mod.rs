@@ -1,4 +1,8 @@
-//! For tests of the store and of what is built on it.
+//! For tests of the store and of what is built on it: a disk that fails, and bugs to plant.
+
+mod sim;
+
+pub use sim::{Fault, SimDisk};
 
 /// Bugs that tests plant to see whether their oracles catch them. None by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
