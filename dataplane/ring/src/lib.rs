@@ -10,7 +10,7 @@
 //! | [`timers`] | deadlines: an indexed heap |
 //! | [`wake`] | waking a sleeping reactor from another thread |
 //! | [`disk`] | files whose reads and writes go through the reactor |
-//! | `uring`, `epoll` | the two reactors |
+//! | [`uring`], `epoll` | the two reactors |
 //!
 //! One turn, run by the core's thread and by no other:
 //!
@@ -28,10 +28,13 @@
 
 pub mod api;
 pub mod buffers;
+mod core;
 pub mod disk;
 pub mod output;
 mod sys;
+mod table;
 pub mod timers;
+pub mod uring;
 pub mod wake;
 
 pub use api::{
@@ -42,4 +45,5 @@ pub use buffers::{ReceiveBuffer, ReceiveBuffers};
 pub use disk::File;
 pub use output::{Output, Outputs};
 pub use timers::TimerId;
+pub use uring::UringReactor;
 pub use wake::Waker;

@@ -23,7 +23,7 @@
 //! sleeper got up for another reason ends the next sleep early, once.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -67,8 +67,9 @@ pub(crate) struct Sleeper {
 }
 
 impl Sleeper {
-    pub(crate) fn new() -> io::Result<Self> {
-        let event = File::from(sys::eventfd()?);
+    /// io_uring reads the eventfd as a blocking descriptor, epoll as a non-blocking one.
+    pub(crate) fn new(nonblocking: bool) -> io::Result<Self> {
+        let event = File::from(sys::eventfd(nonblocking)?);
         Ok(Self { shared: Arc::new(Shared { state: AtomicU8::new(AWAKE), event }) })
     }
 
@@ -76,10 +77,15 @@ impl Sleeper {
         Waker { shared: Arc::clone(&self.shared) }
     }
 
-    /// The eventfd: readable when a sleeping reactor was woken. Blocking reads
-    /// are for io_uring only.
+    /// The eventfd: readable when a sleeping reactor was woken.
     pub(crate) fn fd(&self) -> RawFd {
         self.shared.event.as_raw_fd()
+    }
+
+    /// Reads the eventfd back to zero, so that it isn't readable any more.
+    pub(crate) fn clear(&self) {
+        // EAGAIN: it was zero.
+        let _ = (&self.shared.event).read(&mut [0; 8]);
     }
 
     /// Says "I sleep". False if someone has called since: then don't.
