@@ -8,7 +8,7 @@ use std::io;
 use std::process::ExitCode;
 
 use forebay_base::ConnectionId;
-use forebay_ring::{Close, Config, Endpoint, Event, Reactor, UringReactor, Wait};
+use forebay_ring::{Close, Config, Endpoint, EpollReactor, Event, Reactor, UringReactor, Wait};
 
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nContent-Type: text/plain\r\n\r\nHello, World!";
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     };
     let result = endpoint.map_err(io::Error::other).and_then(|endpoint| match epoll {
         false => serve(UringReactor::new(Config::default())?, &endpoint),
-        true => Err(io::ErrorKind::Unsupported.into()),
+        true => serve(EpollReactor::new(Config::default())?, &endpoint),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

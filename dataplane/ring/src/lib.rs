@@ -10,7 +10,7 @@
 //! | [`timers`] | deadlines: an indexed heap |
 //! | [`wake`] | waking a sleeping reactor from another thread |
 //! | [`disk`] | files whose reads and writes go through the reactor |
-//! | [`uring`], `epoll` | the two reactors |
+//! | [`uring`], [`epoll`] | the two reactors |
 //!
 //! One turn, run by the core's thread and by no other:
 //!
@@ -30,6 +30,7 @@ pub mod api;
 pub mod buffers;
 mod core;
 pub mod disk;
+pub mod epoll;
 pub mod output;
 mod sys;
 mod table;
@@ -43,6 +44,7 @@ pub use api::{
 };
 pub use buffers::{ReceiveBuffer, ReceiveBuffers};
 pub use disk::File;
+pub use epoll::EpollReactor;
 pub use output::{Output, Outputs};
 pub use timers::TimerId;
 pub use uring::UringReactor;

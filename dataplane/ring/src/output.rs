@@ -36,7 +36,7 @@ pub struct Outputs {
     /// By connection slot.
     table: Vec<Output>,
     /// Slots that may have something to send.
-    dirty: Vec<u32>,
+    dirty: VecDeque<u32>,
     spare: Vec<Vec<u8>>,
     spare_max: usize,
     spare_bytes_max: usize,
@@ -173,7 +173,7 @@ impl Outputs {
     pub(crate) fn new(config: &crate::Config) -> Self {
         Self {
             table: Vec::new(),
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
             spare: Vec::new(),
             spare_max: config.output_buffers_kept as usize,
             spare_bytes_max: config.output_buffer_bytes_kept as usize,
@@ -196,7 +196,7 @@ impl Outputs {
         }
         if !output.dirty {
             output.dirty = true;
-            self.dirty.push(connection.slot);
+            self.dirty.push_back(connection.slot);
         }
         Some(output)
     }
@@ -257,12 +257,12 @@ impl Outputs {
         let output = &mut self.table[slot as usize];
         if !output.dirty {
             output.dirty = true;
-            self.dirty.push(slot);
+            self.dirty.push_back(slot);
         }
     }
 
     pub(crate) fn pop_dirty(&mut self) -> Option<u32> {
-        let slot = self.dirty.pop()?;
+        let slot = self.dirty.pop_front()?;
         let output = &mut self.table[slot as usize];
         output.dirty = false;
         if output.fill.is_empty() && output.fill.capacity() > 0 {
@@ -272,8 +272,8 @@ impl Outputs {
         Some(slot)
     }
 
-    pub(crate) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+    pub(crate) fn dirty_count(&self) -> usize {
+        self.dirty.len()
     }
 
     pub(crate) fn is_drained(&self, slot: u32) -> bool {

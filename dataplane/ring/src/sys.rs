@@ -93,7 +93,7 @@ impl SocketAddress {
         match endpoint {
             Endpoint::Tcp(SocketAddr::V4(addr)) => Ok(Self::of(
                 libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_family: family(libc::AF_INET),
                     sin_port: addr.port().to_be(),
                     sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(addr.ip().octets()) },
                     sin_zero: [0; 8],
@@ -102,7 +102,7 @@ impl SocketAddress {
             )),
             Endpoint::Tcp(SocketAddr::V6(addr)) => Ok(Self::of(
                 libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_family: family(libc::AF_INET6),
                     sin6_port: addr.port().to_be(),
                     sin6_flowinfo: addr.flowinfo(),
                     sin6_addr: libc::in6_addr { s6_addr: addr.ip().octets() },
@@ -115,8 +115,7 @@ impl SocketAddress {
     }
 
     fn unix(path: &OsStr) -> io::Result<Self> {
-        let mut address =
-            libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
+        let mut address = libc::sockaddr_un { sun_family: family(libc::AF_UNIX), sun_path: [0; 108] };
         let bytes = path.as_bytes();
         // One byte stays for the terminator (unix(7)).
         if bytes.len() >= address.sun_path.len() || bytes.contains(&0) {
@@ -164,6 +163,11 @@ impl SocketAddress {
             _ => None,
         }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "address families are below 64")]
+const fn family(of: libc::c_int) -> libc::sa_family_t {
+    of as libc::sa_family_t
 }
 
 fn size_of_u32<T>() -> libc::socklen_t {
