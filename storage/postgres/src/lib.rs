@@ -46,11 +46,14 @@
 //! Absent on purpose for now, and refused with an error that says so: TLS, COPY, transactions across queries
 //! on a pool (the [`blocking`] client has them), LISTEN, cursors.
 
+pub mod blocking;
 pub mod builder;
 pub mod config;
+pub mod connection;
 pub mod error;
 pub mod param;
 pub mod query;
+pub mod types;
 
 pub use builder::Query;
 pub use config::Config;
