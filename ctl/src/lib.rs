@@ -6,6 +6,10 @@
 //! | [`cli`], [`commands`] | the command line, one file per command |
 //! | [`config`], [`units`] | `forebay.toml`, with errors that name line, column and the nearest key |
 //! | [`frame`] | code frames: how an error in a user's file is shown |
+//! | [`admin`] | the admin socket: server, client, the trait that the runtime implements |
+//! | [`log`], [`metrics`] | what the machine's keeper reads |
+//! | [`signals`], [`sd_notify`], [`process`] | the process and its children |
+//! | [`watch`], [`devpg`] | dev mode: file watcher, a private PostgreSQL |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage ([`Failure`]).
 
@@ -13,6 +17,11 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod frame;
+pub mod log;
+pub mod metrics;
+pub mod process;
+pub mod sd_notify;
+pub mod signals;
 pub mod units;
 
 use std::fmt;
