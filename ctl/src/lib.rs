@@ -13,9 +13,11 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage ([`Failure`]).
 
+pub mod admin;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod devpg;
 pub mod frame;
 pub mod log;
 pub mod metrics;
@@ -23,6 +25,7 @@ pub mod process;
 pub mod sd_notify;
 pub mod signals;
 pub mod units;
+pub mod watch;
 
 use std::fmt;
 use std::process::ExitCode;
