@@ -267,7 +267,12 @@ pub(crate) fn run_back<R: Reactor>(
 
 /// Handles what concerns clients; gives the rest back.
 #[inline]
-fn front_event<R: Reactor>(reactor: &mut R, front: &mut Front, duty: &mut Duty, event: Event) -> Option<Event> {
+fn front_event<R: Reactor>(
+    reactor: &mut R,
+    front: &mut Front,
+    duty: &mut Duty,
+    event: Event,
+) -> Option<Event> {
     let now = reactor.now();
     match event {
         Event::Received { connection, buffer } if front.owns(connection) => {

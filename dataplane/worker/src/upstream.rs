@@ -16,6 +16,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use forebay_base::{ConnectionId, Value, ValueError, ValueSink, ValueSource};
@@ -112,9 +113,9 @@ struct Connection {
 
 /// Outbound HTTP of one core.
 pub(crate) struct Upstream {
-    rewrites: std::sync::Arc<[Rewrite]>,
+    rewrites: Arc<[Rewrite]>,
     allow_private: bool,
-    own: Option<SocketAddr>,
+    own: Arc<OnceLock<SocketAddr>>,
     requests: HashMap<u64, Request>,
     connections: Slots<Connection>,
     idle: HashMap<SocketAddr, VecDeque<u64>>,
@@ -127,9 +128,9 @@ pub(crate) struct Upstream {
 impl Upstream {
     pub(crate) fn new(config: &BackConfig, waker: Waker) -> Self {
         Self {
-            rewrites: std::sync::Arc::clone(&config.rewrites),
+            rewrites: Arc::clone(&config.rewrites),
             allow_private: config.allow_private,
-            own: None,
+            own: Arc::clone(&config.own_address),
             requests: HashMap::new(),
             connections: Slots::new(),
             idle: HashMap::new(),
@@ -137,13 +138,6 @@ impl Upstream {
             waker,
             finished: Vec::new(),
         }
-    }
-
-    pub(crate) fn set_own_address(&mut self, address: Option<SocketAddr>) {
-        self.own = address.map(|address| match address.ip() {
-            ip if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
-            ip => SocketAddr::new(ip, address.port()),
-        });
     }
 
     /// Starts a request: `%http(method, url, body, options)`.
@@ -207,7 +201,7 @@ impl Upstream {
             return match &rewrite.to {
                 RewriteTo::Url(to) => Ok((format!("{to}{rest}"), true)),
                 RewriteTo::Own(path) => {
-                    let own = self.own.ok_or("http: this app listens on no TCP address")?;
+                    let own = self.own.get().ok_or("http: this app listens on no TCP address")?;
                     Ok((format!("http://{own}{path}{rest}"), true))
                 }
             };
@@ -421,7 +415,11 @@ impl Upstream {
     }
 
     /// Names that the resolver's thread has found.
-    pub(crate) fn resolved<R: Reactor>(&mut self, reactor: &mut R, owners: &mut HashMap<ConnectionId, Owner>) {
+    pub(crate) fn resolved<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        owners: &mut HashMap<ConnectionId, Owner>,
+    ) {
         while let Some((key, found)) = self.resolver.as_mut().and_then(Resolver::take) {
             match found {
                 Ok(addresses) => self.send_to(reactor, key, &addresses, owners),
@@ -444,7 +442,8 @@ fn write_request(
 ) -> Result<(Vec<u8>, u64), String> {
     let mut fields: Vec<(String, String)> = Vec::new();
     if let Some(headers) = options.get("headers").filter(|headers| !headers.is_undefined()) {
-        let tree = forebay_base::value::ValueBuilder::build(&headers).map_err(|e| format!("http: headers: {e}"))?;
+        let tree =
+            forebay_base::value::ValueBuilder::build(&headers).map_err(|e| format!("http: headers: {e}"))?;
         let Value::Map(pairs) = tree else { return Err("http: headers must be an object".into()) };
         for (name, value) in pairs {
             let text = match value {
@@ -527,13 +526,17 @@ struct Resolver {
 }
 
 impl Resolver {
-    #[expect(clippy::disallowed_methods, reason = "getaddrinfo(3) blocks: a thread of its own, ended with its channel")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "getaddrinfo(3) blocks: a thread of its own, ended with its channel"
+    )]
     fn start(waker: Waker) -> Self {
         let (ask, asked) = sync_channel::<(u64, String)>(RESOLVE_QUEUE);
         let (tell, answers) = sync_channel(RESOLVE_QUEUE);
         std::thread::spawn(move || {
             for (key, name) in asked {
-                let found = name.to_socket_addrs().map(Iterator::collect).map_err(|e| format!("http: {name}: {e}"));
+                let found =
+                    name.to_socket_addrs().map(Iterator::collect).map_err(|e| format!("http: {name}: {e}"));
                 if tell.send((key, found)).is_err() {
                     return;
                 }
@@ -561,9 +564,22 @@ mod tests {
 
     #[test]
     fn private_addresses_are_not_public() {
-        for ip in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1",
-            "::1", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "2002:7f00:1::", "224.0.0.1", "255.255.255.255"]
-        {
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "::1",
+            "fe80::1",
+            "fc00::1",
+            "::ffff:127.0.0.1",
+            "2002:7f00:1::",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
             assert!(!is_public(ip.parse().unwrap()), "{ip}");
         }
         for ip in ["1.1.1.1", "93.184.216.34", "2606:4700::1111"] {

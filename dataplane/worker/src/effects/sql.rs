@@ -1,8 +1,6 @@
 //! `db()`: a query object of the machine becomes SQL, goes to the core's pool, and its
 //! rows are decoded straight into the arena of the task that waits.
 
-use std::sync::Arc;
-
 use forebay_base::value::{ValueBuilder, codec};
 use forebay_base::{CoreId, Monotonic, Value, ValueSink};
 use forebay_engine::{ErrorSpec, QueryOp, ValueRef, Vm};
@@ -221,7 +219,7 @@ impl Effects {
         self.settle_sql(vm, now);
     }
 
-    fn sql_gauges(&mut self) {
+    pub(super) fn sql_gauges(&mut self) {
         let (Some(pool), Some(metrics)) = (&self.sql.pool, &self.metrics) else { return };
         let stats = pool.stats();
         metrics.database_ready.set(stats.ready as u64);
@@ -265,7 +263,9 @@ fn throw(vm: &mut Vm, waiting: &Waiting, error: &QueryError) {
 /// Name, message and code of the exception that a script sees.
 fn fault_of(error: &QueryError) -> (&'static str, String, Option<String>) {
     match error {
-        QueryError::Server(server) => ("DatabaseError", server.message.to_string(), Some(server.code.to_string())),
+        QueryError::Server(server) => {
+            ("DatabaseError", server.message.to_string(), Some(server.code.to_string()))
+        }
         QueryError::Parameter(_) => ("ParameterError", error.to_string(), Some("22P02".into())),
         QueryError::Unavailable(_) => ("UnavailableError", error.to_string(), None),
         QueryError::Lost { unknown_outcome: true, .. } => {
@@ -284,9 +284,8 @@ fn describe(ops: &[QueryOp<'_>]) -> Result<Value, String> {
     let mut order = Vec::new();
     for op in ops {
         let name = op.name;
-        let tree = |value: &ValueRef<'_>| {
-            ValueBuilder::build(value).map_err(|error| format!("{name}: {error}"))
-        };
+        let tree =
+            |value: &ValueRef<'_>| ValueBuilder::build(value).map_err(|error| format!("{name}: {error}"));
         let args: Vec<Value> = match name {
             // The predicate is data, the rest are captured values.
             "%where" => op.args.iter().skip(1).map(tree).collect::<Result<_, _>>()?,
@@ -343,4 +342,3 @@ fn describe(ops: &[QueryOp<'_>]) -> Result<Value, String> {
     }
     Ok(Value::Map(map))
 }
-
