@@ -63,8 +63,11 @@ fn acknowledged_batches_survive_kill_9() {
         let status = child.wait().unwrap();
         assert_eq!(status.code(), None, "round {round}: the writer ended by itself");
         // The last line may be cut.
-        let acknowledged: Vec<u64> =
-            output.split_inclusive('\n').filter(|l| l.ends_with('\n')).map(|l| l.trim().parse().unwrap()).collect();
+        let acknowledged: Vec<u64> = output
+            .split_inclusive('\n')
+            .filter(|l| l.ends_with('\n'))
+            .map(|l| l.trim().parse().unwrap())
+            .collect();
         total += acknowledged.len();
         let store = Blocking::open(config(&folder)).unwrap_or_else(|e| panic!("round {round}: {e}"));
         let there = |key: &str| store.store().exists(Timestamp(0), TenantId(0), key.as_bytes());
@@ -73,7 +76,11 @@ fn acknowledged_batches_survive_kill_9() {
                 let key = format!("{n}/{part}");
                 let value = store.store().get(Timestamp(0), TenantId(0), key.as_bytes()).unwrap();
                 let expected = n.to_string().repeat(1 + (n % 97) as usize);
-                assert_eq!(value.as_deref(), Some(expected.as_bytes()), "round {round}: {key} was acknowledged");
+                assert_eq!(
+                    value.as_deref(),
+                    Some(expected.as_bytes()),
+                    "round {round}: {key} was acknowledged"
+                );
             }
         }
         // Behind the acknowledged ones at most one batch per thread, whole or not at all.
