@@ -1,6 +1,8 @@
 //! Every type against the server's own text, with random values: binary results, and what we decoded as a parameter
 //! again.
 
+#![expect(clippy::cast_possible_truncation, reason = "float4 on purpose")]
+
 mod common;
 
 use std::fmt::Write;
@@ -160,7 +162,7 @@ fn literal(rng: &mut Rng, ty: &str) -> String {
             if rng.one_in(3) { 0 } else { integer(rng, -90_000_000_000, 90_000_000_000) }
         ),
         "mood" => ["sad", "so so", "h\"a,p{p}y"][pick(rng, 3)].into(),
-        "inet" => format!("10.0.0.{}", rng.below(256)),
+        "int4range" => format!("[{},{})", rng.below(10), 20 + rng.below(10)),
         other => panic!("no literals of {other}"),
     }
 }
@@ -202,7 +204,9 @@ fn check(client: &mut Client, rng: &mut Rng, ty: &str, sql_ty: &str, literal: &s
         (_, Some(ours)) => assert_eq!(ours, server, "{place}"),
         (Value::Float(v), _) => {
             let theirs: f64 = server.parse().unwrap();
-            assert!(*v == theirs || v.is_nan() && theirs.is_nan(), "{place}: {v} against {server}");
+            // Two shortest texts may name one float4 (459647.12, 459647.13): then they are the same float4.
+            let same = *v == theirs || ty == "float4" && *v as f32 == theirs as f32;
+            assert!(same || v.is_nan() && theirs.is_nan(), "{place}: {v} against {server}");
         }
         (Value::Timestamp(v), _) => {
             let sql = format!("select (extract(epoch from ($1::text)::{sql_ty}) * 1000000)::int8");
@@ -263,15 +267,15 @@ fn every_type_agrees_with_the_servers_text() {
         "interval",
         "mood",
         "positive",
-        "inet",
+        "int4range",
     ];
     for ty in types {
         for _ in 0..ROUNDS {
             let text = literal(&mut rng, ty);
             check(&mut client, &mut rng, ty, ty, &text);
         }
-        if matches!(ty, "json" | "inet") {
-            continue; // No `=` for json[]; inet[] is text as a whole.
+        if matches!(ty, "json" | "int4range") {
+            continue; // No `=` for json[]; int4range[] is text as a whole.
         }
         for dimensions in [&[0][..], &[1], &[5], &[2, 3], &[2, 1, 2]] {
             let text = if dimensions == [0] { "{}".into() } else { array_literal(&mut rng, ty, dimensions) };
