@@ -51,6 +51,7 @@ pub mod builder;
 pub mod config;
 pub mod connection;
 pub mod error;
+pub mod migrate;
 pub mod param;
 pub mod pool;
 pub mod query;
