@@ -349,8 +349,9 @@ impl<'p, 'a> Lower<'p, 'a> {
             known.extend(scoping.iter_bindings_in(ancestor).map(|symbol| scoping.symbol_name(symbol)));
         }
         known.sort_unstable();
-        known.extend(host::names());
-        known.extend(Global::ALL.iter().map(|g| g.name()));
+        for builtin in host::names().chain(Global::ALL.iter().map(|g| g.name())) {
+            known.push(builtin);
+        }
         known.push("undefined");
         known.push("work");
         let hint = did_you_mean(name, known);

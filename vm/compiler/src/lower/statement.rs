@@ -460,10 +460,11 @@ impl<'a> Lower<'_, 'a> {
         let cells: Vec<(SymbolId, Reg)> = match scope {
             Some(scope) => {
                 let symbols = self.variables[self.file()].of_scope(scope).to_vec();
+                let storage = &self.functions[self.functions.len() - 1].storage;
                 symbols
                     .into_iter()
                     .filter(|s| self.variable(*s).cell && self.variable(*s).kind == Kind::Let)
-                    .filter_map(|s| self.f().storage.get(&s).map(|r| (s, *r)))
+                    .filter_map(|s| storage.get(&s).map(|r| (s, *r)))
                     .collect()
             }
             None => Vec::new(),
