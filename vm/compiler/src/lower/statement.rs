@@ -745,9 +745,10 @@ impl<'a> Lower<'_, 'a> {
         let skip = self.f().jump(Op::Jump, 0, Span::empty(t.block.span.end));
         let target = self.f().pc();
         self.f().cover(start, end, &gaps, target, exception);
+        // The scope analysis puts the parameter into the scope of the body.
         let inner = self.f().next;
-        let scope = handler.scope_id.get();
-        if let Some(scope) = scope {
+        let scopes = [handler.scope_id.get(), handler.body.scope_id.get()];
+        for scope in scopes.into_iter().flatten() {
             self.allocate_scope(scope, Span::empty(handler.span.start));
         }
         let names = self.f().pc();
@@ -756,8 +757,13 @@ impl<'a> Lower<'_, 'a> {
             self.bind_pattern(&param.pattern, exception);
             self.f().next = mark;
         }
-        self.block(&handler.body);
-        if let Some(scope) = scope {
+        for s in &handler.body.body {
+            self.hoist_statement(s);
+        }
+        for s in &handler.body.body {
+            self.statement(s);
+        }
+        for scope in scopes.into_iter().flatten() {
             self.leave_scope(scope, names, inner);
         }
         self.f().patch(skip);
