@@ -133,6 +133,17 @@ pub fn to_iso(time: f64) -> String {
     format!("{year}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z", month + 1)
 }
 
+/// The same with the microseconds beyond the millisecond, where there are any: what JSON says.
+#[must_use]
+pub fn to_iso_micros(time: f64, micros: f64) -> String {
+    let mut text = to_iso(time);
+    if micros >= 1.0 && micros < 1000.0 {
+        text.pop();
+        text.push_str(&format!("{:03}Z", micros.trunc()));
+    }
+    text
+}
+
 fn name<'a>(names: &[&'a str], index: i64) -> &'a str {
     usize::try_from(index).ok().and_then(|i| names.get(i)).copied().unwrap_or("")
 }

@@ -20,46 +20,74 @@ return function (h) {
   const endOf = (value, len) => (value === undefined ? len : relative(value, len));
   const sameValueZero = (a, b) => a === b || (a !== a && b !== b);
 
-  // Stable, bottom up: runs by binary insertion, then merges. The number of steps
-  // doesn't depend on what the comparator says, so a lying one only misorders.
-  const RUN = 8;
+  // Stable merge sort of natural runs, short ones filled up by binary insertion
+  // (as TimSort does; below 64 elements it compares what V8 compares). The number of
+  // steps is bounded whatever the comparator says: a lying one only misorders.
   const mergeSort = (list, compare) => {
     const n = list.length;
-    for (let start = 0; start < n; start += RUN) {
-      const end = start + RUN < n ? start + RUN : n;
-      for (let i = start + 1; i < end; i++) {
-        const x = list[i];
-        let low = start;
-        let high = i;
-        while (low < high) {
-          const middle = (low + high) >> 1;
-          if (+compare(list[middle], x) > 0) high = middle;
-          else low = middle + 1;
-        }
-        for (let j = i; j > low; j--) list[j] = list[j - 1];
-        list[low] = x;
-      }
+    if (n < 2) return list;
+    let size = n;
+    let odd = 0;
+    while (size >= 64) {
+      odd |= size & 1;
+      size >>= 1;
     }
-    if (n <= RUN) return list;
+    const least = size + odd;
+    let ends = [];
+    for (let low = 0; low < n; ) {
+      let end = low + 1;
+      if (end < n) {
+        const descending = +compare(list[end], list[low]) < 0;
+        end++;
+        while (end < n && +compare(list[end], list[end - 1]) < 0 === descending) end++;
+        if (descending) {
+          for (let i = low, j = end - 1; i < j; i++, j--) {
+            const x = list[i];
+            list[i] = list[j];
+            list[j] = x;
+          }
+        }
+      }
+      const full = low + least < n ? low + least : n;
+      for (; end < full; end++) {
+        const x = list[end];
+        let left = low;
+        let right = end;
+        while (left < right) {
+          const middle = left + ((right - left) >> 1);
+          if (+compare(x, list[middle]) < 0) right = middle;
+          else left = middle + 1;
+        }
+        for (let j = end; j > left; j--) list[j] = list[j - 1];
+        list[left] = x;
+      }
+      ends[ends.length] = end;
+      low = end;
+    }
     let from = list;
-    let to = newArray(n);
-    for (let width = RUN; width < n; width *= 2) {
-      for (let start = 0; start < n; start += 2 * width) {
-        const middle = start + width < n ? start + width : n;
-        const end = middle + width < n ? middle + width : n;
+    let to = ends.length > 1 ? newArray(n) : list;
+    while (ends.length > 1) {
+      const merged = [];
+      let start = 0;
+      for (let run = 0; run < ends.length; run += 2) {
+        const middle = ends[run];
+        const end = run + 1 < ends.length ? ends[run + 1] : middle;
         let left = start;
         let right = middle;
         let at = start;
-        // Already in order: most of the time on sorted input.
-        if (right < end && +compare(from[middle - 1], from[middle]) > 0) {
+        // Runs in order need one comparison.
+        if (right < end && +compare(from[right], from[middle - 1]) < 0) {
           while (left < middle && right < end) {
-            if (+compare(from[left], from[right]) > 0) to[at++] = from[right++];
+            if (+compare(from[right], from[left]) < 0) to[at++] = from[right++];
             else to[at++] = from[left++];
           }
         }
         while (left < middle) to[at++] = from[left++];
         while (right < end) to[at++] = from[right++];
+        merged[merged.length] = end;
+        start = end;
       }
+      ends = merged;
       const swap = from;
       from = to;
       to = swap;
