@@ -4,8 +4,10 @@
 //
 // A key says where a function goes, and its `length` where the parameters don't.
 // ECMA-262 section 23.1; the order of observable steps follows it.
-return function (h) {
-  const { call, toObject, toLength, toInt, isArray, newArray, define, show, sortByKeys, iterator } = h;
+return function ({
+  call, define, isArray, newArray, objectToString, show, sortByKeys, toInt, toLength, toObject,
+}) {
+  const iterator = Symbol.iterator;
   const MAX = 9007199254740991;
 
   const callable = f => {
@@ -573,7 +575,7 @@ return function (h) {
     "Array.prototype.toString"() {
       const o = toObject(this);
       const join = o.join;
-      return typeof join === "function" ? call(join, o) : h.objectToString(o);
+      return typeof join === "function" ? call(join, o) : objectToString(o);
     },
     "Array.prototype.unshift/1"(...items) {
       const o = toObject(this);

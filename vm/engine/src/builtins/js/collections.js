@@ -1,8 +1,10 @@
 // Map and Set: what calls back or iterates. The tables are native; a walker
 // (`h.walk`) is a live position in one: entries that a callback adds are visited,
 // removed ones are not. ECMA-262 sections 24.1 and 24.2.
-return function (h) {
-  const { call, show, walk, step, key, value, iterator } = h;
+return function ({
+  call, key, mapGet, mapSet, setAdd, setDelete, setHas, setSize, show, step, toInt, value, walk,
+  walkMap, walkSet,
+}) {
 
   const callable = f => {
     if (typeof f !== "function") throw new TypeError(show(f) + " is not a function");
@@ -14,7 +16,7 @@ return function (h) {
     }
     const size = +other.size;
     if (size !== size) throw new TypeError("The 'size' property must be a number");
-    const count = h.toInt(size);
+    const count = toInt(size);
     if (count < 0) throw new RangeError("'" + count + "' is an invalid size");
     const has = other.has;
     callable(has);
@@ -40,13 +42,13 @@ return function (h) {
   const copy = set => {
     const to = new Set();
     const w = walk(set);
-    while (step(w)) h.setAdd(to, key(w));
+    while (step(w)) setAdd(to, key(w));
     return to;
   };
 
   return {
     // What the constructors do with their argument.
-    "%mapInit"(map, entries) {
+    Map(map, entries) {
       const add = map.set;
       callable(add);
       for (const entry of entries) {
@@ -57,7 +59,7 @@ return function (h) {
       }
       return map;
     },
-    "%setInit"(set, items) {
+    Set(set, items) {
       const add = set.add;
       callable(add);
       for (const item of items) call(add, set, item);
@@ -70,110 +72,110 @@ return function (h) {
       let k = 0;
       for (const item of items) {
         const at = callback(item, k++);
-        const group = h.mapGet(groups, at);
-        if (group === undefined) h.mapSet(groups, at, [item]);
+        const group = mapGet(groups, at);
+        if (group === undefined) mapSet(groups, at, [item]);
         else group[group.length] = item;
       }
       return groups;
     },
     "Map.prototype.forEach/1"(callback, thisArg) {
-      const w = h.walkMap(this);
+      const w = walkMap(this);
       callable(callback);
       while (step(w)) call(callback, thisArg, value(w), key(w), this);
     },
     "Set.prototype.forEach/1"(callback, thisArg) {
-      const w = h.walkSet(this);
+      const w = walkSet(this);
       callable(callback);
       while (step(w)) call(callback, thisArg, key(w), key(w), this);
     },
     "Set.prototype.union/1"(other) {
-      h.walkSet(this);
+      walkSet(this);
       const r = record(other);
       const result = copy(this);
       eachKey(r, k => {
-        h.setAdd(result, k);
+        setAdd(result, k);
         return false;
       });
       return result;
     },
     "Set.prototype.intersection/1"(other) {
-      h.walkSet(this);
+      walkSet(this);
       const r = record(other);
       const result = new Set();
-      if (h.setSize(this) <= r.size) {
+      if (setSize(this) <= r.size) {
         const w = walk(this);
         while (step(w)) {
           const k = key(w);
-          if (call(r.has, r.other, k)) h.setAdd(result, k);
+          if (call(r.has, r.other, k)) setAdd(result, k);
         }
       } else {
         eachKey(r, k => {
-          if (h.setHas(this, k)) h.setAdd(result, k);
+          if (setHas(this, k)) setAdd(result, k);
           return false;
         });
       }
       return result;
     },
     "Set.prototype.difference/1"(other) {
-      h.walkSet(this);
+      walkSet(this);
       const r = record(other);
       const result = copy(this);
-      if (h.setSize(this) <= r.size) {
+      if (setSize(this) <= r.size) {
         const w = walk(this);
         while (step(w)) {
           const k = key(w);
-          if (call(r.has, r.other, k)) h.setDelete(result, k);
+          if (call(r.has, r.other, k)) setDelete(result, k);
         }
       } else {
         eachKey(r, k => {
-          h.setDelete(result, k);
+          setDelete(result, k);
           return false;
         });
       }
       return result;
     },
     "Set.prototype.symmetricDifference/1"(other) {
-      h.walkSet(this);
+      walkSet(this);
       const r = record(other);
       const result = copy(this);
       eachKey(r, k => {
-        if (h.setHas(this, k)) h.setDelete(result, k);
-        else h.setAdd(result, k);
+        if (setHas(this, k)) setDelete(result, k);
+        else setAdd(result, k);
         return false;
       });
       return result;
     },
     "Set.prototype.isSubsetOf/1"(other) {
-      h.walkSet(this);
+      walkSet(this);
       const r = record(other);
-      if (h.setSize(this) > r.size) return false;
+      if (setSize(this) > r.size) return false;
       const w = walk(this);
       while (step(w)) if (!call(r.has, r.other, key(w))) return false;
       return true;
     },
     "Set.prototype.isSupersetOf/1"(other) {
-      h.walkSet(this);
+      walkSet(this);
       const r = record(other);
-      if (h.setSize(this) < r.size) return false;
+      if (setSize(this) < r.size) return false;
       let all = true;
       eachKey(r, k => {
-        if (h.setHas(this, k)) return false;
+        if (setHas(this, k)) return false;
         all = false;
         return true;
       });
       return all;
     },
     "Set.prototype.isDisjointFrom/1"(other) {
-      h.walkSet(this);
+      walkSet(this);
       const r = record(other);
-      if (h.setSize(this) <= r.size) {
+      if (setSize(this) <= r.size) {
         const w = walk(this);
         while (step(w)) if (call(r.has, r.other, key(w))) return false;
         return true;
       }
       let none = true;
       eachKey(r, k => {
-        if (!h.setHas(this, k)) return false;
+        if (!setHas(this, k)) return false;
         none = false;
         return true;
       });

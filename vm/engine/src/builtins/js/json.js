@@ -1,7 +1,9 @@
 // JSON: a reviver, a replacer, toJSON, accessors. Plain data never gets here: the
 // natives read and write it. ECMA-262 section 25.5.
-return function (h) {
-  const { call, define, isArray, ownKeys, isEnumerable, toLength, quote, unbox } = h;
+return function ({
+  boxedKind, call, define, isArray, isEnumerable, ownKeys, quote, rawJson, setAdd, setHas,
+  substring, toInt, toLength, tryDefine, tryDelete, unbox,
+}) {
 
   const internalize = (holder, name, reviver) => {
     const v = holder[name];
@@ -20,8 +22,8 @@ return function (h) {
   };
   const revive = (v, key, reviver) => {
     const element = internalize(v, key, reviver);
-    if (element === undefined) h.tryDelete(v, key);
-    else h.tryDefine(v, key, element);
+    if (element === undefined) tryDelete(v, key);
+    else tryDefine(v, key, element);
   };
 
   // The text, or undefined. `s`: replacer, keys, gap, indent, stack.
@@ -40,7 +42,7 @@ return function (h) {
     if (typeof v === "number") return v - v === 0 ? `${v}` : "null";
     if (typeof v === "bigint") throw new TypeError("Do not know how to serialize a BigInt");
     if (typeof v !== "object") return undefined;
-    const raw = h.rawJson(v);
+    const raw = rawJson(v);
     if (raw !== undefined) return raw;
     for (let i = 0; i < s.stack.length; i++) {
       if (s.stack[i] === v) throw new TypeError("Converting circular structure to JSON");
@@ -85,12 +87,12 @@ return function (h) {
   };
 
   return {
-    "%jsonRevive"(value, reviver) {
+    "JSON.parse/2"(value, reviver) {
       const root = {};
       define(root, "", value);
       return internalize(root, "", reviver);
     },
-    "%jsonStringify"(value, replacer, space) {
+    "JSON.stringify/3"(value, replacer, space) {
       const s = { replacer: undefined, keys: undefined, gap: "", indent: "", stack: [] };
       if (typeof replacer === "function") s.replacer = replacer;
       else if (isArray(replacer)) {
@@ -100,26 +102,26 @@ return function (h) {
         for (let i = 0; i < len; i++) {
           let item = replacer[i];
           if (typeof item === "object" && item !== null) {
-            const boxed = h.boxedKind(item);
+            const boxed = boxedKind(item);
             if (boxed === "number" || boxed === "string") item = `${item}`;
           }
           if (typeof item === "number") item = `${item}`;
-          if (typeof item === "string" && !h.setHas(seen, item)) {
-            h.setAdd(seen, item);
+          if (typeof item === "string" && !setHas(seen, item)) {
+            setAdd(seen, item);
             s.keys[s.keys.length] = item;
           }
         }
       }
       let gap = space;
       if (typeof gap === "object" && gap !== null) {
-        const boxed = h.boxedKind(gap);
+        const boxed = boxedKind(gap);
         if (boxed === "number") gap = +gap;
         else if (boxed === "string") gap = `${gap}`;
       }
       if (typeof gap === "number") {
-        const n = h.toInt(gap);
+        const n = toInt(gap);
         for (let i = 0; i < n && i < 10; i++) s.gap += " ";
-      } else if (typeof gap === "string") s.gap = h.substring(gap, 0, 10);
+      } else if (typeof gap === "string") s.gap = substring(gap, 0, 10);
       return property(s, undefined, "", value);
     },
   };

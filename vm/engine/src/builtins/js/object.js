@@ -1,6 +1,7 @@
 // Object: what may call accessors or iterate. ECMA-262 section 20.1.
-return function (h) {
-  const { call, toObject, show, define, defineOwn, ownKeys, isEnumerable, iterator } = h;
+return function ({
+  createFrom, define, defineOwn, isEnumerable, ownKeys, show, toKey, toObject,
+}) {
 
   const object = (v, what) => {
     if ((typeof v !== "object" || v === null) && typeof v !== "function") {
@@ -73,12 +74,12 @@ return function (h) {
       return to;
     },
     "Object.create/2"(proto, props) {
-      const o = h.createFrom(proto);
+      const o = createFrom(proto);
       return props === undefined ? o : defineAll(o, props);
     },
     "Object.defineProperty/3"(o, key, descriptor) {
       object(o, "Object.defineProperty called on non-object: ");
-      const name = h.toKey(key);
+      const name = toKey(key);
       const d = describe(descriptor);
       defineOwn(o, name, d.flags, d.value, d.get, d.set);
       return o;
@@ -112,17 +113,17 @@ return function (h) {
       for (const entry of entries) {
         object(entry, "Iterator value is not an entry object: ");
         const key = entry[0];
-        define(o, h.toKey(key), entry[1]);
+        define(o, toKey(key), entry[1]);
       }
       return o;
     },
     "Object.groupBy/2"(items, callback) {
       if (items === undefined || items === null) throw new TypeError(show(items) + " is not iterable");
       if (typeof callback !== "function") throw new TypeError(show(callback) + " is not a function");
-      const groups = h.createFrom(null);
+      const groups = createFrom(null);
       let k = 0;
       for (const item of items) {
-        const key = h.toKey(callback(item, k++));
+        const key = toKey(callback(item, k++));
         const group = groups[key];
         if (group === undefined) groups[key] = [item];
         else group[group.length] = item;

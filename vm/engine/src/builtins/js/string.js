@@ -1,6 +1,8 @@
 // String: replacers that are functions. ECMA-262 section 22.1.3.
-return function (h) {
-  const { call, show, indexOf, expand, substring } = h;
+return function ({
+  call, expand, indexOf, substring,
+}) {
+  const symReplace = Symbol.replace;
 
   const start = (self, name) => {
     if (self === undefined || self === null) {
@@ -9,7 +11,7 @@ return function (h) {
   };
   const custom = (self, search, replacement) => {
     if (typeof search !== "object" || search === null) return undefined;
-    const method = search[h.symReplace];
+    const method = search[symReplace];
     if (method === undefined || method === null) return undefined;
     return { result: call(method, search, self, replacement) };
   };
