@@ -133,6 +133,17 @@ pub fn to_iso(time: f64) -> String {
     format!("{year}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z", month + 1)
 }
 
+/// The same with the microseconds beyond the millisecond, where there are any: what JSON says.
+#[must_use]
+pub fn to_iso_micros(time: f64, micros: f64) -> String {
+    let mut text = to_iso(time);
+    if micros >= 1.0 && micros < 1000.0 {
+        text.pop();
+        text.push_str(&format!("{:03}Z", micros.trunc()));
+    }
+    text
+}
+
 fn name<'a>(names: &[&'a str], index: i64) -> &'a str {
     usize::try_from(index).ok().and_then(|i| names.get(i)).copied().unwrap_or("")
 }
@@ -230,7 +241,7 @@ fn parse_iso(bytes: &[u8]) -> Option<f64> {
     } else if s.eat(b'-') {
         let year = s.digits(6)?;
         if year == 0.0 {
-            return None;
+            return Some(f64::NAN);
         }
         -year
     } else {
@@ -276,7 +287,8 @@ fn parse_iso(bytes: &[u8]) -> Option<f64> {
     let midnight = hour == 24.0 && minute == 0.0 && second == 0.0 && ms == 0.0;
     let good = s.0.is_empty()
         && (1.0..=12.0).contains(&month)
-        && (1.0..=days_in(year, month - 1.0)).contains(&day)
+        // As V8: the 31st of any month carries over.
+        && (1.0..=31.0).contains(&day)
         && (hour <= 23.0 || midnight)
         && minute <= 59.0
         && second <= 59.0;
@@ -285,11 +297,6 @@ fn parse_iso(bytes: &[u8]) -> Option<f64> {
     }
     let time = make_time(hour, minute, second, ms) - offset * 60_000.0;
     Some(time_clip(make_date(make_day(year, month - 1.0, day), time)))
-}
-
-/// V8 takes the 31st of any month and carries it over.
-fn days_in(_year: f64, _month: f64) -> f64 {
-    31.0
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -446,6 +453,17 @@ fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
             b'a'..=b'z' | b'A'..=b'Z' => {
                 let len = run(u8::is_ascii_alphabetic);
                 tokens.push(Token::Word(&text[at..at + len]));
+                at += len;
+                continue;
+            }
+            // A year before 1, as `toString` writes it.
+            b'-' if bytes[..at].ends_with(b" ")
+                && bytes[at + 1..].iter().take_while(|b| b.is_ascii_digit()).count() >= 4
+                && tokens.iter().any(|t| matches!(t, Token::Word(_)))
+                && !tokens.contains(&Token::Sign(':')) =>
+            {
+                let len = 1 + bytes[at + 1..].iter().take_while(|b| b.is_ascii_digit()).count();
+                tokens.push(Token::Number(text.get(at..at + len.min(9))?.parse().ok()?, len));
                 at += len;
                 continue;
             }

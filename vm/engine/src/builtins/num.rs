@@ -48,11 +48,9 @@ pub fn to_radix(value: f64, radix: u32) -> String {
         }
     }
     let mut before: Vec<u8> = Vec::new();
-    let mut unit = 0.5 * (magnitude.next_up() - magnitude);
-    while unit >= base {
-        // Digits that the number doesn't tell are zeros.
+    // Digits that the number doesn't tell from its neighbours are zeros.
+    while integer / base >= 9_007_199_254_740_992.0 {
         integer /= base;
-        unit /= base;
         before.push(0);
     }
     loop {
@@ -270,7 +268,18 @@ fn integer_of(digits: &[u8], radix: u32) -> f64 {
     }
     let value = |b: &u8| char::from(*b).to_digit(radix).unwrap_or(0);
     if !radix.is_power_of_two() {
-        return digits.iter().fold(0.0, |sum, b| sum * f64::from(radix) + f64::from(value(b)));
+        // In parts that fit into 32 bits, rounding once per part: what V8 does where ECMA-262 allows
+        // an approximation.
+        let (mut sum, mut part, mut multiplier) = (0.0, 0u32, 1u32);
+        for digit in digits.iter().map(value) {
+            if multiplier * radix > u32::MAX / 36 {
+                sum = sum * f64::from(multiplier) + f64::from(part);
+                (part, multiplier) = (0, 1);
+            }
+            part = part * radix + digit;
+            multiplier *= radix;
+        }
+        return sum * f64::from(multiplier) + f64::from(part);
     }
     // Exact: 64 bits, an exponent, and whether anything was lost below.
     let bits = radix.trailing_zeros();
