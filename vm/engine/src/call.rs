@@ -134,6 +134,20 @@ impl Ctx<'_> {
                             construct = false;
                             self.fuel -= NATIVE_FUEL;
                         }
+                        Err(Throw::Effect(function)) => {
+                            if self.mem.local.loading {
+                                return Err(Throw::type_error("host calls are not possible while the module loads"));
+                            }
+                            let args = std::mem::take(&mut self.tail);
+                            let cont = if function == HostFn::HttpRequest && cont.kind == ContKind::Plain {
+                                Cont::new(ContKind::Http, cont.dst)
+                            } else {
+                                cont
+                            };
+                            let parked = self.park_on_effect(function, &args, cont);
+                            self.tail = args;
+                            return parked;
+                        }
                         Err(Throw::Coerce(which, hint)) => {
                             return self.coerce_argument(callee, args, cont, which, hint);
                         }
@@ -317,6 +331,11 @@ impl Ctx<'_> {
             return Err(Throw::Trap(Trap::Effects));
         }
         let arguments = self.mem.new_array_of(args)?.object();
+        for (index, v) in (0u32..).zip(args).filter(|(_, v)| v.is_string()) {
+            // Readers at the boundary don't change the heap: strings are flat for them.
+            let flat = self.mem.heap.flat(*v)?;
+            self.mem.define_data(arguments.as_ref(), Key::Index(index), flat)?;
+        }
         let id = EffectId(self.task.effects_made);
         self.task.effects_made = self.task.effects_made.wrapping_add(1);
         self.task.pending.push(Pending { id, function, fiber: self.current, arguments, taken: false });
@@ -403,13 +422,23 @@ impl Ctx<'_> {
             ContKind::NativeArgument => return self.retry_native(cont, v),
             ContKind::Iterator => return self.got_iterator(cont.dst, v),
             ContKind::Next => {
-                if v == self.mem.local.known.done_marker() {
+                // `dst` is the triple's value; the iterator was taken out while `next` ran.
+                if v == self.mem.local.known.done_mark {
+                    self.set_register(cont.dst, Value::UNDEFINED);
                     if let Some(top) = self.frames.last_mut() {
                         top.pc = top.pc.wrapping_add(cont.a);
                     }
                 } else {
+                    self.set_register(cont.dst - 2, cont.saved);
                     self.set_register(cont.dst, v);
                 }
+            }
+            ContKind::Iterate => {
+                return self.call_helper(Helper::KvIterate, &[v, cont.saved], Cont::plain(cont.dst));
+            }
+            ContKind::Http => {
+                let v = self.http_result(v)?;
+                self.set_register(cont.dst, v);
             }
         }
         Ok(())
@@ -524,7 +553,7 @@ impl Ctx<'_> {
             Throw::Coerce(..) => {
                 self.new_error(ErrorKind::Type, "Cannot convert object to primitive value")
             }
-            Throw::TailCall => self.new_error(ErrorKind::Type, "a native called out of turn"),
+            Throw::TailCall | Throw::Effect(_) => self.new_error(ErrorKind::Type, "a native called out of turn"),
         }
     }
 

@@ -49,6 +49,10 @@ pub(crate) enum ContKind {
     Iterator,
     /// IteratorNext's value, or the end.
     Next,
+    /// The pairs of `kv.iterate`: `saved` is called with each.
+    Iterate,
+    /// The answer to an outbound request.
+    Http,
     /// The fiber's first call: its result is the fiber's.
     Root,
 }
@@ -196,8 +200,10 @@ pub(crate) struct TaskState {
     /// Rejected promises that had no handler when they were rejected.
     pub(crate) rejected: Vec<Value>,
     pub(crate) request: crate::request::Request,
-    /// What a sink has built for an effect.
-    pub(crate) built: Option<(EffectId, Value)>,
+    /// What the first slice calls; EMPTY once it has.
+    pub(crate) entry: Value,
+    /// The entry gets `req`.
+    pub(crate) takes_request: bool,
     /// State of `Math.random`; 0 until it is first used.
     pub(crate) random: u64,
     /// Stacks and frame lists of fibers that ended.
@@ -227,7 +233,8 @@ impl TaskState {
             trap: None,
             rejected: Vec::new(),
             request: crate::request::Request::default(),
-            built: None,
+            entry: Value::EMPTY,
+            takes_request: false,
             random: 0,
             spare: Vec::new(),
         }
@@ -247,7 +254,7 @@ impl TaskState {
         self.trap = None;
         self.rejected.clear();
         self.rejected.shrink_to(64);
-        self.built = None;
+        self.entry = Value::EMPTY;
         self.effects_made = 0;
         self.fuel_used = 0;
         self.random = 0;

@@ -16,7 +16,7 @@ use crate::fiber::{Cont, ContKind, Frame};
 use crate::heap::kind;
 use crate::known::Helper;
 use crate::object::{Get, Key, Put, flag};
-use crate::ops::{Arith, to_int32};
+use crate::ops::to_int32;
 use crate::throw::Throw;
 use crate::unit::{OUTSIDE, STRING_RECEIVER};
 use crate::value::{Value, strict_equals_number};
@@ -120,7 +120,7 @@ impl Ctx<'_> {
                 }};
             }
             macro_rules! arith {
-                ($i:expr, $int:ident, $float:tt, $op:expr) => {{
+                ($i:expr, $int:ident, $float:tt) => {{
                     let (x, y) = (r!($i.b()), r!($i.c()));
                     if Value::both_int(x, y)
                         && let Some(z) = x.as_int().$int(y.as_int())
@@ -261,7 +261,7 @@ impl Ctx<'_> {
                             slow!(self.binary(i, x, y))
                         }
                     }
-                    Op::Sub => arith!(i, checked_sub, -, Arith::Sub),
+                    Op::Sub => arith!(i, checked_sub, -),
                     Op::Mul => {
                         let (x, y) = (r!(i.b()), r!(i.c()));
                         if Value::both_int(x, y)
@@ -691,6 +691,8 @@ impl Ctx<'_> {
                         if state.is_int() && self.mem.is_kind(it, kind::ARRAY) {
                             let (at, o) = (state.as_int() as u32, it.as_ref());
                             if at >= self.mem.array_len(o) {
+                                r!(i.a()) = Value::UNDEFINED;
+                                r!(i.a() + 2) = Value::UNDEFINED;
                                 jump!(i.sbx());
                                 continue;
                             }
@@ -715,28 +717,33 @@ impl Ctx<'_> {
                                     r!(i.a() + 1) = Value::int(next.cast_signed());
                                     r!(i.a() + 2) = c;
                                 }
-                                None => jump!(i.sbx()),
+                                None => {
+                                    r!(i.a()) = Value::UNDEFINED;
+                                    r!(i.a() + 2) = Value::UNDEFINED;
+                                    jump!(i.sbx());
+                                }
                             }
                             continue;
                         }
+                        if it.is_undefined() {
+                            // Done before: an iterator is not asked again.
+                            r!(i.a() + 2) = Value::UNDEFINED;
+                            jump!(i.sbx());
+                            continue;
+                        }
+                        r!(i.a()) = Value::UNDEFINED;
                         slow!(self.call_helper(
                             Helper::IteratorNext,
                             &[it, state],
-                            Cont::with(ContKind::Next, i.a() + 2, i.bx(), Value::UNDEFINED),
+                            Cont::with(ContKind::Next, i.a() + 2, i.bx(), it),
                         ))
                     }
                     Op::IteratorClose => {
                         let (it, state) = (r!(i.a()), r!(i.a() + 1));
-                        if state.is_int() {
+                        if state.is_int() || it.is_undefined() {
                             continue;
                         }
-                        // SAFETY: IteratorClose can fall through, so an instruction follows it.
-                        let keeps = unsafe { *pc }.op() == Some(Op::Throw);
-                        slow!(self.call_helper(
-                            Helper::IteratorClose,
-                            &[it, Value::bool(keeps)],
-                            Cont::new(ContKind::Discard, 0),
-                        ))
+                        slow!(self.call_helper(Helper::IteratorClose, &[it], Cont::new(ContKind::Discard, 0)))
                     }
                     Op::ForInKeys => {
                         let v = r!(i.b());
@@ -827,6 +834,7 @@ impl Ctx<'_> {
                             tri!(Err(Throw::type_error(format!("Cannot destructure {what}"))));
                         }
                     }
+                    Op::LoadCallee => r!(i.a()) = closure,
                     Op::ToPropertyKey => {
                         let v = r!(i.b());
                         if v.is_string() || v.is_number() || v.is_symbol() {
