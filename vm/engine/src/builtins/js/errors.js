@@ -1,0 +1,18 @@
+// Errors: what reads properties or iterates. ECMA-262 section 20.5.
+return function ({ newAggregate, show }) {
+  return {
+    "AggregateError/2"(errors, message, options) {
+      const text = message === undefined ? undefined : `${message}`;
+      return newAggregate([...errors], text, options);
+    },
+    "Error.prototype.toString"() {
+      if ((typeof this !== "object" || this === null) && typeof this !== "function") {
+        throw new TypeError("Error.prototype.toString requires that 'this' be an object: " + show(this));
+      }
+      const name = this.name === undefined ? "Error" : `${this.name}`;
+      const message = this.message === undefined ? "" : `${this.message}`;
+      if (name === "") return message;
+      return message === "" ? name : name + ": " + message;
+    },
+  };
+};
