@@ -81,7 +81,7 @@ impl Mem<'_> {
     }
 
     /// A Date of microseconds since the epoch.
-    pub(crate) fn new_date_micros(&mut self, micros: i64) -> Result<Value, Throw> {
+    pub(crate) fn new_timestamp(&mut self, micros: i64) -> Result<Value, Throw> {
         let rest = i32::try_from(micros.rem_euclid(1000)).unwrap_or(0);
         self.new_date(date::time_clip(micros.div_euclid(1000) as f64), rest)
     }

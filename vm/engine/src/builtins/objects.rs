@@ -409,7 +409,8 @@ fn bind(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn function_to_string(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let f = this_callable(ctx, a, "toString")?;
-    let name = ctx.get_plain(f.as_ref(), Key::Atom(ctx.local.known.name))?;
+    let known = ctx.local.known;
+    let name = ctx.get_plain(f.as_ref(), Key::Atom(known.name))?;
     let name = if name.is_string() { ctx.heap.to_text(name)? } else { String::new() };
     // ECMA-262 allows the NativeFunction form where the source isn't kept.
     ctx.heap.new_string(format!("function {name}() {{ [native code] }}").as_bytes())
@@ -424,7 +425,8 @@ fn has_instance(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if !ctx.is_callable(f) || !v.is_object() {
         return Ok(Value::FALSE);
     }
-    let proto = ctx.get_plain(f.as_ref(), Key::Atom(ctx.local.known.prototype))?;
+    let known = ctx.local.known;
+    let proto = ctx.get_plain(f.as_ref(), Key::Atom(known.prototype))?;
     if !proto.is_object() {
         return Err(Throw::type_error("Function has non-object prototype in instanceof check"));
     }
@@ -456,10 +458,10 @@ fn symbol_for(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let name = ctx.str_arg(a, 0)?;
     let key = ctx.mem.intern_string(name)?;
     let table = match ctx.task.symbols {
-        Some(table) => table,
+        Some(table) => table.as_ref(),
         None => {
             let table = ctx.heap.dict_new(4)?;
-            ctx.task.symbols = Some(table);
+            ctx.task.symbols = Some(table.cell());
             table
         }
     };
@@ -467,7 +469,7 @@ fn symbol_for(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return Ok(ctx.heap.dict_entry(table, entry).1);
     }
     let symbol = ctx.new_symbol(key)?;
-    ctx.task.symbols = Some(ctx.heap.dict_add_bits(table, key, symbol, 0)?);
+    ctx.task.symbols = Some(ctx.heap.dict_add_bits(table, key, symbol, 0)?.cell());
     Ok(symbol)
 }
 
@@ -479,8 +481,8 @@ fn symbol_key_for(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     }
     let key = ctx.heap.get(symbol.as_ref(), 1);
     if let (Some(table), true) = (ctx.task.symbols, key.is_string())
-        && let Some(entry) = ctx.heap.dict_find_bits(table, key)
-        && ctx.heap.dict_entry(table, entry).1 == symbol
+        && let Some(entry) = ctx.heap.dict_find_bits(table.as_ref(), key)
+        && ctx.heap.dict_entry(table.as_ref(), entry).1 == symbol
     {
         return Ok(key);
     }

@@ -16,12 +16,12 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("(string_iterator)", "String Iterator"),
 ];
 
-/// Properties that are the same function as another one: where, name, path of the other.
+/// Properties that are the same function as another one: where, name, name of the other (there, or a global).
 pub(crate) const ALIASES: &[(&str, &str, &str)] = &[
-    ("Array.prototype", "@@iterator", "Array.prototype.values"),
-    ("Map.prototype", "@@iterator", "Map.prototype.entries"),
-    ("Set.prototype", "@@iterator", "Set.prototype.values"),
-    ("Set.prototype", "keys", "Set.prototype.values"),
+    ("Array.prototype", "@@iterator", "values"),
+    ("Map.prototype", "@@iterator", "entries"),
+    ("Set.prototype", "@@iterator", "values"),
+    ("Set.prototype", "keys", "values"),
     ("Number", "parseFloat", "parseFloat"),
     ("Number", "parseInt", "parseInt"),
 ];

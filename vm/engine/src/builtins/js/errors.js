@@ -1,10 +1,6 @@
 // Errors: what reads properties or iterates. ECMA-262 section 20.5.
-return function ({ newAggregate, show }) {
+return function ({ show }) {
   return {
-    "AggregateError/2"(errors, message, options) {
-      const text = message === undefined ? undefined : `${message}`;
-      return newAggregate([...errors], text, options);
-    },
     "Error.prototype.toString"() {
       if ((typeof this !== "object" || this === null) && typeof this !== "function") {
         throw new TypeError("Error.prototype.toString requires that 'this' be an object: " + show(this));
