@@ -79,12 +79,6 @@ impl Mem<'_> {
         self.heap.set(r, 5, Value::int(micros));
         Ok(r.object())
     }
-
-    /// A Date of microseconds since the epoch.
-    pub(crate) fn new_timestamp(&mut self, micros: i64) -> Result<Value, Throw> {
-        let rest = i32::try_from(micros.rem_euclid(1000)).unwrap_or(0);
-        self.new_date(date::time_clip(micros.div_euclid(1000) as f64), rest)
-    }
 }
 
 fn this_date(ctx: &Ctx<'_>, a: Args) -> Result<Ref, Throw> {

@@ -158,14 +158,6 @@ fn divide(a: &Int, b: &Int) -> Int {
 }
 
 impl Mem<'_> {
-    /// A Decimal object of digits as SQL writes them.
-    pub(crate) fn new_decimal(&mut self, digits: &str) -> Result<Value, Throw> {
-        let text = self.heap.new_string(digits.as_bytes())?;
-        let r = self.new_object_of(kind::DECIMAL, self.local.known.decimal, 1)?;
-        self.heap.set(r, 4, text);
-        Ok(r.object())
-    }
-
     fn decimal_text(&mut self, v: Value) -> Result<String, Throw> {
         let text = self.heap.get(v.as_ref(), 4);
         self.heap.to_text(text)

@@ -7,7 +7,7 @@ use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Get, Key, Keys, Own, flag};
 use crate::shape::attr;
-use crate::throw::{Hint, Throw};
+use crate::throw::Throw;
 use crate::value::{Ref, Value};
 
 const fn on(on: &'static str, name: &'static str, length: u8, call: super::NativeFn) -> Native {
