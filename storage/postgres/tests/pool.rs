@@ -1,4 +1,5 @@
 //! The pool against a real server: pipelining, failures, healing, bounds.
+#![allow(clippy::unwrap_used, reason = "a test; helpers outside of #[test] functions unwrap too")]
 
 mod common;
 #[path = "common/driver.rs"]
