@@ -31,6 +31,9 @@ use crate::query::{Access, Delivery, Event, Receiver, Shape, Sql, Token};
 pub const LINK_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Wait after a first failure; doubles with each one that follows.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// How long the server may be silent about an abandoned query before its connection is given up: a statement without
+/// end, or a server that is gone without a word, must not hold its places for ever.
+pub const DRAIN_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Longest wait between two attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -66,9 +69,18 @@ pub enum Action {
 }
 
 enum State {
-    Down { retry_at: Monotonic },
-    Dialing { deadline: Monotonic },
-    Open { connection: Box<Connection>, deadline: Option<Monotonic>, sending: bool },
+    Down {
+        retry_at: Monotonic,
+    },
+    Dialing {
+        deadline: Monotonic,
+    },
+    /// `deadline`: of becoming ready, later of hearing about an abandoned query.
+    Open {
+        connection: Box<Connection>,
+        deadline: Option<Monotonic>,
+        sending: bool,
+    },
 }
 
 struct Slot {
@@ -211,14 +223,21 @@ impl Pool {
         Ok(())
     }
 
-    /// Forgets a query: no event follows. What was sent drains in its place. False if there is none.
-    pub fn abandon(&mut self, token: Token) -> bool {
+    /// Forgets a query: no event follows. What was sent drains in its place; if the server is silent about it for
+    /// [`DRAIN_SILENCE_MAX`], its connection ends. False if there is no such query.
+    pub fn abandon(&mut self, token: Token, now: Monotonic) -> bool {
         if let Some(index) = self.queue.iter().position(|queued| queued.token == token) {
             self.queue.remove(index);
             return true;
         }
         self.links.iter_mut().any(|slot| match &mut slot.state {
-            State::Open { connection, .. } => connection.abandon(token),
+            State::Open { connection, deadline, .. } => {
+                let found = connection.abandon(token);
+                if connection.is_draining() && deadline.is_none() {
+                    *deadline = Some(now.after(DRAIN_SILENCE_MAX));
+                }
+                found
+            }
             _ => false,
         })
     }
@@ -280,6 +299,7 @@ impl Pool {
     pub fn handle_bytes(&mut self, link: Link, bytes: &[u8], now: Monotonic, receiver: &mut dyn Receiver) {
         let Some(slot) = current(&mut self.links, link) else { return };
         let State::Open { connection, deadline, .. } = &mut slot.state else { return };
+        let was_ready = connection.is_ready();
         connection.handle_bytes(bytes, receiver);
         while let Some(event) = connection.poll_event() {
             self.events.push_back(event);
@@ -288,10 +308,12 @@ impl Pool {
             let cause: Box<str> = cause.into();
             self.actions.push_back(Action::Close { link });
             self.down(link, cause, now);
-        } else if deadline.is_some() && connection.is_ready() {
-            *deadline = None;
-            slot.failures = 0;
-            self.totals.connects += 1;
+        } else if connection.is_ready() {
+            if !was_ready {
+                slot.failures = 0;
+                self.totals.connects += 1;
+            }
+            *deadline = connection.is_draining().then(|| now.after(DRAIN_SILENCE_MAX));
         }
         self.dispatch();
     }
@@ -317,8 +339,14 @@ impl Pool {
                     if deadline <= now =>
                 {
                     let link = link_of(index, slot.generation);
+                    let cause = match &slot.state {
+                        State::Open { connection, .. } if connection.is_ready() => {
+                            "the server is silent about an abandoned query"
+                        }
+                        _ => "no connection within connect_timeout",
+                    };
                     self.actions.push_back(Action::Close { link });
-                    self.down(link, "no connection within connect_timeout".into(), now);
+                    self.down(link, cause.into(), now);
                 }
                 _ => {}
             }

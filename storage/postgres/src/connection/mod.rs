@@ -336,6 +336,15 @@ impl Connection {
         })
     }
 
+    /// True if the server is at work for a query that was abandoned: all others wait for it.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        matches!(
+            self.fifo.front(),
+            Some(Entry::Query(Running { abandoned: true, .. }) | Entry::Simple { abandoned: true, .. })
+        )
+    }
+
     /// Says goodbye (Terminate); the owner sends it and closes the transport.
     pub fn terminate(&mut self) {
         if self.is_ready() {

@@ -156,8 +156,8 @@ impl Connection {
             Entry::Query(running) => match kind {
                 b'2' => running.bound = true,
                 b'C' => running.complete.affected = wire::tag_count(body),
-                b'I' => {}
-                b'3' => {}
+                // EmptyQueryResponse; CloseComplete of a Close without a Sync of its own.
+                b'I' | b'3' => {}
                 _ => return None,
             },
             Entry::Prepare { description, .. } => match kind {
@@ -188,7 +188,7 @@ impl Connection {
                 _ => return None,
             },
             Entry::Catalog { .. } => match kind {
-                b'T' | b'C' => {}
+                b'T' | b'C' | b'3' => {}
                 b'D' => {
                     let row = catalog_row(body)?;
                     self.catalog.insert(&row);
@@ -197,7 +197,7 @@ impl Connection {
             },
             Entry::Simple { affected, .. } => match kind {
                 b'C' => *affected = wire::tag_count(body),
-                b'T' | b'I' | b'H' | b'd' | b'c' => {}
+                b'T' | b'I' | b'H' | b'd' | b'c' | b'3' => {}
                 b'G' => {
                     let start = wire::begin(&mut self.out, b'f');
                     wire::cstr(&mut self.out, "COPY FROM STDIN isn't supported");

@@ -83,6 +83,11 @@ impl Driver {
         token
     }
 
+    pub fn abandon(&mut self, token: Token) -> bool {
+        let now = self.now();
+        self.pool.abandon(token, now)
+    }
+
     /// Runs one query to its end.
     pub fn run(&mut self, sql: &str, params: &[Param<'_>], shape: Shape) -> Result<Value, QueryError> {
         let token = self.start(sql, params, shape, Delivery::Whole);
