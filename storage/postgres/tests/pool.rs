@@ -206,6 +206,7 @@ fn an_abandoned_query_keeps_its_place_and_drains() {
 fn bounds_are_named_outcomes() {
     let small = DatabaseLimits {
         connections: 1,
+        transactions: 0,
         window: 2,
         queue: 3,
         result_bytes: 100_000,

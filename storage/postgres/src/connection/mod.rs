@@ -53,7 +53,9 @@ pub enum Use {
     /// Independent tasks share it: statements that would change it for others are refused, and a transaction left
     /// open ends the connection.
     Shared,
-    /// One owner: transactions are its business.
+    /// One transaction after the other: what would outlive one is refused.
+    Transaction,
+    /// One owner: everything is its business.
     Owned,
 }
 
@@ -81,7 +83,15 @@ enum Entry {
     /// Bind, Execute, Sync.
     Query(Running),
     /// A simple query of any number of statements; rows are dropped.
-    Simple { token: Token, abandoned: bool, error: Option<Box<ServerError>>, affected: u64 },
+    Simple {
+        token: Token,
+        abandoned: bool,
+        error: Option<Box<ServerError>>,
+        affected: u64,
+        /// It is a COMMIT, which must not turn out to be a ROLLBACK.
+        commit: bool,
+        rolled_back: bool,
+    },
 }
 
 /// A query that was sent.
@@ -286,9 +296,7 @@ impl Connection {
                 }
             },
             None => {
-                if self.usage == Use::Shared {
-                    shared::refuse(sql.text)?;
-                }
+                shared::refuse(sql.text, self.usage)?;
                 if sql.text.contains('\0') {
                     return Err(QueryError::Refused("the statement's text has a NUL character"));
                 }
@@ -312,8 +320,25 @@ impl Connection {
             return Err(QueryError::Refused("the statement's text has a NUL character"));
         }
         wire::simple(&mut self.out, sql);
-        self.fifo.push_back(Entry::Simple { token, abandoned: false, error: None, affected: 0 });
+        self.push_simple(token, false);
         Ok(())
+    }
+
+    /// Sends COMMIT or ROLLBACK. A COMMIT that the server answers with ROLLBACK, as a statement before it failed, is
+    /// [`QueryError::Refused`].
+    ///
+    /// # Errors
+    /// As [`Connection::query`].
+    pub fn end_transaction(&mut self, token: Token, commit: bool) -> Result<(), QueryError> {
+        self.check_ready()?;
+        wire::simple(&mut self.out, if commit { "COMMIT" } else { "ROLLBACK" });
+        self.push_simple(token, commit);
+        Ok(())
+    }
+
+    fn push_simple(&mut self, token: Token, commit: bool) {
+        let (abandoned, error, affected, rolled_back) = (false, None, 0, false);
+        self.fifo.push_back(Entry::Simple { token, abandoned, error, affected, commit, rolled_back });
     }
 
     /// Forgets a query: no event follows, its sink isn't asked for again. It keeps its place until the server has
@@ -334,6 +359,19 @@ impl Connection {
             }
             _ => false,
         })
+    }
+
+    /// Forgets every query, as [`Connection::abandon`] does one.
+    pub fn abandon_all(&mut self) {
+        self.statements.drain_waiting();
+        self.waiting = 0;
+        for entry in &mut self.fifo {
+            match entry {
+                Entry::Query(running) => running.abandoned = true,
+                Entry::Simple { abandoned, .. } => *abandoned = true,
+                Entry::Prepare { .. } | Entry::Catalog { .. } => {}
+            }
+        }
     }
 
     /// True if the server is at work for a query that was abandoned: all others wait for it.

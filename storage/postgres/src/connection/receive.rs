@@ -14,6 +14,9 @@ use crate::param::Param;
 use crate::query::{Complete, Delivery, Event, Receiver, Sql};
 use crate::types::{CATALOG_QUERY, Catalog, CatalogRow, Scalar, Type, decode};
 
+/// What a script reads whose COMMIT wasn't one.
+const ROLLED_BACK: &str = "a statement of the transaction failed, so it was rolled back";
+
 impl Connection {
     /// Scans `buffer` from where the last call ended; returns how many of its bytes are done with.
     pub(super) fn process(&mut self, buffer: &[u8], receiver: &mut dyn Receiver) -> usize {
@@ -195,8 +198,11 @@ impl Connection {
                 }
                 _ => return None,
             },
-            Entry::Simple { affected, .. } => match kind {
-                b'C' => *affected = wire::tag_count(body),
+            Entry::Simple { affected, rolled_back, .. } => match kind {
+                b'C' => {
+                    *affected = wire::tag_count(body);
+                    *rolled_back = body == b"ROLLBACK\0";
+                }
                 b'T' | b'I' | b'H' | b'd' | b'c' | b'3' => {}
                 b'G' => {
                     let start = wire::begin(&mut self.out, b'f');
@@ -263,10 +269,11 @@ impl Connection {
                 }
                 self.described(id, description, error);
             }
-            Some(Entry::Simple { token, abandoned, error, affected }) => {
+            Some(Entry::Simple { token, abandoned, error, affected, commit, rolled_back }) => {
                 if !abandoned {
                     let result = match error {
                         Some(error) => Err(QueryError::Server(error)),
+                        None if commit && rolled_back => Err(QueryError::Refused(ROLLED_BACK)),
                         None => Ok(Complete { affected, ..Complete::default() }),
                     };
                     self.events.push_back(Event::Done { token, result });
