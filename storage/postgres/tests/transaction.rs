@@ -162,3 +162,30 @@ fn a_lost_connection_ends_its_transaction() {
     let t = begin(&mut d);
     end(&mut d, t, true).unwrap();
 }
+
+#[test]
+fn the_end_comes_after_queries_that_are_not_sent_yet() {
+    common::client().batch("create table e (id int)").unwrap();
+    let mut d = driver(1);
+    for commit in [false, true] {
+        let t = begin(&mut d);
+        // Never seen before: it waits for its statement while the end is asked for.
+        let sql = format!("insert into e values ($1) -- {commit}");
+        let query = d.start_in(t, &sql, &[Param::Int(1)], Shape::Affected);
+        end(&mut d, t, commit).unwrap();
+        assert_eq!(d.wait(query).unwrap().1, Value::Int(1));
+        assert_eq!(count(&mut d, "e"), i64::from(commit));
+    }
+    // The task dies in between.
+    let t = begin(&mut d);
+    let query = d.start_in(t, "insert into e values (2) -- gone", &[], Shape::Affected);
+    let ending = d.end(t, true);
+    assert!(d.abandon(ending));
+    for token in [query, ending] {
+        d.sinks.0.remove(&token);
+    }
+    let t = begin(&mut d);
+    end(&mut d, t, true).unwrap();
+    assert_eq!(count(&mut d, "e"), 1);
+    common::client().batch("drop table e").unwrap();
+}
