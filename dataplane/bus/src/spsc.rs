@@ -14,7 +14,7 @@
 //! the other side's that it refreshes only when the copy says "full" or "empty":
 //! in steady state the two threads touch each other's cache line once per batch,
 //! not once per item. Used from one thread the same code is a few plain loads and
-//! stores, as cheap as a `VecDeque` (`examples/cost.rs` prints both).
+//! stores, as cheap as a `VecDeque` (`examples/ring_cost.rs` prints both).
 //!
 //! Why no crate: batch publishing is the point (a reactor reaps 16 completions and
 //! publishes once), and it must be the same type for one thread and for two.

@@ -241,6 +241,13 @@ impl<'a> HeadView<'a> {
         if self.head.path.len == 0 { "/" } else { self.text(self.head.path) }
     }
 
+    /// [`HeadView::path`] as bytes: what the route table takes.
+    #[must_use]
+    #[inline]
+    pub fn path_bytes(&self) -> &'a [u8] {
+        if self.head.path.len == 0 { b"/" } else { self.head.path.of(self.bytes) }
+    }
+
     /// The query behind `?`, as sent; `None` without a `?`.
     #[must_use]
     #[inline]

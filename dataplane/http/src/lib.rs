@@ -17,16 +17,20 @@
 //! the steady state (`tests/allocations.rs`).
 
 pub mod chunked;
+pub mod client;
+pub mod cookie;
 pub mod date;
 pub mod decoder;
 pub mod error;
 pub mod head;
+pub mod media;
 pub mod method;
 mod parse;
 pub mod percent;
 pub mod problem;
 pub mod response;
 pub mod routes;
+pub mod url;
 
 pub use date::DateCache;
 pub use decoder::{CONTINUE, Decoded, Decoder, Phase, Scratch};

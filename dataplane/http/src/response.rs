@@ -143,10 +143,12 @@ impl<'a> ResponseWriter<'a> {
         Self { out, date, reply, status, start, has_content_type: false, has_date: false }
     }
 
-    /// Sets the media type unless a header has set it already; a constant of ours or a checked value.
+    /// Sets the media type unless a header has set it already. A constant of ours;
+    /// a script's own goes through [`ResponseWriter::header`], which checks it.
     #[inline]
-    pub fn content_type(&mut self, value: &str) {
-        if !self.has_content_type && check_header("content-type", value.as_bytes()).is_ok() {
+    pub fn content_type(&mut self, value: &'static str) {
+        debug_assert!(check_header("content-type", value.as_bytes()).is_ok());
+        if !self.has_content_type {
             self.has_content_type = true;
             self.field(b"Content-Type: ", value.as_bytes());
         }

@@ -375,22 +375,17 @@ impl<T> RouteTable<T> {
         &self.routes
     }
 
-    /// Finds the route for a request. `path` is the path as sent, without the query.
-    pub fn lookup(&self, method: Method, path: &str, params: &mut Params) -> Lookup<'_, T> {
+    /// Finds the route for a request. `path` is the path as sent, without the query
+    /// ([`crate::HeadView::path_bytes`]).
+    pub fn lookup(&self, method: Method, path: &[u8], params: &mut Params) -> Lookup<'_, T> {
         params.count = 0;
         if let Err(error) = check_path(path) {
             return Lookup::BadPath(error);
         }
-        if !path.starts_with('/') || path.len() > usize::from(u16::MAX) {
+        if path.first() != Some(&b'/') || path.len() > usize::from(u16::MAX) {
             return Lookup::NotFound;
         }
-        let mut search = Search {
-            nodes: &self.nodes,
-            path: path.as_bytes(),
-            method,
-            params,
-            others: MethodSet::default(),
-        };
+        let mut search = Search { nodes: &self.nodes, path, method, params, others: MethodSet::default() };
         match search.below(0, 1, 0) {
             Some(index) => Lookup::Found(&self.routes[usize::from(index)]),
             None if search.others.is_empty() => Lookup::NotFound,
@@ -414,7 +409,8 @@ impl Search<'_> {
         let nodes = self.nodes;
         let node = &nodes[node as usize];
         let rest = &self.path[at..];
-        let len = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+        // Segments are short: a plain loop beats memchr's set-up.
+        let len = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
         let segment = &rest[..len];
         if let Some(child) = literal_child(node, segment)
             && let Some(found) = self.at_child(child, at + len, param)
@@ -470,7 +466,7 @@ impl Search<'_> {
 #[inline]
 fn literal_child(node: &Node, segment: &[u8]) -> Option<u32> {
     const SCAN_MAX: usize = 8;
-    if memchr::memchr(b'%', segment).is_some() {
+    if segment.contains(&b'%') {
         return node.literals.iter().find(|(text, _)| decodes_to(segment, text)).map(|(_, child)| *child);
     }
     if node.literals.len() <= SCAN_MAX {

@@ -20,7 +20,7 @@ fn table(routes: &[(&str, &str)]) -> Result<Table, RouteError> {
 fn look(table: &Table, request: &str) -> String {
     let (method, path) = request.split_once(' ').unwrap();
     let mut params = Params::default();
-    match table.lookup(Method::from_bytes(method.as_bytes()), path, &mut params) {
+    match table.lookup(Method::from_bytes(method.as_bytes()), path.as_bytes(), &mut params) {
         Lookup::Found(route) => {
             assert_eq!(route.names.len(), params.len());
             let mut line = format!("{}", route.pattern);
@@ -116,7 +116,7 @@ fn methods() {
     let only_head = table(&[("HEAD", "/h"), ("GET", "/h")]).unwrap();
     let mut params = Params::default();
     assert!(
-        matches!(only_head.lookup(Method::Head, "/h", &mut params), Lookup::Found(route) if route.value == 0)
+        matches!(only_head.lookup(Method::Head, b"/h", &mut params), Lookup::Found(route) if route.value == 0)
     );
 }
 
@@ -318,7 +318,7 @@ fn agrees_with_the_naive_matcher() {
             let path: String = (0..=pick(5)).map(|_| format!("/{}", SENT[pick(SENT.len())])).collect();
             let method = METHODS[pick(METHODS.len())];
             let mut params = Params::default();
-            let found = match table.lookup(method, &path, &mut params) {
+            let found = match table.lookup(method, path.as_bytes(), &mut params) {
                 Lookup::Found(route) => {
                     let values = route.names.iter().enumerate();
                     values.fold(route.pattern.to_string(), |line, (index, name)| {

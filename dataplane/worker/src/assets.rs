@@ -101,7 +101,8 @@ impl Assets {
     pub fn get(&self, path: &str) -> Option<&Arc<Asset>> {
         self.files.get(path).or_else(|| {
             let folder = path.strip_suffix('/').unwrap_or(path);
-            let index = if folder.is_empty() { "index.html".to_owned() } else { format!("{folder}/index.html") };
+            let index =
+                if folder.is_empty() { "index.html".to_owned() } else { format!("{folder}/index.html") };
             self.files.get(index.as_str())
         })
     }

@@ -18,9 +18,10 @@
 //! **Time.** A run has one timer, for its wall time; it is set only when the run
 //! outlives its first slice.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::Read as _;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use forebay_base::limits::{DatabaseLimits, WorkerLimits};
@@ -28,14 +29,14 @@ use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId};
 use forebay_bus::Consumer;
 use forebay_bytecode::module::uses;
 use forebay_engine::{
-    BlueprintId, Entry as VmEntry, ErrorReport, Headers, Host, LogLevel, RequestInput, Run as VmRun, StartError, TaskHandle,
-    Trap, Vm, VmConfig,
+    BlueprintId, Entry as VmEntry, ErrorReport, Headers, Host, LogLevel, RequestInput, Run as VmRun,
+    StartError, TaskHandle, Trap, Vm, VmConfig,
 };
 use forebay_http::{DateCache, HeadView, Problem, Reply, ResponseWriter};
 use forebay_kv::Store;
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 
-use crate::effects::{Effects, Waiting};
+use crate::effects::Effects;
 use crate::generation::{Generation, Target};
 use crate::mailbox::Mailbox;
 use crate::messages::{Incoming, Job};
@@ -99,6 +100,8 @@ pub struct BackConfig {
     pub rewrites: Arc<[Rewrite]>,
     /// Whether `http()` may reach private and loopback addresses.
     pub allow_private: bool,
+    /// The address that the app itself listens on, once it does: where rewrites to a route go.
+    pub own_address: Arc<OnceLock<std::net::SocketAddr>>,
     /// What `env()` may read.
     pub env: Arc<BTreeMap<String, String>>,
     /// Where lines go.
@@ -164,6 +167,8 @@ pub(crate) struct Back {
 struct Adopted {
     generation: Arc<Generation>,
     blueprints: Vec<BlueprintId>,
+    /// Names of the works, by entry, for log lines: counted without a lock.
+    works: Rc<[Box<str>]>,
     runs: usize,
 }
 
@@ -173,7 +178,7 @@ pub(crate) struct Run {
     origin: Origin,
     generation: u64,
     entry: u32,
-    timer: TimerId,
+    timer: Option<TimerId>,
     /// In `runnable`.
     queued: bool,
 }
@@ -233,7 +238,8 @@ impl Back {
     /// New jobs may name this generation from now on.
     pub(crate) fn adopt(&mut self, generation: Arc<Generation>) {
         let blueprints = generation.blueprints.iter().map(|blueprint| self.vm.adopt(blueprint)).collect();
-        self.generations.push_back(Adopted { generation, blueprints, runs: 0 });
+        let works = generation.entries.iter().map(|entry| entry.work.clone()).collect();
+        self.generations.push_back(Adopted { generation, blueprints, works, runs: 0 });
         self.retire();
     }
 
@@ -335,7 +341,7 @@ impl Back {
             Ok(task) => task,
             Err(error) => return self.refuse(reactor, answers, origin, error),
         };
-        self.host.work = Some((Arc::clone(&adopted.generation), entry));
+        self.host.work = Some((Rc::clone(&adopted.works), entry));
         match self.vm.run(task, now, reactor.timestamp(), self.limits.slice_fuel, &mut self.host) {
             end @ (VmRun::Done | VmRun::Trap(_)) => {
                 self.end(reactor, answers, task, origin, end, index, entry);
@@ -343,18 +349,11 @@ impl Back {
             more => {
                 let limits = &self.generations[index].generation.entries[entry as usize].limits;
                 let deadline = origin.arrived.after(limits.wall_time);
-                let run = Run {
-                    task,
-                    origin,
-                    generation,
-                    entry,
-                    timer: TimerId::default(),
-                    queued: false,
-                };
+                let run = Run { task, origin, generation, entry, timer: None, queued: false };
                 let key = self.runs.insert(run);
                 let timer = reactor.set_timer(deadline, tokens::run(key));
                 if let Some(run) = self.runs.get_mut(key) {
-                    run.timer = timer;
+                    run.timer = Some(timer);
                 }
                 self.generations[index].runs += 1;
                 self.metrics.tasks.set(self.runs.len() as u64);
@@ -367,7 +366,7 @@ impl Back {
         let Some(run) = self.runs.get_mut(key) else { return };
         let (task, generation, entry) = (run.task, run.generation, run.entry);
         if let Some(index) = self.adopted(generation) {
-            self.host.work = Some((Arc::clone(&self.generations[index].generation), entry));
+            self.host.work = Some((Rc::clone(&self.generations[index].works), entry));
         }
         let now = reactor.now();
         match self.vm.run(task, now, reactor.timestamp(), self.limits.slice_fuel, &mut self.host) {
@@ -394,7 +393,9 @@ impl Back {
     /// A run is over.
     fn finish<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A, key: u64, end: VmRun) {
         let Some(run) = self.runs.remove(key) else { return };
-        reactor.cancel_timer(run.timer);
+        if let Some(timer) = run.timer {
+            reactor.cancel_timer(timer);
+        }
         self.effects.abandon(key);
         let index = self.adopted(run.generation).unwrap_or(self.generations.len() - 1);
         self.generations[index].runs = self.generations[index].runs.saturating_sub(1);
@@ -406,7 +407,12 @@ impl Back {
     }
 
     /// The wall time of a run is over.
-    pub(crate) fn wall_time<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A, key: u64) {
+    pub(crate) fn wall_time<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        key: u64,
+    ) {
         if self.runs.get_mut(key).is_some() {
             self.finish(reactor, answers, key, VmRun::Trap(Trap::WallTime));
         }
@@ -509,10 +515,14 @@ impl Back {
                 self.metrics.shed.add(1);
                 Problem::unavailable("overloaded", "too many tasks are running", RETRY_AFTER_S)
             }
-            StartError::NoEntry => Problem::unavailable("reloading", "the app has just been reloaded", RETRY_AFTER_S),
-            StartError::TooLarge => {
-                Problem::new(413, "too_large_for_task", "the request doesn't fit into the task's memory limit")
+            StartError::NoEntry => {
+                Problem::unavailable("reloading", "the app has just been reloaded", RETRY_AFTER_S)
             }
+            StartError::TooLarge => Problem::new(
+                413,
+                "too_large_for_task",
+                "the request doesn't fit into the task's memory limit",
+            ),
         };
         self.metrics.answers[usize::from(problem.status / 100).min(5)].add(1);
         answers.answer(reactor, connection, sequence, incoming, |out, date| {
@@ -522,11 +532,21 @@ impl Back {
     }
 
     /// A connection of ours to a database or an upstream has news.
-    pub(crate) fn connected<R: Reactor>(&mut self, reactor: &mut R, connection: ConnectionId, result: Result<(), Errno>) {
+    pub(crate) fn connected<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        connection: ConnectionId,
+        result: Result<(), Errno>,
+    ) {
         self.effects.connected(reactor, &mut self.vm, connection, result);
     }
 
-    pub(crate) fn received<R: Reactor>(&mut self, reactor: &mut R, connection: ConnectionId, buffer: ReceiveBuffer) {
+    pub(crate) fn received<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        connection: ConnectionId,
+        buffer: ReceiveBuffer,
+    ) {
         self.effects.received(reactor, &mut self.vm, connection, &buffer);
         reactor.release(buffer);
     }
@@ -537,6 +557,57 @@ impl Back {
 
     pub(crate) fn closed<R: Reactor>(&mut self, reactor: &mut R, connection: ConnectionId) {
         self.effects.closed(reactor, &mut self.vm, connection);
+    }
+
+    pub(crate) fn drained<R: Reactor>(&mut self, reactor: &mut R, connection: ConnectionId) {
+        self.effects.drained(reactor, &mut self.vm, connection);
+    }
+
+    pub(crate) fn committed<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        result: Result<usize, Errno>,
+        buffer: Vec<u8>,
+    ) {
+        self.effects.committed(reactor, &mut self.vm, result, buffer);
+    }
+
+    pub(crate) fn woken<R: Reactor>(&mut self, reactor: &mut R) {
+        self.effects.woken(reactor, &mut self.vm);
+    }
+
+    pub(crate) fn slept(&mut self, key: u64) {
+        self.effects.slept(&mut self.vm, key);
+    }
+
+    pub(crate) fn http_timeout<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
+        self.effects.http_timeout(reactor, &mut self.vm, key);
+    }
+
+    pub(crate) fn sql_timer<R: Reactor>(&mut self, reactor: &mut R) {
+        self.effects.sql_timer(reactor, &mut self.vm);
+    }
+
+    /// Once a second.
+    pub(crate) fn tick(&mut self) {
+        self.retire();
+        self.effects.tick();
+    }
+
+    /// No write of ours is under way: the thread may end.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.effects.is_flushed()
+    }
+
+    /// The thread can't go on.
+    pub(crate) fn fatal(&self, message: &str, error: &dyn fmt::Display) {
+        self.log.line(Level::Error, message, &[("core", &self.core), ("error", error)]);
+    }
+}
+
+impl Parts {
+    pub(crate) const fn metrics(&self) -> &Arc<CoreMetrics> {
+        &self.metrics
     }
 }
 
@@ -634,7 +705,7 @@ struct TaskHost {
     env: Arc<BTreeMap<String, String>>,
     urandom: Option<std::io::BufReader<std::fs::File>>,
     /// Whose task runs.
-    work: Option<(Arc<Generation>, u32)>,
+    work: Option<(Rc<[Box<str>]>, u32)>,
 }
 
 impl TaskHost {
@@ -652,7 +723,7 @@ impl Host for TaskHost {
             LogLevel::Warn => Level::Warn,
             LogLevel::Error => Level::Error,
         };
-        let work = self.work.as_ref().map_or("", |(generation, entry)| &generation.entries[*entry as usize].work);
+        let work = self.work.as_ref().map_or("", |(works, entry)| &*works[*entry as usize]);
         self.log.line(level, line, &[("work", &work)]);
     }
 
@@ -668,8 +739,3 @@ impl Host for TaskHost {
         }
     }
 }
-
-/// What a waiting effect belongs to, for [`Effects`].
-pub(crate) type WaitingTable = Slots<Waiting>;
-/// Connections that aren't clients', by id.
-pub(crate) type Owners = HashMap<ConnectionId, crate::effects::Owner>;

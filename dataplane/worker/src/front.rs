@@ -33,7 +33,8 @@ use forebay_bus::{Consumer, Producer};
 use forebay_http::percent::EncodingError;
 use forebay_http::routes::{Lookup, MethodSet, Params};
 use forebay_http::{
-    CONTINUE, DateCache, Decoded, Decoder, Phase, Problem, Reply, Request, RequestError, ResponseWriter, Scratch,
+    CONTINUE, DateCache, Decoded, Decoder, Method, Phase, Problem, Reply, Request, RequestError,
+    ResponseWriter, Scratch,
 };
 use forebay_ring::{Close, Output, ReceiveBuffer, Timer, TimerId, Transport};
 
@@ -146,17 +147,9 @@ impl Front {
         self.date.update(now);
     }
 
-    pub(crate) fn date(&self) -> &DateCache {
-        &self.date
-    }
-
-    /// Requests that were not answered yet, over all connections, can still be of the old one.
+    /// Requests from now on are routed by this generation; jobs under way keep theirs.
     pub(crate) fn adopt(&mut self, generation: Arc<Generation>) {
         self.generation = generation;
-    }
-
-    pub(crate) fn generation(&self) -> &Arc<Generation> {
-        &self.generation
     }
 
     /// Whether this connection is a client's.
@@ -186,7 +179,12 @@ impl Front {
         self.open
     }
 
-    pub(crate) fn accepted<R: Transport + Timer>(&mut self, reactor: &mut R, connection: ConnectionId, now: Monotonic) {
+    pub(crate) fn accepted<R: Transport + Timer>(
+        &mut self,
+        reactor: &mut R,
+        connection: ConnectionId,
+        now: Monotonic,
+    ) {
         if self.open >= self.limits.connections || self.draining {
             self.metrics.shed.add(1);
             if let Some(output) = reactor.output(connection) {
@@ -333,8 +331,14 @@ impl Front {
                     offset += request.consumed;
                     client.turn_count += 1;
                     client.since = now;
-                    let step =
-                        Self::dispatch(client, &request, &self.generation, &mut self.spare, self.draining, now);
+                    let step = Self::dispatch(
+                        client,
+                        &request,
+                        &self.generation,
+                        &mut self.spare,
+                        self.draining,
+                        now,
+                    );
                     self.carry_out(reactor, connection, step);
                 }
                 Ok(Decoded::Partial { send_continue }) => {
@@ -403,7 +407,7 @@ impl Front {
                 Target::Script { .. } => {
                     incoming.request.assign(request);
                     incoming.peer = client.peer;
-                    client.barrier = !head.head.method().is_safe();
+                    client.barrier = !is_safe(head.head.method());
                     return Step::Run(Job {
                         connection: client.connection,
                         sequence,
@@ -562,9 +566,13 @@ impl Front {
     pub(crate) fn timer<R: Transport + Timer>(
         &mut self,
         reactor: &mut R,
-        connection: ConnectionId,
+        token: ConnectionId,
         now: Monotonic,
     ) {
+        let client = self.clients.get(token.slot as usize).and_then(Option::as_deref);
+        let Some(connection) = client.map(|c| c.connection).filter(|c| tokens::same_client(token, *c)) else {
+            return;
+        };
         let pending = reactor.output(connection).map_or(0, |output| output.pending_bytes());
         let Some(client) = client_mut(&mut self.clients, connection) else { return };
         client.timer = None;
@@ -664,9 +672,11 @@ impl Local {
                 Problem::method_not_allowed(&allow).write(output.bytes(), reply, date);
                 return;
             }
-            Self::BadPath(_) => Problem::new(400, "bad_path", "the path is not valid percent-encoded text"),
+            Self::BadPath(error) => error.problem(),
             Self::Malformed(error) => error.problem(),
-            Self::Overloaded => Problem::unavailable("overloaded", "too many requests are waiting", RETRY_AFTER_S),
+            Self::Overloaded => {
+                Problem::unavailable("overloaded", "too many requests are waiting", RETRY_AFTER_S)
+            }
         };
         problem.write(output.bytes(), reply, date);
     }
@@ -722,6 +732,11 @@ fn write_asset(
 fn client_mut(clients: &mut [Option<Box<Client>>], connection: ConnectionId) -> Option<&mut Client> {
     let client = clients.get_mut(connection.slot as usize)?.as_deref_mut()?;
     (client.connection == connection).then_some(client)
+}
+
+/// RFC 9110 section 9.2.1.
+const fn is_safe(method: Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Options | Method::Trace)
 }
 
 const fn timeout_of(limits: &HttpLimits, phase: Phase) -> Duration {

@@ -15,7 +15,7 @@ use forebay_engine::Blueprint;
 use forebay_http::Method;
 use forebay_http::routes::{RouteError, RouteTable};
 
-use crate::assets::{Assets, AssetError};
+use crate::assets::{AssetError, Assets};
 
 /// Generations that may be alive at once: the current one and those whose tasks
 /// still run. Beyond it a deploy is refused.
@@ -156,7 +156,9 @@ impl Generation {
                 }
                 for route in &work.routes {
                     let target = match &route.action {
-                        Action::File(path) => Assets::file(root, path, work.static_seconds).map(Target::Assets),
+                        Action::File(path) => {
+                            Assets::file(root, path, work.static_seconds).map(Target::Assets)
+                        }
                         Action::Assets(path) => {
                             Assets::folder(root, path, work.static_seconds).map(Target::Assets)
                         }

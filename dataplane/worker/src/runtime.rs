@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use forebay_base::CoreId;
 use forebay_base::limits::{HttpLimits, WorkerLimits};
-use forebay_ring::{Endpoint, EpollReactor, Features, Reactor, UringReactor};
+use forebay_ring::{Endpoint, EpollReactor, Features, ListenerId, Reactor, UringReactor};
 
 use crate::back::{Back, BackConfig};
 use crate::core;
@@ -149,6 +149,7 @@ impl Runtime {
             ended: Arc::default(),
         };
         let mut listen = config.listen.clone();
+        let own_address = Arc::clone(&config.back.own_address);
         // Mailboxes of the halves with effects, by core: the store wakes them.
         let mailboxes: Vec<Arc<Mailbox>> = config.cores.iter().map(|_| Arc::default()).collect();
         if let Some(hook) = &config.back.wakers {
@@ -212,10 +213,17 @@ impl Runtime {
             runtime.cores.push(metrics);
         }
         runtime.addresses = listen;
+        if let Some(address) = runtime.tcp() {
+            let ip = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
+            let _ = own_address.set(SocketAddr::new(ip, address.port()));
+        }
         Ok(runtime)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the data path's threads are started here, named and bound")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the data path's threads are started here, named and bound"
+    )]
     fn spawn(
         &mut self,
         core: CoreId,
@@ -241,7 +249,12 @@ impl Runtime {
     }
 
     /// The first core's listeners decide port 0 for the others.
-    fn wait_ready(&mut self, core: CoreId, told: &Receiver<Ready>, listen: &mut Vec<Endpoint>) -> Result<(), RuntimeError> {
+    fn wait_ready(
+        &mut self,
+        core: CoreId,
+        told: &Receiver<Ready>,
+        listen: &mut Vec<Endpoint>,
+    ) -> Result<(), RuntimeError> {
         match told.recv_timeout(Duration::from_secs(30)) {
             Ok(Ok((addresses, features))) => {
                 if !addresses.is_empty() {
@@ -399,7 +412,8 @@ fn with_reactor(epoll: bool, config: forebay_ring::Config, ready: SyncSender<Rea
         match UringReactor::new(config.clone()) {
             Ok(reactor) => return program.run(reactor, ready),
             // Not in this kernel, or forbidden here (seccomp, sysctl kernel.io_uring_disabled).
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) => {
+            }
             Err(error) => {
                 let _ = ready.send(Err(RuntimeError::Io("io_uring".into(), error)));
                 return;
@@ -415,26 +429,34 @@ fn with_reactor(epoll: bool, config: forebay_ring::Config, ready: SyncSender<Rea
 }
 
 /// Listens, tells how that went.
-fn listen<R: Reactor>(reactor: &mut R, front: &core::FrontParts, ready: &SyncSender<Ready>) -> bool {
+fn listen<R: Reactor>(
+    reactor: &mut R,
+    front: &core::FrontParts,
+    ready: &SyncSender<Ready>,
+) -> Option<Vec<ListenerId>> {
     let mut addresses = Vec::new();
+    let mut listeners = Vec::new();
     for endpoint in &front.listen {
         match reactor.listen(endpoint) {
-            Ok(listener) => addresses.extend(reactor.local_addr(listener)),
+            Ok(listener) => {
+                addresses.extend(reactor.local_addr(listener));
+                listeners.push(listener);
+            }
             Err(error) => {
                 let _ = ready.send(Err(RuntimeError::Io(format!("listening on {endpoint}"), error)));
-                return false;
+                return None;
             }
         }
     }
     let _ = ready.send(Ok((addresses, reactor.features())));
-    true
+    Some(listeners)
 }
 
 impl Program for Whole {
     fn run<R: Reactor>(self, mut reactor: R, ready: SyncSender<Ready>) {
         self.mailbox.set_waker(reactor.waker());
-        if listen(&mut reactor, &self.front, &ready) {
-            core::run_inline(reactor, self.front, self.back, &self.mailbox);
+        if let Some(listeners) = listen(&mut reactor, &self.front, &ready) {
+            core::run_inline(reactor, listeners, self.front, self.back, &self.mailbox);
         }
     }
 }
@@ -442,8 +464,8 @@ impl Program for Whole {
 impl Program for FrontHalf {
     fn run<R: Reactor>(self, mut reactor: R, ready: SyncSender<Ready>) {
         self.mailbox.set_waker(reactor.waker());
-        if listen(&mut reactor, &self.front, &ready) {
-            core::run_front(reactor, self.front, &self.mailbox, &self.peer);
+        if let Some(listeners) = listen(&mut reactor, &self.front, &ready) {
+            core::run_front(reactor, listeners, self.front, &self.mailbox, &self.peer);
         }
     }
 }

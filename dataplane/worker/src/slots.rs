@@ -52,9 +52,11 @@ impl<T> Slots<T> {
 
     /// Keys of all that is in the table.
     pub(crate) fn keys(&self) -> impl Iterator<Item = u64> {
-        self.slots.iter().enumerate().filter(|(_, slot)| slot.1.is_some()).map(|(index, slot)| {
-            u64::from(slot.0) << 32 | index as u64
-        })
+        self.slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.1.is_some())
+            .map(|(index, slot)| u64::from(slot.0) << 32 | index as u64)
     }
 }
 

@@ -24,8 +24,7 @@ pub(crate) enum Token {
     Database,
     /// A commit of the store.
     Commit,
-    /// The store's housekeeping.
-    Maintain,
+
     /// The core's second hand: gauges, retired generations.
     Tick,
 }
@@ -53,8 +52,7 @@ pub(crate) const fn http(key: u64) -> u64 {
 
 pub(crate) const DATABASE: u64 = 4 << KIND_SHIFT;
 pub(crate) const COMMIT: u64 = 5 << KIND_SHIFT;
-pub(crate) const MAINTAIN: u64 = 6 << KIND_SHIFT;
-pub(crate) const TICK: u64 = 7 << KIND_SHIFT;
+pub(crate) const TICK: u64 = 6 << KIND_SHIFT;
 
 /// Takes a token apart. A client's generation comes back with its low 28 bits only.
 pub(crate) const fn parse(token: u64) -> Option<Token> {
@@ -66,8 +64,7 @@ pub(crate) const fn parse(token: u64) -> Option<Token> {
         3 => Token::Http(payload),
         4 => Token::Database,
         5 => Token::Commit,
-        6 => Token::Maintain,
-        7 => Token::Tick,
+        6 => Token::Tick,
         _ => return None,
     })
 }
@@ -89,10 +86,7 @@ mod tests {
         assert_eq!(parse(run(77)), Some(Token::Run(77)));
         assert_eq!(parse(sleep(PAYLOAD)), Some(Token::Sleep(PAYLOAD)));
         assert_eq!(parse(http(1)), Some(Token::Http(1)));
-        assert_eq!(
-            [DATABASE, COMMIT, MAINTAIN, TICK].map(parse),
-            [Some(Token::Database), Some(Token::Commit), Some(Token::Maintain), Some(Token::Tick)]
-        );
+        assert_eq!([Some(Token::Database), Some(Token::Commit), Some(Token::Tick)]);
         assert_eq!(parse(u64::MAX), None);
     }
 }

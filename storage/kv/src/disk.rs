@@ -158,10 +158,6 @@ impl SegmentFile for DiskFile {
         self.file.read_exact_at(into, offset)
     }
 
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
     fn map(&self) -> io::Result<Option<Map>> {
         Map::new(&self.file).map(Some)
     }

@@ -41,8 +41,6 @@ pub trait SegmentFile: Send + Sync {
     fn write_at(&self, offset: u64, bytes: &[u8], durable: bool) -> io::Result<usize>;
     /// Fills `into`, or fails (UnexpectedEof beyond the end).
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()>;
-    /// Makes all writes durable (fdatasync(2)).
-    fn sync(&self) -> io::Result<()>;
     /// A read-only map of the whole file, where the medium has maps; without one,
     /// reads go through [`SegmentFile::read_at`].
     fn map(&self) -> io::Result<Option<Map>>;

@@ -12,6 +12,7 @@
 //! pass the new one's checksums, so none can come back to life.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use forebay_base::{Lsn, TenantId};
@@ -49,7 +50,7 @@ pub struct Report {
     pub torn_at: Option<(String, u64)>,
 }
 
-/// Checks every record of a folder, which is locked meanwhile, and changes nothing but leftovers of preparation.
+/// Checks every record of a folder, which is locked meanwhile, and changes nothing.
 ///
 /// # Errors
 /// [`Error::Corrupt`] with file and offset, [`Error::Locked`], [`Error::Io`].
@@ -84,6 +85,12 @@ impl Store {
         }
         let scanned = scan(&*medium, &config)?;
         let index = scanned.index;
+        if !scanned.leftovers.is_empty() {
+            for name in &scanned.leftovers {
+                medium.remove(name).map_err(|e| Error::io(format!("removing {name}"), e))?;
+            }
+            medium.sync_folder().map_err(|e| Error::io("syncing the data folder", e))?;
+        }
         let end = start_epoch(&*medium, &config, scanned.unsealed, scanned.tail)?;
         Ok(Self::assemble(config, medium, wake, index, Log::new(end)))
     }
@@ -96,6 +103,8 @@ struct Scanned {
     tail: Tail,
     /// The segments behind the last sealed one, ids ascending: the one to go on with, then spares.
     unsealed: VecDeque<Arc<Segment>>,
+    /// Files of preparations that a crash or an error interrupted.
+    leftovers: Vec<String>,
 }
 
 struct Tail {
@@ -105,80 +114,111 @@ struct Tail {
     epoch: u32,
     /// Where the log ends in the first unsealed segment.
     offset: u32,
-    /// The segment with the youngest record, sealed or not: it may not be durable yet, if
-    /// a process and not the machine died.
-    youngest: Option<Arc<Segment>>,
+    /// The segment with the youngest record, sealed or not, and where its last group lies.
+    youngest: Option<(Arc<Segment>, Range<u32>)>,
     segment_max: u32,
 }
 
 fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
-    let mut names = Vec::new();
-    for name in medium.list().map_err(|e| Error::io("listing the data folder", e))? {
-        if name.ends_with(SUFFIX_TMP) {
-            medium.remove(&name).map_err(|e| Error::io(format!("removing {name}"), e))?;
-        } else if name.ends_with(SUFFIX) {
-            names.push(name);
-        }
-    }
+    let mut names = medium.list().map_err(|e| Error::io("listing the data folder", e))?;
     names.sort_unstable();
-    let mut index = Index::default();
-    let mut report = Report { segments: 0, spares: 0, records: 0, keys: 0, last: Lsn(0), torn_at: None };
-    let mut tail = Tail {
-        last_sequence: 0,
-        epoch_max: 0,
-        epoch: 0,
-        offset: SEGMENT_HEADER_BYTES as u32,
-        youngest: None,
-        segment_max: 0,
+    let leftovers = names.iter().filter(|n| n.ends_with(SUFFIX_TMP)).cloned().collect();
+    names.retain(|name| name.ends_with(SUFFIX));
+    let mut scanned = Scanned {
+        index: Index::default(),
+        report: Report { segments: 0, spares: 0, records: 0, keys: 0, last: Lsn(0), torn_at: None },
+        tail: Tail {
+            last_sequence: 0,
+            epoch_max: 0,
+            epoch: 0,
+            offset: SEGMENT_HEADER_BYTES as u32,
+            youngest: None,
+            segment_max: 0,
+        },
+        unsealed: VecDeque::new(),
+        leftovers,
     };
-    let mut unsealed: VecDeque<Arc<Segment>> = VecDeque::new();
+    // Segments behind the last sealed one, and where their records end.
+    let mut unsealed: Vec<(Arc<Segment>, WalkEnd)> = Vec::new();
     for name in &names {
         let segment = Segment::open(medium, name)?;
-        let bytes = segment.read_all()?;
-        index.add_segment(&segment);
-        let walk = Walk {
-            segment: &segment,
-            bytes: &bytes,
-            sequence_before: tail.last_sequence,
-            // Compaction removes whole segments: the sequence goes on unless an id is missing.
-            adjacent: tail.segment_max + 1 == segment.header.id && tail.segment_max > 0,
-            every_record_last: config.planted.no_batch_marker,
-        };
-        let end = walk.run(|record| apply(&mut index, &segment, record))?;
-        drop(bytes);
-        if end.records == 0 {
-            index.remove_segment(segment.header.id);
-        } else {
-            if let Some(open) = unsealed.front() {
-                let offset = u64::from(tail.offset);
-                return Err(Error::Corrupt {
-                    file: open.name.clone(),
-                    offset,
-                    expected: "a seal, or more records",
-                });
-            }
-            report.segments += 1;
-            tail.youngest = Some(Arc::clone(&segment));
+        let end = scanned.read_segment(config, &segment, &unsealed)?;
+        if end.records > 0 {
+            scanned.leftovers.extend(unsealed.drain(..).map(|(empty, _)| empty.name.clone()));
         }
-        report.records += end.records;
-        tail.last_sequence = end.last_sequence;
-        tail.epoch_max = tail.epoch_max.max(segment.header.epoch).max(end.epoch);
-        tail.segment_max = segment.header.id;
         if !end.sealed {
-            if unsealed.is_empty() {
-                tail.offset = end.offset;
-                tail.epoch = end.epoch;
-            }
-            if end.torn {
-                report.torn_at = Some((name.clone(), u64::from(end.offset)));
-            }
-            unsealed.push_back(segment);
+            unsealed.push((segment, end));
         }
     }
-    report.spares = names.len() - report.segments;
-    report.keys = index.len();
-    report.last = Lsn(tail.last_sequence);
-    Ok(Scanned { index, report, tail, unsealed })
+    scanned.choose_active(unsealed);
+    scanned.report.spares = names.len() - scanned.report.segments;
+    scanned.report.keys = scanned.index.len();
+    scanned.report.last = Lsn(scanned.tail.last_sequence);
+    Ok(scanned)
+}
+
+impl Scanned {
+    /// Reads one segment into the index. `before`: the unsealed ones with lower ids.
+    fn read_segment(
+        &mut self,
+        config: &Config,
+        segment: &Arc<Segment>,
+        before: &[(Arc<Segment>, WalkEnd)],
+    ) -> Result<WalkEnd, Error> {
+        let bytes = segment.read_all()?;
+        let id = segment.header.id;
+        let used = before.iter().find(|(_, end)| !end.pristine());
+        let walk = Walk {
+            segment,
+            bytes: &bytes,
+            sequence_before: self.tail.last_sequence,
+            // Compaction removes whole segments: the sequence goes on unless an id is missing.
+            adjacent: used.is_none() && self.tail.segment_max > 0 && self.tail.segment_max + 1 == id,
+            every_record_last: config.planted.no_batch_marker,
+        };
+        self.index.add_segment(segment);
+        let index = &mut self.index;
+        let walked = walk.run(|record| apply(index, segment, record));
+        if let Some((used, end)) = used
+            && walked.as_ref().map_or(true, |end| end.records > 0)
+        {
+            // This segment was written to, so that one was sealed once.
+            let (file, offset) = (used.name.clone(), u64::from(end.offset));
+            return Err(Error::Corrupt { file, offset, expected: "a seal, or more records" });
+        }
+        let end = walked?;
+        if end.records == 0 {
+            self.index.remove_segment(id);
+        } else {
+            self.report.segments += 1;
+            self.tail.youngest = Some((Arc::clone(segment), end.group_start..end.offset));
+        }
+        self.report.records += end.records;
+        self.tail.last_sequence = end.last_sequence;
+        self.tail.epoch_max = self.tail.epoch_max.max(segment.header.epoch).max(end.epoch);
+        self.tail.segment_max = id;
+        Ok(end)
+    }
+
+    /// The log goes on in the segment that was written to, or else in the first. Empty ones before it are
+    /// left from preparations that failed late; behind it only untouched ones are of use.
+    fn choose_active(&mut self, unsealed: Vec<(Arc<Segment>, WalkEnd)>) {
+        let active = unsealed.iter().position(|(_, end)| !end.pristine()).unwrap_or(0);
+        for (n, (segment, end)) in unsealed.into_iter().enumerate() {
+            if n < active || (n > active && !end.pristine()) {
+                self.leftovers.push(segment.name.clone());
+                continue;
+            }
+            if n == active {
+                self.tail.offset = end.offset;
+                self.tail.epoch = end.epoch;
+                if end.torn {
+                    self.report.torn_at = Some((segment.name.clone(), u64::from(end.offset)));
+                }
+            }
+            self.unsealed.push_back(segment);
+        }
+    }
 }
 
 fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
@@ -196,6 +236,20 @@ fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
     index.apply(tenant, &Key::new(key), record.sequence, change);
 }
 
+/// Writes the last group once more, durably. A process that was killed leaves its
+/// last write in the page cache, read back but not on disk; after a failed write the cache may
+/// even call it clean, so that a sync would do nothing. Earlier groups were durable before this one began.
+fn rewrite_last_group(tail: &Tail) -> Result<(), Error> {
+    let Some((segment, range)) = &tail.youngest else { return Ok(()) };
+    let what = || format!("writing {} again", segment.name);
+    let bytes = segment.read(range.start as usize, range.len())?.into_owned();
+    match segment.file.write_at(u64::from(range.start), &bytes, true) {
+        Ok(n) if n == bytes.len() => Ok(()),
+        Ok(_) => Err(Error::io(what(), std::io::ErrorKind::WriteZero.into())),
+        Err(e) => Err(Error::io(what(), e)),
+    }
+}
+
 /// Makes the end durable, and whatever lies behind it invalid.
 fn start_epoch(
     medium: &dyn Medium,
@@ -203,10 +257,7 @@ fn start_epoch(
     mut unsealed: VecDeque<Arc<Segment>>,
     tail: Tail,
 ) -> Result<End, Error> {
-    // A process that was killed leaves its last write in the page cache: read back, but not durable.
-    if let Some(segment) = &tail.youngest {
-        segment.file.sync().map_err(|e| Error::io(format!("syncing {}", segment.name), e))?;
-    }
+    rewrite_last_group(&tail)?;
     let epoch = tail.epoch_max + 1;
     let mut next_segment = tail.segment_max + 1;
     let mut create = || {
@@ -267,6 +318,13 @@ fn start_epoch(
 
 // ---------------------------------------------------------------- one segment
 
+impl WalkEnd {
+    /// Nothing was ever written behind the header.
+    fn pristine(&self) -> bool {
+        self.records == 0 && !self.torn
+    }
+}
+
 /// Reads a segment's records from front to back.
 struct Walk<'a> {
     segment: &'a Segment,
@@ -282,6 +340,8 @@ struct Walk<'a> {
 struct WalkEnd {
     /// Behind the last whole batch.
     offset: u32,
+    /// Of the last whole batch.
+    group_start: u32,
     records: u64,
     last_sequence: u64,
     epoch: u32,
@@ -297,6 +357,7 @@ impl<'a> Walk<'a> {
         let mut seeds = self.segment.seeds(epoch);
         let mut end = WalkEnd {
             offset: SEGMENT_HEADER_BYTES as u32,
+            group_start: SEGMENT_HEADER_BYTES as u32,
             records: 0,
             last_sequence: self.sequence_before,
             epoch,
@@ -329,6 +390,7 @@ impl<'a> Walk<'a> {
                 end.records += 1;
             }
             end.offset = record.end;
+            end.group_start = record.group_start;
             end.last_sequence = record.sequence;
             match record.fields.kind {
                 Kind::Epoch => {

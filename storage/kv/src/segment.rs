@@ -41,8 +41,8 @@ impl Segment {
         let tmp = format!("{name}{SUFFIX_TMP}");
         let made = Self::create_as(medium, header, &tmp, &name);
         if made.is_err() {
-            // Best effort: an open removes what is left of it.
-            let _ = medium.remove(&tmp);
+            // Best effort: the next open removes what is left of it.
+            let _ = medium.remove(&tmp).or_else(|_| medium.remove(&name));
         }
         made
     }

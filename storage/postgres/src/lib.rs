@@ -34,7 +34,7 @@
 //!     Action::Connect { link, address }                      then handle_connected or handle_closed
 //!     Action::Send { link, bytes }                           one per link at a time; then handle_sent
 //!     Action::Close { link }                                 then nothing more for this link
-//! pool.handle_connected(link, now)
+//! pool.handle_connected(link)
 //! pool.handle_sent(link, bytes)                            gives the buffer back
 //! pool.handle_bytes(link, &bytes, now, &mut receiver)      rows go to receiver.sink(token)
 //! pool.handle_closed(link, cause, now)
@@ -51,7 +51,9 @@ pub mod builder;
 pub mod config;
 pub mod connection;
 pub mod error;
+pub mod migrate;
 pub mod param;
+pub mod pool;
 pub mod query;
 pub mod types;
 
@@ -59,4 +61,5 @@ pub use builder::Query;
 pub use config::Config;
 pub use error::{ParameterError, QueryError, ServerError};
 pub use param::Param;
+pub use pool::{Action, Link, Pool};
 pub use query::{Access, Complete, Delivery, Event, Receiver, Shape, Sql, Token};

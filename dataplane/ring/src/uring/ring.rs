@@ -356,21 +356,49 @@ fn set_up(config: &Config) -> io::Result<(IoUring, Features)> {
     }
 }
 
-/// IORING_REGISTER_RING_FDS: spares a descriptor lookup in each enter. None if the kernel can't.
-fn register_ring_fd(fd: i32) -> Option<i32> {
-    // struct io_uring_rsrc_update { __u32 offset; __u32 resv; __aligned_u64 data; }
-    #[repr(C)]
-    struct Update {
-        offset: u32,
-        reserved: u32,
-        data: u64,
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if self.features.registered_ring {
+            // The registration holds the ring, and the ring its descriptor table: without this the
+            // connections would stay open until the thread ends.
+            let offset = self.enter_fd.cast_unsigned();
+            update_ring_fds(self.io.as_raw_fd(), UNREGISTER_RING_FDS, &mut RingFdUpdate::new(offset, 0));
+        }
     }
-    const REGISTER_RING_FDS: u32 = 20;
-    let mut update = Update { offset: u32::MAX, reserved: 0, data: u64::from(fd.cast_unsigned()) };
-    // SAFETY: one Update, valid for the call; the kernel writes the index it chose to `offset`.
-    let registered =
-        unsafe { libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_RING_FDS, &raw mut update, 1) };
-    if registered == 1 { i32::try_from(update.offset).ok() } else { None }
+}
+
+/// Spares a descriptor lookup in each enter. None if the kernel can't.
+fn register_ring_fd(fd: i32) -> Option<i32> {
+    let mut update = RingFdUpdate::new(u32::MAX, u64::from(fd.cast_unsigned()));
+    if update_ring_fds(fd, REGISTER_RING_FDS, &mut update) {
+        // The kernel has written the index that it chose.
+        i32::try_from(update.offset).ok()
+    } else {
+        None
+    }
+}
+
+/// `io_uring_register(2)`.
+const REGISTER_RING_FDS: u32 = 20;
+const UNREGISTER_RING_FDS: u32 = 21;
+
+/// struct io_uring_rsrc_update.
+#[repr(C)]
+struct RingFdUpdate {
+    offset: u32,
+    reserved: u32,
+    data: u64,
+}
+
+impl RingFdUpdate {
+    fn new(offset: u32, data: u64) -> Self {
+        Self { offset, reserved: 0, data }
+    }
+}
+
+fn update_ring_fds(fd: i32, operation: u32, update: &mut RingFdUpdate) -> bool {
+    // SAFETY: one update, valid for the call.
+    unsafe { libc::syscall(libc::SYS_io_uring_register, fd, operation, std::ptr::from_mut(update), 1) == 1 }
 }
 
 const ENTER_GETEVENTS: u32 = 1;

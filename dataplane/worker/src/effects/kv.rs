@@ -93,10 +93,10 @@ impl Effects {
                 let prefix = key(0)?;
                 let options = arg(1);
                 let limit = options.get("limit").map_or(Ok(PAGE_DEFAULT), |limit| count(&limit, "limit"))?;
-                let after = options.get("after").and_then(|after| after.as_str().map(|s| s.as_bytes().to_vec()));
-                let page = store
-                    .scan(call.timestamp, call.tenant, &prefix, after.as_deref(), limit)
-                    .map_err(io)?;
+                let after =
+                    options.get("after").and_then(|after| after.as_str().map(|s| s.as_bytes().to_vec()));
+                let page =
+                    store.scan(call.timestamp, call.tenant, &prefix, after.as_deref(), limit).map_err(io)?;
                 self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
             }
             HostFn::KvIterate => {
@@ -104,8 +104,7 @@ impl Effects {
                 let limit = count(&arg(2), "limit")?;
                 let page = store
                     .iterate(call.timestamp, call.tenant, &prefix, offset, limit)
-                    .map_err(|refused| ("RangeError", refused.to_string()))?
-                    .map_err(io)?;
+                    .map_err(|refused| ("RangeError", refused.to_string()))?;
                 self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
             }
             HostFn::KvSet => {
@@ -119,7 +118,13 @@ impl Effects {
             HostFn::KvSnx => {
                 let (key, value) = (key(0)?, encoded(&arg(1))?);
                 let expires = expiry(&arg(2), call.timestamp)?;
-                self.submit(store, call, &[Op::Snx { key: &key, value: &value, expires }], true, Pending::Bool)?;
+                self.submit(
+                    store,
+                    call,
+                    &[Op::Snx { key: &key, value: &value, expires }],
+                    true,
+                    Pending::Bool,
+                )?;
             }
             HostFn::KvCas => {
                 let key = key(0)?;
@@ -310,7 +315,7 @@ fn emit_items(items: &[Item], sink: &mut dyn ValueSink) -> Result<(), ValueError
         sink.begin_map(Some(2))?;
         sink.key("key")?;
         // Keys come from scripts as text; other tools may have written others.
-        sink.str(&String::from_utf8_lossy(&item.key))?;
+        sink.str(&String::from_utf8_lossy(item.key()))?;
         sink.key("value")?;
         codec::decode(&item.value, sink)?;
         sink.end_map()?;
@@ -342,7 +347,8 @@ fn count(value: &ValueRef<'_>, name: &str) -> Result<usize, Refusal> {
 /// `[{set: key, value}, {del: key}]`.
 fn batch(list: &ValueRef<'_>) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Refusal> {
     let wrong = || ("TypeError", "expected a list of {set: key, value: v} and {del: key}".to_owned());
-    let tree = forebay_base::value::ValueBuilder::build(list).map_err(|error| ("TypeError", error.to_string()))?;
+    let tree =
+        forebay_base::value::ValueBuilder::build(list).map_err(|error| ("TypeError", error.to_string()))?;
     let mut ops = Vec::new();
     for op in tree.as_list().ok_or_else(wrong)? {
         match (op.get("set").and_then(Value::as_str), op.get("del").and_then(Value::as_str)) {

@@ -17,7 +17,7 @@ mod time;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp};
+use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueSource as _};
 use forebay_bytecode::HostFn;
 use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
 use forebay_ring::{Errno, Reactor, ReceiveBuffer};
@@ -99,14 +99,19 @@ impl Effects {
         }
     }
 
-    /// Where `http()` finds the app itself, for rewrites to a route.
-    pub(crate) fn set_own_address(&mut self, address: Option<std::net::SocketAddr>) {
-        self.upstream.set_own_address(address);
-    }
-
     /// Nothing that must reach the disk or a peer is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.len() == 0 && !self.kv.commit_in_flight()
+    }
+
+    /// No write of the store is under way here.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.kv.commit_in_flight()
+    }
+
+    /// Once a second.
+    pub(crate) fn tick(&mut self) {
+        self.sql_gauges();
     }
 
     /// Carries out what a run asked for since it was last looked at.
@@ -193,8 +198,7 @@ impl Effects {
                     let _ = vm.resume(waiting.task, waiting.effect, &mut |sink| response.emit(sink));
                 }
                 Err(message) => {
-                    let spec =
-                        ErrorSpec { name: "HttpError", message: &message, code: None, props: &[] };
+                    let spec = ErrorSpec { name: "HttpError", message: &message, code: None, props: &[] };
                     let _ = vm.resume_error(waiting.task, waiting.effect, &spec);
                 }
             }
@@ -342,7 +346,8 @@ impl Effects {
                 self.settle_sql(vm, reactor.now());
             }
             Some(Owner::Upstream(key)) => {
-                self.upstream.closed(reactor, key);
+                let Self { upstream, owners, .. } = self;
+                upstream.closed(reactor, key, owners);
                 self.settle_http(vm);
             }
             None => {}

@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn times_are_exact_or_refused() {
-        for (text, millis) in [("250ms", 250), ("30s", 30_000), ("1.5 s", 1500), ("5m", 300_000), ("2d", 172_800_000)]
+        for (text, millis) in
+            [("250ms", 250), ("30s", 30_000), ("1.5 s", 1500), ("5m", 300_000), ("2d", 172_800_000)]
         {
             assert_eq!(parse(text), Ok(millis), "{text}");
         }

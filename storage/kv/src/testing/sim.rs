@@ -49,6 +49,7 @@ struct State {
     operations: u64,
     cut_at: Option<u64>,
     fault_at: Option<(u64, Fault)>,
+    full: bool,
     dead: bool,
 }
 
@@ -75,6 +76,7 @@ impl SimDisk {
             operations: 0,
             cut_at: None,
             fault_at: None,
+            full: false,
             dead: false,
         };
         Self { state: Arc::new(Mutex::new(state)), life: 0 }
@@ -90,6 +92,11 @@ impl SimDisk {
     pub fn fail_after(&self, operations: u64, fault: Fault) {
         let mut state = self.lock();
         state.fault_at = Some((state.operations + operations, fault));
+    }
+
+    /// While it is full no file can be created.
+    pub fn set_full(&self, full: bool) {
+        self.lock().full = full;
     }
 
     /// Operations that changed something so far: writes, syncs, and changes of names.
@@ -240,7 +247,7 @@ impl Medium for SimDisk {
 
     fn create(&self, name: &str, bytes: u32) -> io::Result<Arc<dyn SegmentFile>> {
         let (mut state, failure) = self.begin()?;
-        if failure == Some(Failure::Fault(Fault::NoSpace)) {
+        if state.full || failure == Some(Failure::Fault(Fault::NoSpace)) {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
         let id = state.new_file(name);
@@ -347,17 +354,6 @@ impl SegmentFile for SimFile {
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
         let from = file.cache.get(start..start + into.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         into.copy_from_slice(from);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let (mut state, failure) = self.disk.begin()?;
-        if let Some(failure) = failure {
-            return Err(failure.error());
-        }
-        let file = state.file(self.id)?;
-        file.dirty.clear();
-        file.durable.clone_from(&file.cache);
         Ok(())
     }
 

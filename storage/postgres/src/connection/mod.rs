@@ -15,9 +15,10 @@
 //! received bytes, until its ReadyForQuery says that it is one (a deferred constraint fails after CommandComplete).
 //! If it came in one piece, as nearly every result does, those bytes are the caller's own buffer.
 //!
-//! **Healing.** A statement that the server no longer knows (26000: DISCARD ALL, a pooler) or whose result type
-//! changed (0A000 from `RevalidateCachedQuery`: ALTER TABLE) is prepared again and its query repeated once: the error
-//! came before BindComplete, so nothing has run. Not inside a transaction, which the error has already aborted.
+//! **Healing.** A statement that the server no longer knows (26000: DISCARD ALL, a pooler), whose result type changed
+//! (0A000 from `RevalidateCachedQuery`: ALTER TABLE) or which lost its meaning (class 42) is prepared again and its
+//! query repeated once: the error came before BindComplete, so nothing has run. If the parameters have other types
+//! now, the query fails and the next one is right. Not inside a transaction, which the error has already aborted.
 
 mod startup;
 mod statement;
@@ -121,6 +122,8 @@ pub struct Connection {
     /// The rest of a message that is being dropped.
     skip: usize,
     fifo: VecDeque<Entry>,
+    /// Entries of `fifo` that are about statements, not queries.
+    preparing: usize,
     /// Queries that wait for their statement.
     waiting: usize,
     statements: Statements,
@@ -163,6 +166,7 @@ impl Connection {
             scanned: 0,
             skip: 0,
             fifo: VecDeque::new(),
+            preparing: 0,
             waiting: 0,
             statements: Statements::new(limits.statements),
             catalog: Catalog::default(),
@@ -195,7 +199,7 @@ impl Connection {
     /// Queries that were accepted and are not done, abandoned ones included.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.fifo.len() + self.waiting
+        self.fifo.len() - self.preparing + self.waiting
     }
 
     /// Bytes that wait to be sent.
@@ -390,6 +394,7 @@ impl Connection {
                 wire::prepare(&mut self.out, &statement::name(slot.id), sql.text);
                 let id = slot.id;
                 self.fifo.push_back(Entry::Prepare { id, description: Description::default(), error: None });
+                self.preparing += 1;
                 self.waiting += 1;
                 Ok(())
             }
@@ -690,8 +695,12 @@ impl Connection {
         match self.fifo.pop_front() {
             None => self.close("protocol: ReadyForQuery without a query".to_owned()),
             Some(Entry::Query(running)) => self.finish(running, rows, left_open, receiver),
-            Some(Entry::Prepare { id, description, error }) => self.described(id, description, error),
+            Some(Entry::Prepare { id, description, error }) => {
+                self.preparing -= 1;
+                self.described(id, description, error);
+            }
             Some(Entry::Catalog { id, description, wanted, error }) => {
+                self.preparing -= 1;
                 for oid in wanted {
                     self.catalog.insert_unknown(oid);
                 }
@@ -718,10 +727,11 @@ impl Connection {
         }
         if let Some(QueryError::Server(error)) = &running.error
             && !running.abandoned
+            && !running.bound
             && is_stale(error)
         {
             let error = error.clone();
-            if !running.bound && !running.healed && self.status == b'I' {
+            if !running.healed && self.status == b'I' {
                 self.heal(running, error);
                 return;
             }
@@ -821,6 +831,7 @@ impl Connection {
             let list: Vec<String> = wanted.iter().map(u32::to_string).collect();
             wire::simple(&mut self.out, &format!("{CATALOG_QUERY}{})", list.join(",")));
             self.fifo.push_back(Entry::Catalog { id, description, wanted, error: None });
+            self.preparing += 1;
             return;
         }
         let Some(slot) = self.statements.by_id(id) else { return };
@@ -886,6 +897,7 @@ impl Connection {
             self.events.push_back(Event::Done { token: waiting.token, result });
         }
         self.waiting = 0;
+        self.preparing = 0;
     }
 }
 
@@ -1070,9 +1082,15 @@ fn conclude(running: &mut Running, receiver: &mut dyn Receiver) {
     }
 }
 
-/// The server doesn't know the statement any more, or its result type changed.
+/// An error before BindComplete that comes from what the statement was when it was prepared: the server doesn't
+/// know it any more, its result type changed, or with the parameter types of then it has no meaning now (class 42
+/// without 42501, insufficient privilege: a column's type changed from int8 to text, say).
 fn is_stale(error: &ServerError) -> bool {
-    &*error.code == "26000" || (&*error.code == "0A000" && &*error.routine == "RevalidateCachedQuery")
+    match &*error.code {
+        "26000" => true,
+        "0A000" => &*error.routine == "RevalidateCachedQuery",
+        code => code.starts_with("42") && code != "42501",
+    }
 }
 
 /// An error before BindComplete: mostly a value that the input function of its type refused.

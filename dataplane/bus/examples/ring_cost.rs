@@ -1,5 +1,5 @@
 //! What one item costs through the ring inside one thread, beside a `VecDeque`:
-//! `cargo run --release -p forebay-bus --example cost`.
+//! `cargo run --release -p forebay-bus --example ring_cost`.
 #![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
 
 use std::collections::VecDeque;
