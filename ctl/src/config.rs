@@ -87,7 +87,8 @@ pub struct Database {
 pub enum DatabaseSource {
     /// `"private"`: a cluster of the app's own (crate::devpg).
     Private,
-    /// `postgres://user:password@host:port/name?...`, checked by the client's own parser.
+    /// `postgres://user:password@host:port/name?...` or `host=... dbname=...`, checked
+    /// by the client's own parser.
     Url(String),
     /// `"$NAME"`: the URL is in this environment variable, so that no secret is in the file.
     Variable(String),
@@ -367,11 +368,16 @@ fn database_source(text: &str) -> Result<DatabaseSource, String> {
         Ok(DatabaseSource::Private)
     } else if let Some(name) = text.strip_prefix('$').filter(|name| !name.is_empty()) {
         Ok(DatabaseSource::Variable(name.to_owned()))
-    } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+    } else if text.starts_with("postgres://") || text.starts_with("postgresql://") || is_pairs(text) {
         Ok(DatabaseSource::Url(text.to_owned()))
     } else {
         Err("one of \"private\", \"postgres://user@host/name\", or \"$NAME\" of the environment".to_owned())
     }
+}
+
+/// `host=/run/postgresql dbname=shop`, libpq's other spelling.
+fn is_pairs(text: &str) -> bool {
+    text.contains('=') && !text.contains("://")
 }
 
 fn rewrite(from: &str, to: &str) -> Result<Rewrite, String> {

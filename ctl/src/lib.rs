@@ -6,6 +6,7 @@
 //! | [`cli`], [`commands`] | the command line, one file per command |
 //! | [`config`], [`units`] | `forebay.toml`, with errors that name line, column and the nearest key |
 //! | [`frame`] | code frames: how an error in a user's file is shown |
+//! | [`host`] | the life of a serving process: signals, deploys, drain |
 //! | [`admin`] | the admin socket: server, client, the trait that the runtime implements |
 //! | [`log`], [`metrics`] | what the machine's keeper reads |
 //! | [`signals`], [`sd_notify`], [`process`] | the process and its children |
@@ -19,6 +20,7 @@ pub mod commands;
 pub mod config;
 pub mod devpg;
 pub mod frame;
+pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod process;

@@ -158,6 +158,29 @@ impl Logger {
         line
     }
 
+    /// Text of several lines for a person, as a code frame: as it is in a pretty log,
+    /// the field `detail` of one line in a JSON log. Cut at the line's bound.
+    pub fn block(&self, text: &str) {
+        match self.style {
+            Style::Json => self.info("detail").str("detail", text).send(),
+            Style::Pretty { .. } => {
+                let mut lines =
+                    text[..text.floor_char_boundary(8 * LOG_LINE_BYTES_MAX)].trim_end().to_owned();
+                lines.push('\n');
+                self.give(lines);
+            }
+        }
+    }
+
+    fn give(&self, line: String) {
+        match self.sender.try_send(Message::Line(line)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Waits until all lines so far are written, at most [`FLUSH_TIMEOUT`].
     pub fn flush(&self) {
         let (sender, receiver) = sync_channel(1);
@@ -231,12 +254,7 @@ impl Line<'_> {
         }
         self.text.push('\n');
         debug_assert!(self.text.len() <= LOG_LINE_BYTES_MAX);
-        match self.logger.sender.try_send(Message::Line(self.text)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.logger.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.logger.give(self.text);
     }
 
     /// Bytes that a value may have so that the line stays within its bound.
