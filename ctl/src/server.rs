@@ -1,9 +1,10 @@
-//! A running forebay: what `serve` and `dev` share. Owns the data path, the store, the
-//! admin socket and, in dev, the private PostgreSQL; answers the admin socket.
+//! A running forebay, without its process: the data path, the store and, in dev, the
+//! private PostgreSQL; and what the admin socket can ask of them. [`crate::host`]
+//! has the life of the process around it.
 //!
 //! ```text
-//!   start: database -> store -> generation -> data path -> admin socket -> READY
-//!   stop:  drain (SIGTERM, POST /v1/drain) -> data path ends -> store closed -> database stopped
+//!   start: database, migrations (dev) -> generation -> store -> data path
+//!   stop:  data path -> store closed -> database stopped
 //! ```
 
 use std::collections::BTreeMap;
@@ -11,7 +12,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,17 +25,13 @@ use forebay_worker::{
 };
 use serde_json::{Value, json};
 
-use crate::admin::{self, Control, ControlError};
+use crate::admin::{Control, ControlError};
 use crate::app::{self, Problems};
-use crate::cli::ServerArgs;
 use crate::config::{Config, DatabaseSource, RewriteTarget};
 use crate::devpg::DevPg;
+use crate::host::Service;
 use crate::log::Logger;
-use crate::signals::{Request, Signals};
-use crate::{Failure, Outcome, sd_notify};
-
-/// How long a drain may take before the process ends anyway.
-pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::{Failure, Outcome};
 
 /// How it is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +40,6 @@ pub enum Mode {
     Serve,
     /// Errors are explained, rewrites are in force, a private PostgreSQL is there.
     Dev,
-}
-
-/// What the threads around the data path tell the main thread.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Message {
-    /// Finish and end.
-    Drain,
-    /// End now.
-    Exit,
-    /// Load the app folder again.
-    Deploy,
 }
 
 /// A running forebay.
@@ -68,10 +53,10 @@ pub struct Server {
     topology: Topology,
     started: Instant,
     logger: Logger,
-    /// One deploy at a time.
-    deploying: Mutex<()>,
+    /// Generations so far; a deploy counts on when it has succeeded.
     generations: AtomicU64,
-    tell: Mutex<Sender<Message>>,
+    /// The private cluster of dev; stopped after everything else.
+    private: Mutex<Option<DevPg>>,
 }
 
 impl fmt::Debug for Server {
@@ -82,7 +67,7 @@ impl fmt::Debug for Server {
 
 /// Scripts' and the worker's lines go into our log.
 #[derive(Debug)]
-struct WorkerLog(Logger);
+pub struct WorkerLog(pub Logger);
 
 impl forebay_worker::Log for WorkerLog {
     fn line(&self, level: forebay_worker::Level, message: &str, fields: &[(&str, &dyn fmt::Display)]) {
@@ -97,62 +82,6 @@ impl forebay_worker::Log for WorkerLog {
         }
         line.send();
     }
-}
-
-/// Runs until a signal or the admin socket ends it.
-///
-/// # Errors
-/// Whatever keeps it from starting.
-pub fn run(args: &ServerArgs, mode: Mode) -> Outcome {
-    let config = args.config()?;
-    let signals = Signals::block().map_err(|e| Failure::because("can't block signals", e))?;
-    let logger = Logger::to_stderr(mode == Mode::Dev).map_err(|e| Failure::because("can't start the log", e))?;
-    let (tell, told) = channel();
-    let handler = tell.clone();
-    signals
-        .listen(move |request| {
-            let message = match request {
-                Request::Drain => Message::Drain,
-                Request::Exit => Message::Exit,
-                Request::Deploy => Message::Deploy,
-            };
-            let _ = handler.send(message);
-        })
-        .map_err(|e| Failure::because("can't listen for signals", e))?;
-    let outcome = serve(args, mode, config, &logger, tell, &told);
-    logger.flush();
-    outcome
-}
-
-fn serve(
-    args: &ServerArgs,
-    mode: Mode,
-    config: Config,
-    logger: &Logger,
-    tell: Sender<Message>,
-    told: &Receiver<Message>,
-) -> Outcome {
-    let app = std::fs::canonicalize(&args.app).map_err(|e| Failure::because(args.app.display(), e))?;
-    let (database, private) = database(&app, mode, &config, logger)?;
-    let server = Arc::new(Server::start(&app, mode, config, logger, tell, database)?);
-    let socket = server.config.admin.clone().unwrap_or_else(|| admin::default_server_path(&app));
-    let admin = admin::server::Server::start(&socket, Arc::clone(&server) as Arc<dyn Control>)
-        .map_err(|e| Failure::because(format_args!("admin socket {}", socket.display()), e))?;
-    let notify = sd_notify::Notifier::from_env().map_err(|e| Failure::because("NOTIFY_SOCKET", e))?;
-    server.announce(&socket);
-    notify.ready(&format!("serving {}", app.display()));
-    if mode == Mode::Dev {
-        crate::commands::dev::watch(&server, &app)?;
-    }
-    server.wait(told);
-    notify.stopping();
-    drop(admin);
-    let stopped = server.stop(told);
-    drop(server);
-    if let Some(private) = private {
-        private.stop();
-    }
-    stopped
 }
 
 /// Where the database is; in dev, after starting the private one and migrating it.
@@ -202,14 +131,12 @@ fn migrate(app: &Path, database: &pg::Config, logger: &Logger) -> Result<(), Fai
 }
 
 impl Server {
-    fn start(
-        app: &Path,
-        mode: Mode,
-        config: Config,
-        logger: &Logger,
-        tell: Sender<Message>,
-        database: Option<pg::Config>,
-    ) -> Result<Self, Failure> {
+    /// Starts everything but the admin socket: when it returns, requests are answered.
+    ///
+    /// # Errors
+    /// Whatever keeps it from that, as text for stderr.
+    pub fn start(app: &Path, mode: Mode, config: Config, logger: &Logger) -> Result<Self, Failure> {
+        let (database, private) = database(app, mode, &config, logger)?;
         let topology = Topology::detect();
         let request = forebay_tuning::Request { cores: config.cores.clone(), placement: config.placement };
         let plan = forebay_tuning::plan(&topology, &request).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -272,26 +199,22 @@ impl Server {
             #[expect(clippy::disallowed_methods, reason = "uptime is of the process")]
             started: Instant::now(),
             logger: logger.clone(),
-            deploying: Mutex::new(()),
             generations: AtomicU64::new(1),
-            tell: Mutex::new(tell),
+            private: Mutex::new(private),
         })
     }
 
-    fn announce(&self, socket: &Path) {
+    /// Says in the log where it listens and what the kernel gave it.
+    pub fn announce(&self, socket: &Path) {
         for address in self.runtime.addresses() {
             self.logger
                 .info("listening")
                 .show("address", address)
-                .show("generation", &self.runtime.generation().hash)
+                .str("generation", &self.runtime.generation().hash)
                 .str("plan", &self.plan.summary())
                 .show("kernel", self.runtime.features())
                 .show("admin", socket.display())
                 .send();
-        }
-        if self.mode == Mode::Dev {
-            self.logger.flush();
-            crate::commands::dev::greet(self);
         }
     }
 
@@ -307,18 +230,11 @@ impl Server {
         self.runtime.generation()
     }
 
-    /// Where lines go.
-    #[must_use]
-    pub fn logger(&self) -> &Logger {
-        &self.logger
-    }
-
     /// Compiles the app folder and has every core adopt the result.
     ///
     /// # Errors
     /// Why the old generation goes on.
     pub fn reload(&self) -> Result<Arc<Generation>, ReloadError> {
-        let _one = self.deploying.lock().unwrap_or_else(PoisonError::into_inner);
         let id = self.generations.load(Ordering::Relaxed) + 1;
         let built = app::build(&self.app, id, &self.config.task).map_err(ReloadError::Build)?;
         for warning in &built.warnings {
@@ -330,44 +246,33 @@ impl Server {
         Ok(generation)
     }
 
-    /// Blocks until it is to end.
-    fn wait(&self, told: &Receiver<Message>) {
-        loop {
-            match told.recv_timeout(Duration::from_millis(500)) {
-                Ok(Message::Deploy) => match self.reload() {
-                    Ok(generation) => self.logger.info("deployed").str("generation", &generation.hash).send(),
-                    Err(error) => {
-                        self.logger.error("deploy failed: the old generation goes on").show("why", &error).send();
-                    }
-                },
-                Ok(Message::Drain | Message::Exit) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) if self.runtime.is_over() => {
-                    self.logger.error("all cores have ended").send();
-                    return;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-    }
-
-    fn stop(&self, told: &Receiver<Message>) -> Outcome {
-        self.logger.info("draining").send();
-        #[expect(clippy::disallowed_methods, reason = "a deadline of the process")]
-        let end = Instant::now() + DRAIN_TIMEOUT;
-        self.runtime.drain(Duration::ZERO);
-        while !self.runtime.is_over() {
-            #[expect(clippy::disallowed_methods, reason = "a deadline of the process")]
-            let late = Instant::now() >= end;
-            let now = matches!(told.recv_timeout(Duration::from_millis(5)), Ok(Message::Drain | Message::Exit));
-            if late || now {
-                self.logger.warn("ending with requests in flight").send();
-                break;
-            }
-        }
+    /// Stops the data path and the private database, and closes the store. Nothing
+    /// answers afterwards.
+    ///
+    /// # Errors
+    /// The store couldn't be closed cleanly: what it says.
+    pub fn stop(&self) -> Outcome {
         self.runtime.stop();
         let closed = self.store.close();
-        self.logger.info("stopped").send();
+        if let Some(private) = self.private.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            private.stop();
+        }
         closed.map_err(|error| Failure::because("the store couldn't be closed", error))
+    }
+}
+
+impl Service for Server {
+    fn finish(&self, timeout: Duration) -> bool {
+        self.runtime.drain(timeout)
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.runtime.is_over()
+    }
+
+    fn summary(&self) -> String {
+        let generation = self.runtime.generation();
+        format!("generation {} ({}), {}", generation.id, generation.hash, self.plan.summary())
     }
 }
 
@@ -492,7 +397,6 @@ impl Control for Server {
     fn deploy(&self) -> Result<Value, ControlError> {
         match self.reload() {
             Ok(generation) => {
-                self.logger.info("deployed").str("generation", &generation.hash).send();
                 Ok(json!({ "generation": generation.hash, "id": generation.id, "routes": generation.entries.len() }))
             }
             Err(ReloadError::Build(problems)) => {
@@ -505,7 +409,7 @@ impl Control for Server {
     }
 
     fn drain(&self) -> Result<Value, ControlError> {
-        let _ = self.tell.lock().unwrap_or_else(PoisonError::into_inner).send(Message::Drain);
+        self.runtime.drain(Duration::ZERO);
         Ok(json!({ "draining": true }))
     }
 }
