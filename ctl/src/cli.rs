@@ -49,10 +49,8 @@ pub enum Command {
     #[command(hide = true)]
     Disasm(disasm::DisasmArgs),
     /// Migrations of an app's database
-    #[command(hide = true)]
     Db(db::DbArgs),
     /// Look into a data folder's log store
-    #[command(hide = true)]
     Kv(kv::KvArgs),
     /// Talk to a running forebay over its admin socket
     Ctl(ctl::CtlArgs),
