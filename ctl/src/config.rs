@@ -188,6 +188,14 @@ impl Config {
         Err(errors)
     }
 
+    /// Every key that has a meaning, as (section, key); the top level is "".
+    #[must_use]
+    pub fn keys() -> Vec<(&'static str, &'static str)> {
+        let reader = Reader::default();
+        read(&reader, &DeTable::new(), Path::new(""));
+        reader.known.into_inner()
+    }
+
     /// Reads `path`, or an empty configuration if `optional` and there is no such
     /// file. Relative paths in it start at `folder`.
     ///
@@ -220,6 +228,31 @@ impl Config {
         self.cores = over.cores.or(self.cores);
         self.placement = over.placement.unwrap_or(self.placement);
         self
+    }
+
+    /// Where to listen: what is configured, else 127.0.0.1:8080.
+    #[must_use]
+    pub fn listen_or_default(&self) -> Vec<SocketAddr> {
+        let default = SocketAddr::from(([127, 0, 0, 1], 8080));
+        if self.listen.is_empty() { vec![default] } else { self.listen.clone() }
+    }
+
+    /// The data folder: what is configured, else `.forebay/data` of the app.
+    #[must_use]
+    pub fn data_folder(&self, app: &Path) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| app.join(".forebay/data"))
+    }
+
+    /// The admin socket: what is configured, else as [`crate::admin::default_server_path`].
+    #[must_use]
+    pub fn admin_path(&self, app: &Path) -> PathBuf {
+        self.admin.clone().unwrap_or_else(|| crate::admin::default_server_path(app))
+    }
+
+    /// What the configuration asks of the placement.
+    #[must_use]
+    pub fn plan_request(&self) -> forebay_tuning::Request {
+        forebay_tuning::Request { cores: self.cores.clone(), placement: self.placement }
     }
 
     /// The URL that an outbound request to `url` goes to in dev, if a rewrite applies.
