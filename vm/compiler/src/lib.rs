@@ -82,7 +82,10 @@ fn compile_here(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnost
     files.check_imports(&mut sink);
     let module = lower::lower(&files, &mut sink);
     let warnings = sink.finish()?;
-    debug_assert_eq!(forebay_bytecode::verify(module.clone()).err(), None, "the compiler's own output");
+    #[cfg(debug_assertions)]
+    if let Err(error) = forebay_bytecode::verify(module.clone()) {
+        panic!("the compiler's own output: {error:?}\n{}", forebay_bytecode::disassemble(&module));
+    }
     Ok((module, warnings))
 }
 

@@ -296,7 +296,7 @@ impl<'a> Lower<'_, 'a> {
         };
         let first = self.f().next;
         let mut count: usize = 0;
-        let mut flush = |this: &mut Self, count: &mut usize| {
+        let flush = |this: &mut Self, count: &mut usize| {
             // More parts than fit: join what there is and go on with it.
             if *count == 255 {
                 this.f().emit(Instr::abc(Op::Concat, 255, first, first, 0), t.span);

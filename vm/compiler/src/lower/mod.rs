@@ -349,8 +349,9 @@ impl<'p, 'a> Lower<'p, 'a> {
             known.extend(scoping.iter_bindings_in(ancestor).map(|symbol| scoping.symbol_name(symbol)));
         }
         known.sort_unstable();
-        known.extend(host::names());
-        known.extend(Global::ALL.iter().map(|g| g.name()));
+        for builtin in host::names().chain(Global::ALL.iter().map(|g| g.name())) {
+            known.push(builtin);
+        }
         known.push("undefined");
         known.push("work");
         let hint = did_you_mean(name, known);
@@ -420,8 +421,14 @@ impl<'p, 'a> Lower<'p, 'a> {
             return known;
         }
         let own = match level.checked_sub(1) {
-            // Only code after an error can ask for a variable that nobody owns.
-            None => Some(0),
+            // A variable that nobody owns: a mistake of the scope analysis.
+            None => {
+                if let UpKey::Symbol(_, symbol) = key {
+                    let span = self.variable(symbol).span;
+                    self.error("FB0999", span, "this variable can't be compiled", None);
+                }
+                Some(0)
+            }
             Some(parent) => match key {
                 UpKey::Symbol(_, symbol) => self.own_register(parent, symbol),
                 UpKey::This => (self.functions[parent].flags & function_flags::ARROW == 0).then_some(0),

@@ -460,10 +460,11 @@ impl<'a> Lower<'_, 'a> {
         let cells: Vec<(SymbolId, Reg)> = match scope {
             Some(scope) => {
                 let symbols = self.variables[self.file()].of_scope(scope).to_vec();
+                let storage = &self.functions[self.functions.len() - 1].storage;
                 symbols
                     .into_iter()
                     .filter(|s| self.variable(*s).cell && self.variable(*s).kind == Kind::Let)
-                    .filter_map(|s| self.f().storage.get(&s).map(|r| (s, *r)))
+                    .filter_map(|s| storage.get(&s).map(|r| (s, *r)))
                     .collect()
             }
             None => Vec::new(),
@@ -744,9 +745,10 @@ impl<'a> Lower<'_, 'a> {
         let skip = self.f().jump(Op::Jump, 0, Span::empty(t.block.span.end));
         let target = self.f().pc();
         self.f().cover(start, end, &gaps, target, exception);
+        // The scope analysis puts the parameter into the scope of the body.
         let inner = self.f().next;
-        let scope = handler.scope_id.get();
-        if let Some(scope) = scope {
+        let scopes = [handler.scope_id.get(), handler.body.scope_id.get()];
+        for scope in scopes.into_iter().flatten() {
             self.allocate_scope(scope, Span::empty(handler.span.start));
         }
         let names = self.f().pc();
@@ -755,8 +757,13 @@ impl<'a> Lower<'_, 'a> {
             self.bind_pattern(&param.pattern, exception);
             self.f().next = mark;
         }
-        self.block(&handler.body);
-        if let Some(scope) = scope {
+        for s in &handler.body.body {
+            self.hoist_statement(s);
+        }
+        for s in &handler.body.body {
+            self.statement(s);
+        }
+        for scope in scopes.into_iter().flatten() {
             self.leave_scope(scope, names, inner);
         }
         self.f().patch(skip);
