@@ -122,7 +122,7 @@ impl Session<'_> {
                 return Ok(answer);
             }
             // A failure shows in the next answer: no space, or poisoned.
-            let _ = store.maintain();
+            let _ = store.maintain(now);
             let _ = store.flush();
         }
     }

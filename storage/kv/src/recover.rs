@@ -230,7 +230,7 @@ fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
             value_len: u32::try_from(value.len()).unwrap_or(u32::MAX),
             expires,
         },
-        Kind::Delete => Change::Deleted,
+        Kind::Delete => Change::Deleted { segment: segment.header.id },
         Kind::Epoch | Kind::Seal => return,
     };
     index.apply(tenant, &Key::new(key), record.sequence, change);
@@ -326,33 +326,33 @@ impl WalkEnd {
 }
 
 /// Reads a segment's records from front to back.
-struct Walk<'a> {
-    segment: &'a Segment,
-    bytes: &'a [u8],
+pub(crate) struct Walk<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) bytes: &'a [u8],
     /// Of the youngest record of the segments before.
-    sequence_before: u64,
+    pub(crate) sequence_before: u64,
     /// The segment before this one was read too.
-    adjacent: bool,
+    pub(crate) adjacent: bool,
     /// A planted bug.
-    every_record_last: bool,
+    pub(crate) every_record_last: bool,
 }
 
-struct WalkEnd {
+pub(crate) struct WalkEnd {
     /// Behind the last whole batch.
-    offset: u32,
+    pub(crate) offset: u32,
     /// Of the last whole batch.
     group_start: u32,
     records: u64,
     last_sequence: u64,
     epoch: u32,
-    sealed: bool,
+    pub(crate) sealed: bool,
     /// Something that isn't zero follows.
     torn: bool,
 }
 
 impl<'a> Walk<'a> {
     /// Calls `visit` with the records of whole batches, in order.
-    fn run(&self, mut visit: impl FnMut(&Record<'a>)) -> Result<WalkEnd, Error> {
+    pub(crate) fn run(&self, mut visit: impl FnMut(&Record<'a>)) -> Result<WalkEnd, Error> {
         let mut epoch = self.segment.header.epoch;
         let mut seeds = self.segment.seeds(epoch);
         let mut end = WalkEnd {
@@ -368,7 +368,7 @@ impl<'a> Walk<'a> {
         let mut group_start = 0;
         let mut at = SEGMENT_HEADER_BYTES;
         loop {
-            let expected = end.last_sequence + batch.len() as u64 + 1;
+            let expected = batch.last().map_or(end.last_sequence, |r| r.sequence).saturating_add(1);
             let record = Candidate::at(self.bytes, at).and_then(|c| c.check(self.bytes, seeds)).filter(|r| {
                 let first = !self.adjacent && end.records == 0 && batch.is_empty();
                 let in_sequence = r.sequence == expected || (first && r.sequence > self.sequence_before);

@@ -59,6 +59,8 @@ pub(crate) struct Log {
     /// Prepared segments, ids ascending and above the active one's.
     pub(crate) spares: VecDeque<Arc<Segment>>,
     pub(crate) next_segment: u32,
+    /// A segment was sealed since the last maintenance.
+    pub(crate) rolled: bool,
     /// The last preparation failed for want of space.
     no_space: bool,
     /// Groups not yet handed out, oldest first; the last one is open.
@@ -88,6 +90,7 @@ struct Group {
     segment: Arc<Segment>,
     start: u32,
     bytes: Vec<u8>,
+    first_sequence: u64,
     last_sequence: u64,
     entries: Vec<Entry>,
     waiters: Vec<Waiter>,
@@ -286,7 +289,7 @@ impl Store {
         completion.number = decided.numbers.last().map(|n| n.sum);
         let first = log.next_sequence;
         log.append(tenant, ops, &decided.numbers);
-        let rolled = log.spares.len() < self.config.spare_segments;
+        let rolled = log.rolled;
         let waiter = Waiter { core, completion };
         if sync {
             // append made sure that there is an open group.
@@ -402,11 +405,11 @@ impl Store {
         let index = self.read_index();
         let mut stats = log.stats;
         stats.keys = index.len();
-        for (segment, live) in index.segments() {
+        for (segment, usage) in index.segments() {
             let end =
                 if segment.header.id == log.active.header.id { log.offset } else { segment.header.bytes };
             stats.log_bytes += u64::from(end);
-            stats.live_bytes += live;
+            stats.live_bytes += usage.live;
             stats.segments += 1;
         }
         stats.segments += log.spares.len();
@@ -417,8 +420,10 @@ impl Store {
     /// the thread that calls it.
     pub fn wait_for_maintenance(&self, timeout: Duration) -> bool {
         let log = self.lock_log();
-        let wanted = |log: &mut Log| log.spares.len() >= self.config.spare_segments && log.stopped.is_none();
-        match self.changed.wait_timeout_while(log, timeout, wanted) {
+        let idle = |log: &mut Log| {
+            log.spares.len() >= self.config.spare_segments && !log.rolled && !log.is_stopped()
+        };
+        match self.changed.wait_timeout_while(log, timeout, idle) {
             Ok((_, result)) => !result.timed_out(),
             Err(_) => true,
         }
@@ -466,25 +471,29 @@ impl Store {
         self.flush()
     }
 
-    /// Writes everything that was submitted, or waits for whoever does.
+    /// Writes everything that was submitted before, or waits for whoever does.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the store is poisoned.
     pub fn flush(self: &Arc<Self>) -> Result<(), Error> {
+        let until = self.lock_log().next_sequence;
         loop {
             if let Some(job) = self.poll_commit(self.maintenance_core()) {
                 job.run();
-                continue;
             }
-            let log = self.lock_log();
-            if log.stopped == Some(Unavailable::Poisoned) {
-                return Err(Error::Unavailable(Unavailable::Poisoned));
-            }
-            if log.in_flight.is_none() && log.groups.is_empty() {
-                return Ok(());
-            }
-            if log.in_flight.is_some() {
-                drop(self.changed.wait(log).unwrap_or_else(PoisonError::into_inner));
+            let mut log = self.lock_log();
+            loop {
+                if log.stopped == Some(Unavailable::Poisoned) {
+                    return Err(Error::Unavailable(Unavailable::Poisoned));
+                }
+                let oldest = log.in_flight.iter().chain(&log.groups).next().map(|g| g.first_sequence);
+                if oldest.is_none_or(|oldest| oldest >= until) {
+                    return Ok(());
+                }
+                if log.in_flight.is_none() {
+                    break;
+                }
+                log = self.changed.wait(log).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
@@ -783,6 +792,7 @@ impl Log {
             offset: end.offset,
             spares: end.spares,
             next_segment: end.next_segment,
+            rolled: false,
             no_space: false,
             groups: VecDeque::new(),
             in_flight: None,
@@ -799,7 +809,7 @@ impl Log {
 
     /// Makes sure that the open group has room for `bytes` in its segment; rolls
     /// over to a spare segment if the active one hasn't. False if there is no spare.
-    fn make_room(&mut self, bytes: usize) -> bool {
+    pub(crate) fn make_room(&mut self, bytes: usize) -> bool {
         let free = (self.active.header.bytes - self.offset) as usize;
         if bytes + SEAL_BYTES <= free {
             return true;
@@ -815,6 +825,7 @@ impl Log {
         });
         self.seeds = next.seeds(next.header.epoch);
         self.active = next;
+        self.rolled = true;
         #[expect(clippy::cast_possible_truncation, reason = "4096")]
         {
             self.offset = SEGMENT_HEADER_BYTES as u32;
@@ -843,23 +854,49 @@ impl Log {
                     None => (None, None),
                 },
             };
-            let kind = if value.is_some() { Kind::Set } else { Kind::Delete };
-            let (last, bytes) = (i + 1 == ops.len(), value.unwrap_or(&[]));
-            let sequence = self.next_sequence;
-            let segment = self.active.header.id;
-            let offset = self.append_record(Fields { kind, last, expires, tenant, key, value: bytes });
-            #[expect(clippy::cast_possible_truncation, reason = "within KV_VALUE_BYTES_MAX")]
-            let change = match value {
-                Some(value) => Change::Stored { segment, offset, value_len: value.len() as u32, expires },
-                None => Change::Deleted,
-            };
-            let key = Key::new(key);
-            self.pending
-                .insert((tenant.0, key.clone()), Pending { sequence, value: value.map(Into::into), expires });
-            if let Some(group) = self.groups.back_mut() {
-                group.entries.push(Entry { tenant, key, sequence, change });
-            }
+            self.append_one(tenant, key, value, expires, i + 1 == ops.len());
         }
+    }
+
+    /// Appends the record that sets or (`None`) removes one key.
+    pub(crate) fn append_one(
+        &mut self,
+        tenant: TenantId,
+        key: &[u8],
+        value: Option<&[u8]>,
+        expires: Option<Timestamp>,
+        last: bool,
+    ) {
+        let kind = if value.is_some() { Kind::Set } else { Kind::Delete };
+        let sequence = self.next_sequence;
+        let segment = self.active.header.id;
+        let offset =
+            self.append_record(Fields { kind, last, expires, tenant, key, value: value.unwrap_or(&[]) });
+        #[expect(clippy::cast_possible_truncation, reason = "within KV_VALUE_BYTES_MAX")]
+        let change = match value {
+            Some(value) => Change::Stored { segment, offset, value_len: value.len() as u32, expires },
+            None => Change::Deleted { segment },
+        };
+        let key = Key::new(key);
+        let pending = Pending { sequence, value: value.map(Into::into), expires };
+        self.pending.insert((tenant.0, key.clone()), pending);
+        if let Some(group) = self.groups.back_mut() {
+            group.entries.push(Entry { tenant, key, sequence, change });
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    pub(crate) fn is_pending(&self, tenant: TenantId, key: &[u8]) -> bool {
+        self.pending.contains_key(&(tenant.0, Key::new(key)))
+    }
+
+    /// The id of the oldest segment that isn't all on disk.
+    pub(crate) fn oldest_unwritten(&self) -> u32 {
+        let waiting = self.in_flight.iter().chain(&self.groups).map(|g| g.segment.header.id).next();
+        waiting.unwrap_or(self.active.header.id)
     }
 
     /// Appends a record that starts the next epoch, if there is room: the mark of a clean close.
@@ -886,6 +923,7 @@ impl Log {
             segment: Arc::clone(&self.active),
             start: self.offset,
             bytes: std::mem::take(&mut self.spare_buffer),
+            first_sequence: self.next_sequence,
             last_sequence: 0,
             entries: Vec::new(),
             waiters: Vec::new(),

@@ -83,12 +83,12 @@ fn a_full_disk_is_read_only_and_recovers() {
     };
     assert_eq!(outcome, Outcome::Unavailable(Unavailable::NoSpace));
     assert_eq!(store.store().unavailable(), Some(Unavailable::NoSpace));
-    assert!(matches!(store.store().maintain(), Err(Error::NoSpace { .. })));
+    assert!(matches!(store.store().maintain(NOW), Err(Error::NoSpace { .. })));
     for n in 0..written {
         assert!(store.store().exists(NOW, tenant, &n.to_be_bytes()));
     }
     disk.set_full(false);
-    store.store().maintain().unwrap();
+    store.store().maintain(NOW).unwrap();
     assert_eq!(store.store().unavailable(), None);
     assert_eq!(session.set(NOW, tenant, b"again", b"ok").unwrap(), Outcome::Ok);
 }

@@ -352,8 +352,12 @@ impl World {
                 _ => {
                     self.drain()?;
                     if self.rng.one_in(3) {
+                        // Compaction waits for the write in flight.
+                        if let Some(job) = self.job.take() {
+                            job.run();
+                        }
                         // Fails when the disk dies under it.
-                        let _ = store.maintain();
+                        let _ = store.maintain(NOW);
                     } else if !self.unsynced && !self.disk.is_dead() {
                         self.check_prefix()?;
                     }
