@@ -29,7 +29,7 @@
 //! ```text
 //! Pool::new(config, limits, seed, now)
 //! pool.query(token, &sql, &params, shape, delivery, now)   Ok(()): an Event::Done will follow; Err: none will
-//! pool.abandon(token)                                      the task is gone: no event, the rows are dropped
+//! pool.abandon(token, now)                                 the task is gone: no event, the rows are dropped
 //! pool.poll_action() -> Option<Action>                     after every call above and below, until None:
 //!     Action::Connect { link, address }                      then handle_connected or handle_closed
 //!     Action::Send { link, bytes }                           one per link at a time; then handle_sent

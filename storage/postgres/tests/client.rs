@@ -1,4 +1,5 @@
 //! One connection: authentication, fragmentation, transactions, migrations.
+#![allow(clippy::unwrap_used, reason = "a test; helpers outside of #[test] functions unwrap too")]
 
 mod common;
 
