@@ -3,6 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `ring.rs` | the ring: set-up, enter, submissions, provided buffers |
+//! | `faults.rs` | tests: every operation fails now and then |
 //! | `probe.rs` | tries multishot accept and receive on a socket pair of our own at start-up |
 //! | this one | connections, listeners, files: what is submitted when, and what a completion means |
 //!
@@ -21,6 +22,8 @@
 
 #![expect(unsafe_code, reason = "operations borrow the connection's memory until they complete")]
 
+#[cfg(test)]
+mod faults;
 mod probe;
 mod ring;
 
@@ -64,6 +67,8 @@ pub struct UringReactor {
     completions: Vec<Completion>,
     /// Where the eventfd is read to.
     wake_count: Box<[u8; 8]>,
+    #[cfg(test)]
+    faults: Option<faults::Faults>,
 }
 
 /// Who owns the socket.
@@ -203,6 +208,8 @@ impl UringReactor {
             starved: VecDeque::new(),
             completions: Vec::with_capacity(1024),
             wake_count: Box::new([0; 8]),
+            #[cfg(test)]
+            faults: None,
         };
         reactor.arm_wake();
         Ok(reactor)
@@ -667,6 +674,8 @@ impl UringReactor {
     // ---- the turn ----
 
     fn complete(&mut self, completion: Completion) {
+        #[cfg(test)]
+        let completion = self.faults.as_mut().map_or(completion, |faults| faults.inject(completion));
         let (kind, index) = Kind::of(completion.data);
         match kind {
             Some(Kind::Accept) => self.accepted(index, completion),

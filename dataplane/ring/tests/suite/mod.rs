@@ -800,6 +800,19 @@ pub(crate) fn unix_sockets_know_their_peer<R: Reactor>(make: Make<R>) {
     });
     // One was the look whether somebody listens there.
     assert_eq!(peers, 2);
+    let out = r.connect(&endpoint).unwrap();
+    r.output(out).unwrap().push(b"from our own");
+    let mut back = Vec::new();
+    let app = |r: &mut R, event: Event| match event {
+        Event::Received { connection, buffer } if connection == out => {
+            back.extend_from_slice(r.bytes(&buffer));
+            r.release(buffer);
+            r.close(out, Close::Flush);
+        }
+        event => echo(r, event),
+    };
+    turn_until(&mut r, app, |r| r.counters().connected == 1 && r.connection_count() == 0);
+    assert_eq!(back, b"from our own");
     r.stop_listening(listener);
     turn_until(&mut r, echo, |r| r.local_addr(listener).is_none());
     assert!(!path.exists(), "the socket's file is left behind");
