@@ -116,7 +116,7 @@ pub trait Transport {
     /// The connection's output, now marked for the send at the turn's end. None
     /// if the connection is gone or closing.
     fn output(&mut self, connection: ConnectionId) -> Option<&mut Output> {
-        self.split().1.get(connection)
+        self.split().1.into_output(connection)
     }
 
     /// The receive buffers, to read.
@@ -124,7 +124,7 @@ pub trait Transport {
 
     /// Received bytes and outputs at once: a response is appended while the
     /// request is still borrowed from its buffer.
-    fn split(&mut self) -> (&ReceiveBuffers, &mut Outputs);
+    fn split(&mut self) -> (&ReceiveBuffers, Outputs<'_>);
 
     /// Connections whose slot is in use, closing ones included.
     fn connection_count(&self) -> usize;

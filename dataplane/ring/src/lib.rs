@@ -32,7 +32,7 @@
 //!         while let Some(event) = reactor.next_event() {
 //!             match event {
 //!                 Event::Received { connection, buffer } => {
-//!                     let (buffers, outputs) = reactor.split();
+//!                     let (buffers, mut outputs) = reactor.split();
 //!                     if let Some(output) = outputs.get(connection) {
 //!                         output.push(buffers.bytes(&buffer));
 //!                     }

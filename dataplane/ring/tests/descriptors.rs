@@ -63,7 +63,7 @@ fn turns<R: Reactor>(r: &mut R, time: Duration) {
         while let Some(event) = r.next_event() {
             match event {
                 Event::Received { connection, buffer } => {
-                    let (buffers, outputs) = r.split();
+                    let (buffers, mut outputs) = r.split();
                     outputs.get(connection).unwrap().push(buffers.bytes(&buffer));
                     r.release(buffer);
                 }

@@ -32,7 +32,7 @@ use crate::api::{
 use crate::buffers::{ReceiveBuffer, ReceiveBuffers};
 use crate::core::{Core, TimerUse};
 use crate::disk::File;
-use crate::output::Outputs;
+use crate::output::{OutputTable, Outputs};
 use crate::sys::{self, SocketAddress};
 use crate::table::Table;
 use crate::timers::TimerId;
@@ -526,8 +526,8 @@ impl Transport for UringReactor {
         &self.core.buffers
     }
 
-    fn split(&mut self) -> (&ReceiveBuffers, &mut Outputs) {
-        (&self.core.buffers, &mut self.core.outputs)
+    fn split(&mut self) -> (&ReceiveBuffers, Outputs<'_>) {
+        (&self.core.buffers, Outputs::new(&mut self.core.outputs))
     }
 
     fn connection_count(&self) -> usize {
@@ -607,7 +607,7 @@ impl Drop for UringReactor {
         if self.ring.in_flight > 0 {
             // A write to a dead disk, for instance. Better leak its memory than have it overwritten.
             std::mem::forget(std::mem::take(&mut self.disk));
-            std::mem::forget(std::mem::replace(&mut self.core.outputs, Outputs::new(&self.core.config)));
+            std::mem::forget(std::mem::replace(&mut self.core.outputs, OutputTable::new(&self.core.config)));
             std::mem::forget(std::mem::replace(&mut self.connections, Table::new(0)));
             std::mem::forget(std::mem::replace(&mut self.wake_count, Box::new([0; 8])));
             let buffers = ReceiveBuffers::new(1, 1);

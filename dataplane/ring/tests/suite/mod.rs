@@ -79,7 +79,7 @@ fn check_empty<R: Reactor>(r: &R) {
 fn echo<R: Reactor>(r: &mut R, event: Event) {
     match event {
         Event::Received { connection, buffer } => {
-            let (buffers, outputs) = r.split();
+            let (buffers, mut outputs) = r.split();
             if let Some(output) = outputs.get(connection) {
                 output.push(buffers.bytes(&buffer));
             }
@@ -96,7 +96,7 @@ const ANSWER: &[u8] = b"<answer>";
 fn answer<R: Reactor>(r: &mut R, event: Event) {
     match event {
         Event::Received { connection, buffer } => {
-            let (buffers, outputs) = r.split();
+            let (buffers, mut outputs) = r.split();
             let count = buffers.bytes(&buffer).iter().filter(|b| **b == b'\n').count();
             if let Some(output) = outputs.get(connection) {
                 for _ in 0..count {
