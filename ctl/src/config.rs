@@ -21,7 +21,7 @@
 //! "https://api.exchangerate.host" = "/_fake/rates"
 //! ```
 //!
-//! Every key is read by name through [`Reader`], which so learns all names: a key
+//! Every key is read by name through `Reader`, which so learns all names: a key
 //! that nobody asked for is an error with the nearest name that somebody did.
 //! All errors of a file are reported at once.
 

@@ -514,7 +514,9 @@ fn is_server_of(pid: Pid, data: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let is_postgres =
         fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == "postgres");
-    is_postgres && fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == data)
+    let data = data.canonicalize();
+    is_postgres
+        && data.is_ok_and(|data| fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == data))
 }
 
 fn tail(log: &Path) -> String {

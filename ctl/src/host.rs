@@ -1,10 +1,12 @@
 //! The life of a serving process: what `serve` and `dev` do around the data path.
 //!
 //! ```text
-//! Host::prepare     signals blocked, log and notifier ready     (before any other thread)
+//! Host::prepare     signals, log and notifier ready     (before any other thread)
 //!      |            ... configuration, PostgreSQL, data path: the command's own work ...
+//!      |  SIGTERM, SIGINT                             -> exit now, code 1
 //! Host::run         admin socket, signals, watcher, READY=1
-//!      |  SIGHUP, POST /v1/deploy, a saved file      -> deploy, one at a time
+//!      |  SIGHUP, POST /v1/deploy, a saved file      -> deploy, one at a time (in dev SIGHUP drains:
+//!      |                                                 the terminal was closed)
 //!      |  SIGTERM, SIGINT, POST /v1/drain            -> STOPPING=1, drain, return
 //!      |  a second SIGTERM or SIGINT                 -> exit now, code 1
 //!      |  a core's thread ended                      -> return a failure (systemd restarts us)
@@ -14,7 +16,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -33,7 +35,7 @@ const PULSE: Duration = Duration::from_millis(250);
 const WATCH_TURN: Duration = Duration::from_secs(3600);
 
 /// The data path, as its host sees it. [`Control::drain`] only starts a drain.
-pub trait Service: Control {
+pub trait Service: Control + std::fmt::Debug {
     /// Waits until a drain has ended, at most `timeout`. True if everything that
     /// ran came to its end.
     fn finish(&self, timeout: Duration) -> bool;
@@ -48,8 +50,9 @@ pub trait Service: Control {
 pub struct Host {
     /// For everybody.
     pub logger: Logger,
-    signals: Signals,
     notifier: Notifier,
+    /// Whom the signal thread tells; nobody while starting.
+    hosted: Arc<OnceLock<Arc<Hosted>>>,
 }
 
 /// What is hosted how.
@@ -66,7 +69,7 @@ pub struct HostOptions {
 }
 
 impl Host {
-    /// Blocks the signals and starts the log. Call it before any other thread starts.
+    /// Starts the log, and takes the signals. Call it before any other thread starts.
     ///
     /// # Errors
     /// Exit 1: no thread could be started, or the service manager can't be reached.
@@ -74,7 +77,17 @@ impl Host {
         let signals = Signals::block().map_err(|e| Failure::because("can't block signals", e))?;
         let logger = Logger::to_stderr(dev).map_err(|e| Failure::because("can't start the log", e))?;
         let notifier = Notifier::from_env().map_err(|e| Failure::because("can't reach $NOTIFY_SOCKET", e))?;
-        Ok(Self { logger, signals, notifier })
+        let hosted = Arc::<OnceLock<Arc<Hosted>>>::default();
+        let (told, log) = (Arc::clone(&hosted), logger.clone());
+        // Who closes the terminal of `dev` wants it to end.
+        let meant = move |request| if dev && request == Request::Deploy { Request::Drain } else { request };
+        let handle = move |request| match (told.get(), meant(request)) {
+            (Some(hosted), request) => hosted.on_signal(request),
+            (None, Request::Deploy) => {}
+            (None, Request::Drain | Request::Exit) => exit_now(&log, "signal while starting: exit now"),
+        };
+        signals.listen(handle).map_err(|e| Failure::because("can't listen to signals", e))?;
+        Ok(Self { logger, notifier, hosted })
     }
 
     /// One line for `systemctl status` while starting.
@@ -101,10 +114,8 @@ impl Host {
         let admin = AdminServer::start(&options.admin, control, logger.clone()).map_err(|error| {
             Failure::because(format!("can't open the admin socket {}", options.admin.display()), error)
         })?;
-        let handler = Arc::clone(&hosted);
-        self.signals
-            .listen(move |request| handler.on_signal(request))
-            .map_err(|error| Failure::because("can't listen to signals", error))?;
+        // Set once: `run` takes the host.
+        let _ = self.hosted.set(Arc::clone(&hosted));
         if options.watch {
             // Made here, so that what is saved from now on is seen.
             let watcher = Watcher::new(&options.app)
@@ -125,6 +136,7 @@ impl Host {
 
 /// The service with what hosting adds to it: one deploy at a time, logged and told
 /// to the service manager.
+#[derive(Debug)]
 struct Hosted {
     service: Arc<dyn Service>,
     notifier: Notifier,
@@ -174,12 +186,7 @@ impl Hosted {
                 // Its outcome is logged; a signal has nobody else to tell.
                 let _ = Control::deploy(self);
             }
-            Request::Exit => {
-                self.logger.warn("second signal: exit now").send();
-                self.logger.flush();
-                // Children have their own ways to notice (crate::process::tie).
-                std::process::exit(1);
-            }
+            Request::Exit => exit_now(&self.logger, "second signal: exit now"),
         }
     }
 }
@@ -222,6 +229,13 @@ impl Control for Hosted {
         let _ = self.asked.try_send(());
         Ok(json!({ "draining": true }))
     }
+}
+
+fn exit_now(logger: &Logger, why: &str) {
+    logger.warn(why).send();
+    logger.flush();
+    // Children have their own ways to notice (crate::process::tie).
+    std::process::exit(1);
 }
 
 fn watch(mut watcher: Watcher, hosted: &Hosted) {

@@ -21,7 +21,7 @@ use forebay_base::limits::LOG_LINE_BYTES_MAX;
 
 /// Lines between those who log and the thread that writes. Beyond it they are dropped.
 pub const LOG_QUEUE_LINES_MAX: usize = 4096;
-/// How long [`Logger::flush`] waits.
+/// How long [`Logger::flush`] waits for a place in the queue, and then for the writer.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that a line keeps for `,"cut":true}` and its end.
 const RESERVE_BYTES: usize = 16;
@@ -181,11 +181,20 @@ impl Logger {
         }
     }
 
-    /// Waits until all lines so far are written, at most [`FLUSH_TIMEOUT`].
+    /// Waits until all lines so far are written, at most twice [`FLUSH_TIMEOUT`].
     pub fn flush(&self) {
+        const STEP: Duration = Duration::from_millis(5);
         let (sender, receiver) = sync_channel(1);
-        if self.sender.send(Message::Flush(sender)).is_ok() {
-            let _ = receiver.recv_timeout(FLUSH_TIMEOUT);
+        // A queue that stays full means that nobody reads stderr: don't wait for ever.
+        for _ in 0..FLUSH_TIMEOUT.as_millis() / STEP.as_millis() {
+            match self.sender.try_send(Message::Flush(sender.clone())) {
+                Ok(()) => {
+                    let _ = receiver.recv_timeout(FLUSH_TIMEOUT);
+                    return;
+                }
+                Err(TrySendError::Full(_)) => std::thread::sleep(STEP),
+                Err(TrySendError::Disconnected(_)) => return,
+            }
         }
     }
 

@@ -113,19 +113,25 @@ fn kv_dumps_and_verifies_a_folder() {
     let store = forebay_kv::Blocking::open(forebay_kv::Config::new(folder.path().join("kv"), 1)).unwrap();
     let mut session = store.session(forebay_base::CoreId(0));
     let (now, tenant) = (forebay_base::Timestamp(1), forebay_base::TenantId(0));
-    for number in 0..2500 {
-        let value = forebay_base::value::codec::encode_int(number);
-        session.set(now, tenant, format!("n:{number:05}").as_bytes(), &value).unwrap();
+    let pairs: Vec<_> = (0..2500)
+        .map(|number| (format!("n:{number:05}"), forebay_base::value::codec::encode_int(number)))
+        .collect();
+    for part in pairs.chunks(100) {
+        let ops: Vec<_> = part
+            .iter()
+            .map(|(key, value)| forebay_kv::Op::Set { key: key.as_bytes(), value, expires: None })
+            .collect();
+        session.batch(now, tenant, &ops, true).unwrap();
     }
-    let locked = forebay(folder.path(), &["kv", "verify", "."]);
+    let locked = forebay(folder.path(), &["kv", "verify", "kv"]);
     assert!(locked.code == 1 && locked.err.contains("in use by process"), "{}", locked.err);
     drop(session);
     store.close().unwrap();
-    let report = forebay(folder.path(), &["kv", "verify", ".", "--json"]);
+    let report = forebay(folder.path(), &["kv", "verify", "kv", "--json"]);
     assert!(report.code == 0 && report.out.contains("\"keys\":2500"), "{}{}", report.out, report.err);
-    let dump = forebay(folder.path(), &["kv", "dump", "."]);
+    let dump = forebay(folder.path(), &["kv", "dump", "kv"]);
     assert_eq!(dump.out.lines().count(), 2500, "{}", dump.err);
     assert_eq!(dump.out.lines().nth(1234).unwrap(), "{\"key\":\"n:01234\",\"value\":1234}");
-    assert_eq!(forebay(folder.path(), &["kv", "dump", ".", "--prefix", "n:0000"]).out.lines().count(), 10);
+    assert_eq!(forebay(folder.path(), &["kv", "dump", "kv", "--prefix", "n:0000"]).out.lines().count(), 10);
     assert_eq!(forebay(folder.path(), &["kv", "dump", "gone"]).code, 2);
 }

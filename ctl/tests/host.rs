@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 /// A data path that counts. Files of the app steer it: `lib/broken` fails a deploy,
 /// `lib/stuck` a drain, `lib/dead` is a thread that ended.
+#[derive(Debug)]
 struct Fake {
     app: std::path::PathBuf,
     deploys: AtomicUsize,
@@ -80,6 +81,10 @@ impl Service for Fake {
 /// The process under test.
 fn host(app: &Path) -> std::process::ExitCode {
     let host = Host::prepare(false).unwrap();
+    host.status("starting");
+    if std::env::var_os("FOREBAY_TEST_DRAIN").unwrap() == "0" {
+        std::thread::sleep(Duration::from_secs(60));
+    }
     let service =
         Arc::new(Fake { app: app.to_owned(), deploys: AtomicUsize::new(0), drained: AtomicBool::new(false) });
     let options = HostOptions {
@@ -104,6 +109,7 @@ struct Bed {
 }
 
 impl Bed {
+    /// 0 seconds: never comes to serve.
     fn start(drain_seconds: u32) -> Self {
         let app = tempfile::tempdir().unwrap();
         std::fs::create_dir(app.path().join("lib")).unwrap();
@@ -119,7 +125,10 @@ impl Bed {
             .spawn()
             .unwrap();
         let bed = Self { app, manager, child };
-        bed.told("READY=1\nSTATUS=0 deploys");
+        bed.told("STATUS=starting");
+        if drain_seconds > 0 {
+            bed.told("READY=1\nSTATUS=0 deploys");
+        }
         bed
     }
 
@@ -205,6 +214,14 @@ fn a_second_signal_exits_at_once() {
     assert!(code == Some(1) && log.contains("second signal"), "{log}");
 }
 
+fn a_signal_while_starting_exits_at_once() {
+    let bed = Bed::start(0);
+    bed.signal(Signal::SIGHUP);
+    bed.signal(Signal::SIGINT);
+    let (code, log) = bed.end();
+    assert!(code == Some(1) && log.contains("while starting"), "{log}");
+}
+
 fn a_dead_core_ends_the_process() {
     let bed = Bed::start(60);
     bed.file("dead");
@@ -216,7 +233,8 @@ fn main() -> std::process::ExitCode {
     if let Some(app) = std::env::var_os("FOREBAY_TEST_HOST") {
         return host(Path::new(&app));
     }
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
+        ("a_signal_while_starting_exits_at_once", a_signal_while_starting_exits_at_once),
         ("a_whole_life", a_whole_life),
         ("sigterm_drains_and_a_slow_drain_is_a_failure", sigterm_drains_and_a_slow_drain_is_a_failure),
         ("a_second_signal_exits_at_once", a_second_signal_exits_at_once),

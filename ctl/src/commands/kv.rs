@@ -62,19 +62,15 @@ pub fn run(args: &KvArgs) -> Outcome {
     }
 }
 
-/// DIR is a data folder, whose store may be in `kv` below it, or that store.
-fn store_folder(dir: &Path) -> Result<PathBuf, Failure> {
-    if !dir.is_dir() {
-        return Err(Failure::Usage(format!("{} is not a folder", dir.display())));
-    }
-    let below = dir.join("kv");
-    Ok(if below.is_dir() { below } else { dir.to_owned() })
+/// Opening a store makes a folder that isn't there: a typing error must not.
+fn store_folder(dir: &Path) -> Result<&Path, Failure> {
+    if dir.is_dir() { Ok(dir) } else { Err(Failure::Usage(format!("{} is not a folder", dir.display()))) }
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {
     let folder = store_folder(&args.dir)?;
     let report =
-        forebay_kv::verify(&Config::new(&folder, 1)).map_err(|error| Failure::Failed(error.to_string()))?;
+        forebay_kv::verify(&Config::new(folder, 1)).map_err(|error| Failure::Failed(error.to_string()))?;
     let torn = report.torn_at.as_ref().map(|(file, offset)| json!({ "file": file, "offset": offset }));
     let value = json!({
         "folder": folder, "segments": report.segments, "spares": report.spares, "records": report.records,
@@ -88,7 +84,7 @@ fn verify(args: &VerifyArgs) -> Outcome {
 fn dump(args: &DumpArgs) -> Outcome {
     let folder = store_folder(&args.dir)?;
     let failed = |error: forebay_kv::Error| Failure::Failed(error.to_string());
-    let store = Store::open(Config::new(&folder, 1), std::sync::Arc::new(NoWake)).map_err(failed)?;
+    let store = Store::open(Config::new(folder, 1), std::sync::Arc::new(NoWake)).map_err(failed)?;
     let now = crate::log::now();
     let mut out = io::BufWriter::new(io::stdout().lock());
     let mut after: Option<Vec<u8>> = None;
