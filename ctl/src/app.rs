@@ -212,7 +212,7 @@ fn fact(diagnostic: &Diagnostic) -> Value {
     json!({
         "code": diagnostic.code,
         "severity": if diagnostic.severity == Severity::Error { "error" } else { "warning" },
-        "file": diagnostic.file(),
+        "file": &*diagnostic.file,
         "line": line,
         "column": column,
         "message": diagnostic.message,
@@ -236,13 +236,7 @@ pub fn explain(module: &Module, report: &ErrorReport) -> String {
     };
     // Codes of traps are ours and few; a frame wants them to live as long as the program.
     let code = forebay_engine::Trap::ALL.iter().map(|trap| trap.code()).find(|code| **code == *report.code);
-    let frame = Frame {
-        code: code.unwrap_or("script_error"),
-        title,
-        span,
-        label: String::new(),
-        help: None,
-    };
+    let frame = Frame { code: code.unwrap_or("script_error"), title, span, label: String::new(), help: None };
     let mut text = frame.render(&file.path, &file.text, false);
     if !report.stack.is_empty() {
         let _ = write!(text, "\n{}", report.stack.trim_end());

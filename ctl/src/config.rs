@@ -355,14 +355,22 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
         let mut source = None;
         database.string("url", |text| database_source(text).map(|s| source = Some(s)));
         let mut values = DatabaseLimits::default();
-        let DatabaseLimits { connections, window, queue, acquire_timeout, result_bytes, statements } =
-            &mut values;
+        let DatabaseLimits {
+            connections,
+            window,
+            queue,
+            acquire_timeout,
+            result_bytes,
+            statements,
+            transactions,
+        } = &mut values;
         database.count("connections", connections, 1..=1024);
         database.count("window", window, 1..=4096);
         database.count("queue", queue, 0..=1 << 20);
         database.duration("acquire_timeout", acquire_timeout);
         database.size("result_bytes", result_bytes, 1 << 10..=1 << 30);
         database.count("statements", statements, 1..=1 << 16);
+        database.count("transactions", transactions, 0..=1024);
         match source {
             Some(source) => config.database = Some(Database { source, limits: values }),
             None => database.missing("url", "\"private\", \"postgres://...\" or \"$NAME\""),

@@ -92,9 +92,8 @@ fn database(
     logger: &Logger,
 ) -> Result<(Option<pg::Config>, Option<DevPg>), Failure> {
     let env = |name: &str| std::env::var(name).ok();
-    let parse = |text: &str| {
-        pg::Config::parse(text, &env).map_err(|error| Failure::Failed(error.to_string()))
-    };
+    let parse =
+        |text: &str| pg::Config::parse(text, &env).map_err(|error| Failure::Failed(error.to_string()));
     let Some(database) = &config.database else { return Ok((None, None)) };
     if let Some(url) = database.source.url(env).map_err(Failure::Failed)? {
         let parsed = parse(&url)?;
@@ -150,8 +149,11 @@ impl Server {
         }
         let wakers = Arc::new(StoreWakers::default());
         let cores = u16::try_from(plan.lanes.len()).unwrap_or(u16::MAX);
-        let store = Store::open(forebay_kv::Config::new(&data, cores), Arc::clone(&wakers) as Arc<dyn forebay_kv::Wake>)
-            .map_err(|error| Failure::because(format_args!("data folder {}", data.display()), error))?;
+        let store = Store::open(
+            forebay_kv::Config::new(&data, cores),
+            Arc::clone(&wakers) as Arc<dyn forebay_kv::Wake>,
+        )
+        .map_err(|error| Failure::because(format_args!("data folder {}", data.display()), error))?;
         maintain(&store, logger)?;
         let back = BackConfig {
             store: Some(Arc::clone(&store)),
@@ -332,7 +334,7 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
             let mut failing = false;
             while let Some(store) = weak.upgrade() {
                 if store.wait_for_maintenance(Duration::from_millis(200)) {
-                    match store.maintain() {
+                    match store.maintain(crate::log::now()) {
                         Ok(()) => failing = false,
                         Err(forebay_kv::Error::Unavailable(_)) => return,
                         Err(error) => {
@@ -396,9 +398,9 @@ impl Control for Server {
 
     fn deploy(&self) -> Result<Value, ControlError> {
         match self.reload() {
-            Ok(generation) => {
-                Ok(json!({ "generation": generation.hash, "id": generation.id, "routes": generation.entries.len() }))
-            }
+            Ok(generation) => Ok(
+                json!({ "generation": generation.hash, "id": generation.id, "routes": generation.entries.len() }),
+            ),
             Err(ReloadError::Build(problems)) => {
                 Err(ControlError { status: 422, code: "deploy/compile", detail: problems.text() })
             }
@@ -430,14 +432,20 @@ fn core_status(metrics: &CoreMetrics) -> Value {
 
 /// Bounds of the histograms' buckets, seconds.
 const BUCKETS: &[f64] = &[
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 ];
 
 type Read = fn(&CoreMetrics) -> u64;
 
 fn prometheus(server: &Server) -> String {
-    let cores: Vec<(String, &Arc<CoreMetrics>)> =
-        server.runtime.metrics().iter().enumerate().map(|(core, metrics)| (core.to_string(), metrics)).collect();
+    let cores: Vec<(String, &Arc<CoreMetrics>)> = server
+        .runtime
+        .metrics()
+        .iter()
+        .enumerate()
+        .map(|(core, metrics)| (core.to_string(), metrics))
+        .collect();
     let mut out = crate::metrics::Metrics::default();
     {
         let mut family = out.counter("forebay_requests_total", "Requests answered, by class of status.");
@@ -510,6 +518,7 @@ fn prometheus(server: &Server) -> String {
     out.gauge("forebay_kv_keys", "Keys in the store.").count(&[], store.keys as u64);
     out.gauge("forebay_kv_log_bytes", "Bytes of the log.").count(&[], store.log_bytes);
     out.gauge("forebay_kv_live_bytes", "Bytes of live records.").count(&[], store.live_bytes);
-    out.counter("forebay_log_lines_dropped_total", "Log lines that found no room.").count(&[], server.logger.dropped());
+    out.counter("forebay_log_lines_dropped_total", "Log lines that found no room.")
+        .count(&[], server.logger.dropped());
     out.finish()
 }

@@ -26,7 +26,8 @@ pub fn run(args: &CheckArgs) -> Outcome {
         return Err(Failure::Usage(format!("{} is not a folder", args.app.display())));
     }
     let file = args.app.join("forebay.toml");
-    let config = config::Config::load(&file, &args.app, true, frame::stderr_color()).map_err(Failure::Failed)?;
+    let config =
+        config::Config::load(&file, &args.app, true, frame::stderr_color()).map_err(Failure::Failed)?;
     match app::build(&args.app, 1, &config.task) {
         Ok(built) => {
             for warning in &built.warnings {
@@ -35,7 +36,10 @@ pub fn run(args: &CheckArgs) -> Outcome {
             let generation = &built.generation;
             let (routes, blueprints) = (generation.entries.len(), generation.blueprints.len());
             if args.json {
-                println!("{}", json!({ "ok": true, "hash": generation.hash, "routes": routes, "blueprints": blueprints, "problems": [] }));
+                println!(
+                    "{}",
+                    json!({ "ok": true, "hash": generation.hash, "routes": routes, "blueprints": blueprints, "problems": [] })
+                );
             } else {
                 println!("{blueprints} blueprints, {routes} routes, no problems");
             }

@@ -17,11 +17,11 @@ pub struct DisasmArgs {
 /// # Errors
 /// Code frames, or what is wrong with the bytecode file.
 pub fn run(args: &DisasmArgs) -> Outcome {
-    let shown = args.file.display();
-    let bytes = std::fs::read(&args.file).map_err(|error| Failure::because(shown, error))?;
+    let shown = |error: &dyn std::fmt::Display| Failure::because(args.file.display(), error);
+    let bytes = std::fs::read(&args.file).map_err(|error| shown(&error))?;
     let text = if bytes.starts_with(&forebay_bytecode::format::MAGIC) {
-        let module = forebay_bytecode::decode(&bytes).map_err(|error| Failure::because(shown, error))?;
-        let verified = forebay_bytecode::verify(module).map_err(|error| Failure::because(shown, error))?;
+        let module = forebay_bytecode::decode(&bytes).map_err(|error| shown(&error))?;
+        let verified = forebay_bytecode::verify(module).map_err(|error| shown(&error))?;
         forebay_bytecode::disassemble(&verified)
     } else {
         forebay_bytecode::disassemble(super::run::load(&args.file)?.module())

@@ -13,9 +13,7 @@ use forebay_bytecode::Action;
 use forebay_engine::{Blueprint, Entry, NoHost, RequestInput, Run, Vm, VmConfig};
 use forebay_kv::Store;
 use forebay_ring::Endpoint;
-use forebay_worker::{
-    BackConfig, CorePlan, Generation, Placement, Runtime, RuntimeConfig, StoreWakers,
-};
+use forebay_worker::{BackConfig, CorePlan, Generation, Placement, Runtime, RuntimeConfig, StoreWakers};
 use serde_json::json;
 
 use crate::app::{self, Folder, LoadFailure};
@@ -48,7 +46,10 @@ pub fn run(args: &RunArgs) -> Outcome {
     let blueprint = load(&args.file)?;
     let payload = args.payload.clone().unwrap_or_else(|| "{}".to_owned());
     let action = entry(&blueprint).ok_or_else(|| {
-        Failure::Failed(format!("{}: nothing to run: no body, and no work with a handler", args.file.display()))
+        Failure::Failed(format!(
+            "{}: nothing to run: no body, and no work with a handler",
+            args.file.display()
+        ))
     })?;
     if let Some(time) = args.bench {
         return bench(&blueprint, &action, payload.as_bytes(), time);
@@ -114,7 +115,11 @@ fn once(blueprint: &Arc<Blueprint>, action: Action, payload: &[u8], data: Option
             listen: vec![Endpoint::Unix(socket.clone())],
             cores: vec![CorePlan { bind_front: Box::new(|| {}), bind_back: Box::new(|| {}) }],
             placement: Placement::Inline,
-            http: HttpLimits { body_bytes: 64 << 20, body_timeout: Duration::from_secs(60), ..HttpLimits::default() },
+            http: HttpLimits {
+                body_bytes: 64 << 20,
+                body_timeout: Duration::from_secs(60),
+                ..HttpLimits::default()
+            },
             worker: WorkerLimits { tasks: 16, ..WorkerLimits::default() },
             ring: forebay_ring::Config { connections: 64, ..forebay_ring::Config::default() },
             force_epoll: false,
@@ -195,7 +200,9 @@ fn bench(blueprint: &Arc<Blueprint>, action: &Action, payload: &[u8], time: Dura
                 Run::Done => break,
                 Run::SliceOver => {}
                 Run::Parked => {
-                    return Err(Failure::Failed("--bench is for scripts without kv, db(), http() and sleep()".to_owned()));
+                    return Err(Failure::Failed(
+                        "--bench is for scripts without kv, db(), http() and sleep()".to_owned(),
+                    ));
                 }
                 Run::Trap(_) => {
                     let report = vm.error(task);

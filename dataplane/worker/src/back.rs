@@ -396,7 +396,7 @@ impl Back {
         if let Some(timer) = run.timer {
             reactor.cancel_timer(timer);
         }
-        self.effects.abandon(key);
+        self.effects.abandon(key, reactor.now());
         let index = self.adopted(run.generation).unwrap_or(self.generations.len() - 1);
         self.generations[index].runs = self.generations[index].runs.saturating_sub(1);
         self.metrics.tasks.set(self.runs.len() as u64);
