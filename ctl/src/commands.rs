@@ -1,0 +1,12 @@
+//! One file per command: its arguments, and a `run` that gives back the exit code.
+
+pub mod build;
+pub mod check;
+pub mod ctl;
+pub mod db;
+pub mod dev;
+pub mod disasm;
+pub mod kv;
+pub mod new;
+pub mod run;
+pub mod serve;

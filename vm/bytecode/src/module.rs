@@ -1,0 +1,241 @@
+//! What a front end produces and an engine loads: one [`Module`] per blueprint
+//! file, the files that it imports compiled into it.
+//!
+//! ```text
+//! Module
+//!  +- files      names and texts, for code frames and stack traces
+//!  +- constants  numbers, strings (property keys are interned here), data
+//!  +- sites      property sites of all functions: the key's constant
+//!  +- slots      module variables, by name
+//!  +- functions  code, captures, handlers, positions, names
+//!  +- init       runs once at load (top level of all files, imports first)
+//!  +- works      what the work() chains declare: routes, limits, handlers
+//! ```
+//!
+//! A module that came from a file or from a front end is only a claim:
+//! `verify` makes it a [`crate::Verified`], and only that reaches an engine.
+
+use crate::opcode::Instr;
+
+/// A constant.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Const {
+    /// A Number; compared by its bits when constants are pooled.
+    Number(f64),
+    /// A string.
+    Str(Box<str>),
+    /// A BigInt: decimal digits, optional `-`.
+    BigInt(Box<str>),
+    /// An encoded value (docs/formats/value.md): a predicate for `%where`.
+    Data(Box<[u8]>),
+}
+
+/// Index of a function in its module.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FunctionIndex(pub u32);
+
+/// What a closure takes from the frame that creates it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Capture {
+    /// The value in a register: a binding that never changes any more, or the
+    /// cell of one that does.
+    Register(u16),
+    /// An upvalue of the creating function.
+    Upvalue(u16),
+}
+
+/// Exceptions thrown at `start <= pc < end` continue at `target` with the
+/// exception in `register`. The first entry that covers a pc counts: inner
+/// ranges stand first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExceptionHandler {
+    /// First instruction covered.
+    pub start: u32,
+    /// First instruction no longer covered.
+    pub end: u32,
+    /// Where execution goes on.
+    pub target: u32,
+    /// Register that receives the exception.
+    pub register: u16,
+}
+
+/// From instruction `pc` on, the code comes from these bytes of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Position {
+    /// First instruction.
+    pub pc: u32,
+    /// Index into [`Module::files`].
+    pub file: u16,
+    /// Byte offset in the file's text.
+    pub start: u32,
+    /// Byte offset behind the last byte.
+    pub end: u32,
+}
+
+/// A register's name while it holds a variable (debuggers, durable frames).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LocalName {
+    /// Constant with the name.
+    pub name: u32,
+    /// The register.
+    pub register: u16,
+    /// First instruction at which the name is right.
+    pub start: u32,
+    /// First instruction at which it no longer is.
+    pub end: u32,
+}
+
+/// Properties of a function, as bits of [`Function::flags`].
+pub mod function_flags {
+    /// Calling it makes a promise and a fiber.
+    pub const ASYNC: u8 = 1;
+    /// An arrow: no own `this` (captured as an upvalue where it is used), not a constructor.
+    pub const ARROW: u8 = 2;
+    /// Runs at load: may use SetModule and SetHandler, may not call the host.
+    pub const INIT: u8 = 4;
+    /// A method or accessor of an object literal: not a constructor.
+    pub const METHOD: u8 = 8;
+    /// The body of a script-style blueprint.
+    pub const SCRIPT: u8 = 16;
+}
+
+/// One function.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Function {
+    /// Constant with its name (the empty string for anonymous ones).
+    pub name: u32,
+    /// [`function_flags`].
+    pub flags: u8,
+    /// What its `length` property says: parameters before the first default or rest.
+    pub length: u16,
+    /// Registers `1 ..= parameters` receive arguments.
+    pub parameters: u16,
+    /// Register that receives the surplus arguments as an array; if present, it
+    /// is `parameters + 1`.
+    pub rest: Option<u16>,
+    /// Size of the register window, `this` included: 1 <= registers.
+    pub registers: u16,
+    /// What `Closure` captures; upvalue i is `captures[i]`.
+    pub captures: Vec<Capture>,
+    /// Sites of this function: `sites[site_base .. site_base + site_count]`.
+    pub site_base: u32,
+    /// Number of sites, at most 65,536.
+    pub site_count: u32,
+    /// The code; the last instruction never falls through.
+    pub code: Vec<Instr>,
+    /// Inner ranges first.
+    pub handlers: Vec<ExceptionHandler>,
+    /// By ascending pc.
+    pub positions: Vec<Position>,
+    /// Names of registers.
+    pub locals: Vec<LocalName>,
+}
+
+/// A source file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Path relative to the app folder, with `/`.
+    pub path: Box<str>,
+    /// The text: code frames and stack traces are made from it.
+    pub text: Box<str>,
+}
+
+/// What answers a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A function of the module (script style).
+    Function(FunctionIndex),
+    /// What `SetHandler` stored in this slot while the module loaded (handler style).
+    Handler(u32),
+    /// `file(path)`: a file, relative to the app's folder.
+    File(Box<str>),
+    /// `assets(dir)`: files below a folder; the route's pattern ends in `{*rest}`.
+    Assets(Box<str>),
+    /// `redirect(to, status)`.
+    Redirect(Box<str>, u16),
+}
+
+/// A route of a work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Upper-case method.
+    pub method: Box<str>,
+    /// `/users/{id}`.
+    pub pattern: Box<str>,
+    /// What answers.
+    pub action: Action,
+    /// Where it is declared, for errors about conflicts.
+    pub position: Position,
+}
+
+/// Budgets that a work sets for itself; absent ones come from the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct WorkLimits {
+    /// Canonical instructions.
+    pub fuel: Option<u64>,
+    /// `timeout("30s")`, milliseconds.
+    pub wall_ms: Option<u64>,
+    /// Arena bytes.
+    pub memory: Option<u64>,
+    /// Script calls in flight.
+    pub stack_depth: Option<u64>,
+    /// Fibers alive at once.
+    pub fibers: Option<u64>,
+    /// Effects in flight.
+    pub effects: Option<u64>,
+}
+
+/// What a work's `work(...)` chain declares.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Work {
+    /// `work("name")`.
+    pub name: Box<str>,
+    /// `version("1.5.0")`.
+    pub version: Option<Box<str>>,
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// Its budgets.
+    pub limits: WorkLimits,
+    /// `static("24h")`: max-age of its files, seconds.
+    pub static_seconds: Option<u64>,
+}
+
+/// What a module's code can reach, as bits of [`Module::uses`]; a worker prepares
+/// nothing else for its tasks. A bit may be set without need, never missing.
+pub mod uses {
+    /// `payload()`.
+    pub const PAYLOAD: u32 = 1;
+    /// `req`, or a handler with a parameter.
+    pub const REQUEST: u32 = 2;
+    /// `db()`.
+    pub const DATABASE: u32 = 4;
+    /// `kv.*`.
+    pub const KV: u32 = 8;
+    /// `http()`.
+    pub const HTTP: u32 = 16;
+}
+
+/// One blueprint file, compiled.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Module {
+    /// The blueprint first, then what it imports.
+    pub files: Vec<SourceFile>,
+    /// Constants; equal strings stand once.
+    pub constants: Vec<Const>,
+    /// Key (a string constant) of each property site.
+    pub sites: Vec<u32>,
+    /// Names (constants) of the module variables.
+    pub slots: Vec<u32>,
+    /// Number of handler slots that `init` fills.
+    pub handler_slots: u32,
+    /// All functions.
+    pub functions: Vec<Function>,
+    /// Runs once at load, without I/O.
+    pub init: Option<FunctionIndex>,
+    /// The works. Empty for a bare script (`forebay run`), whose body is `main`.
+    pub works: Vec<Work>,
+    /// The body of a script-style file.
+    pub main: Option<FunctionIndex>,
+    /// [`uses`].
+    pub uses: u32,
+}
