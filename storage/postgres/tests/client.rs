@@ -286,3 +286,30 @@ fn migrations_run_once_and_history_is_not_edited() {
     }
     assert!(lines.iter().any(|line| line.starts_with("applied 001_a.sql (")), "{lines:?}");
 }
+
+/// TCP, by way of a proxy: the server of the tests has none.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the proxy's two directions")]
+fn tcp_and_a_port_where_nobody_listens() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let path = common::config().unix_socket().unwrap();
+    let proxy = std::thread::spawn(move || {
+        let (client, _) = listener.accept().unwrap();
+        let server = UnixStream::connect(path).unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let up = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut &server, &mut &client);
+        up.join().unwrap();
+    });
+    let config = Config::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"), &|_| None).unwrap();
+    let mut client = Client::connect(&config).unwrap();
+    assert_eq!(client.query("select 7", &[], Shape::Scalar).unwrap(), Value::Int(7));
+    drop(client);
+    proxy.join().unwrap();
+    let error = Client::connect(&config).unwrap_err().to_string();
+    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("refused"), "{error}");
+}
