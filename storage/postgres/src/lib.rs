@@ -29,6 +29,7 @@
 //! ```text
 //! Pool::new(config, limits, seed, now)
 //! pool.query(token, &sql, &params, shape, delivery, now)   Ok(()): an Event::Done will follow; Err: none will
+//! pool.begin(t, mode, now), query_in(t, token, ...), end(t, token, commit)   a transaction, named by its token t
 //! pool.abandon(token, now)                                 the task is gone: no event, the rows are dropped
 //! pool.poll_action() -> Option<Action>                     after every call above and below, until None:
 //!     Action::Connect { link, address }                      then handle_connected or handle_closed
@@ -43,8 +44,8 @@
 //! ```
 //! `Link` carries a generation: what arrives for an old one is ignored.
 //!
-//! Absent on purpose for now, and refused with an error that says so: TLS, COPY, transactions across queries
-//! on a pool (the [`blocking`] client has them), LISTEN, cursors.
+//! Absent on purpose for now, and refused with an error that says so: TLS, COPY, LISTEN, cursors, several hosts.
+//! Absent without a word: cancelling a statement at the server, one Sync for several read-only queries.
 
 pub mod blocking;
 pub mod builder;

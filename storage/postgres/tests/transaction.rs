@@ -10,6 +10,7 @@ use std::time::Duration;
 use driver::Driver;
 use forebay_base::Value;
 use forebay_base::limits::DatabaseLimits;
+use forebay_base::rng::Rng;
 use forebay_postgres::{Delivery, Param, QueryError, Shape, Token};
 
 fn driver(transactions: usize) -> Driver {
@@ -159,6 +160,120 @@ fn a_lost_connection_ends_its_transaction() {
         d.run_in(t, "select 1", &[], Shape::Scalar),
         Err(QueryError::Refused("the transaction is over"))
     );
+    let t = begin(&mut d);
+    end(&mut d, t, true).unwrap();
+}
+
+#[test]
+fn the_end_comes_after_queries_that_are_not_sent_yet() {
+    common::client().batch("create table e (id int)").unwrap();
+    let mut d = driver(1);
+    for commit in [false, true] {
+        let t = begin(&mut d);
+        // Never seen before: it waits for its statement while the end is asked for.
+        let sql = format!("insert into e values ($1) -- {commit}");
+        let query = d.start_in(t, &sql, &[Param::Int(1)], Shape::Affected);
+        end(&mut d, t, commit).unwrap();
+        assert_eq!(d.wait(query).unwrap().1, Value::Int(1));
+        assert_eq!(count(&mut d, "e"), i64::from(commit));
+    }
+    // The task dies in between.
+    let t = begin(&mut d);
+    let query = d.start_in(t, "insert into e values (2) -- gone", &[], Shape::Affected);
+    let ending = d.end(t, true);
+    assert!(d.abandon(ending));
+    for token in [query, ending] {
+        d.sinks.0.remove(&token);
+    }
+    let t = begin(&mut d);
+    end(&mut d, t, true).unwrap();
+    assert_eq!(count(&mut d, "e"), 1);
+    common::client().batch("drop table e").unwrap();
+}
+
+/// Random queries, transactions, abandoned tasks and broken connections: each query is answered once, and in the end
+/// everything is free. Rerun with the seed that is printed.
+#[test]
+fn chaos() {
+    for seed in 1..=6 {
+        println!("seed {seed}");
+        chaos_with(seed);
+    }
+}
+
+fn chaos_with(seed: u64) {
+    let mut rng = Rng::new(seed);
+    let acquire_timeout = Duration::from_millis(300);
+    let limits = DatabaseLimits {
+        transactions: 2,
+        window: 8,
+        queue: 20,
+        statements: 4,
+        result_bytes: 20_000,
+        acquire_timeout,
+        ..DatabaseLimits::default()
+    };
+    let mut d = Driver::new(common::config(), limits);
+    if rng.one_in(2) {
+        (d.read_bytes, d.write_bytes) = (11, 13);
+    }
+    let (mut open, mut transactions): (Vec<Token>, Vec<Token>) = (Vec::new(), Vec::new());
+    let mut sql = String::new();
+    for _ in 0..1500 {
+        sql.clear();
+        sql.push_str(match rng.below(6) {
+            0 => "select 1/0",
+            1 => "select repeat('x', 30000)",
+            2 => "select g, 'text' from generate_series(1, 40) g",
+            3 => "select broken",
+            4 => "select pg_sleep(0.002)",
+            _ => "select 1",
+        });
+        // More texts than statements are kept.
+        sql.push_str(["", " -- a", " -- b"][usize::try_from(rng.below(3)).unwrap()]);
+        let delivery = if rng.one_in(2) { Delivery::Whole } else { Delivery::Streaming };
+        match rng.below(100) {
+            0..50 => open.push(d.start(&sql, &[], Shape::Rows, delivery)),
+            50..60 => transactions.push(d.begin()),
+            60..75 if !transactions.is_empty() => {
+                let t = transactions[usize::try_from(rng.below(transactions.len() as u64)).unwrap()];
+                open.push(d.start_in(t, &sql, &[], Shape::Rows));
+            }
+            75..85 if !transactions.is_empty() => {
+                let t =
+                    transactions.swap_remove(usize::try_from(rng.below(transactions.len() as u64)).unwrap());
+                // Perhaps not begun yet: then it is refused, and begins later; the task would be gone by then.
+                let ending = d.end(t, rng.one_in(2));
+                d.until("the end", |d| d.done.contains_key(&ending));
+                if d.done.remove(&ending).is_some_and(|result| result.is_err()) && d.abandon(t) {
+                    d.forget(t);
+                }
+                d.done.remove(&t);
+            }
+            85..92 if !open.is_empty() => {
+                let token = open.swap_remove(usize::try_from(rng.below(open.len() as u64)).unwrap());
+                if d.done.remove(&token).is_none() {
+                    assert!(d.abandon(token), "seed {seed}: {token:?} is neither done nor known");
+                    d.forget(token);
+                }
+            }
+            92 => d.break_one(rng.next_u64()),
+            _ => d.turn(Duration::from_millis(1)),
+        }
+    }
+    for t in transactions {
+        if d.abandon(t) {
+            d.forget(t);
+        }
+    }
+    for token in open {
+        let _ = d.wait(token);
+    }
+    d.until("all is free", |d| {
+        let stats = d.pool.stats();
+        stats.in_flight == 0 && stats.queued == 0 && stats.transactions == 0 && stats.ready >= 2
+    });
+    assert_eq!(d.run("select 1", &[], Shape::Scalar), Ok(Value::Int(1)));
     let t = begin(&mut d);
     end(&mut d, t, true).unwrap();
 }

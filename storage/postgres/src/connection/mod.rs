@@ -214,6 +214,12 @@ impl Connection {
         self.fifo.len() - self.preparing + self.waiting
     }
 
+    /// Of these, queries that wait for their statement to be prepared: they are not sent yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
     /// Bytes that wait to be sent.
     #[must_use]
     pub fn output_len(&self) -> usize {

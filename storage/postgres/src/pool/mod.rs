@@ -99,6 +99,8 @@ enum Lane {
     Free,
     /// The transaction that this token began.
     Owned(Token),
+    /// Its COMMIT or ROLLBACK is asked for, under the token `end`, and waits for queries that wait for their statements.
+    Finishing { end: Token, commit: bool },
     /// Nobody until the server has answered everything.
     Ending,
 }
@@ -429,7 +431,7 @@ impl Pool {
     pub fn stats(&self) -> PoolStats {
         let mut stats = PoolStats { queued: self.queue.len() + self.begins.len(), ..self.totals.clone() };
         for slot in &self.links {
-            stats.transactions += usize::from(matches!(slot.lane, Lane::Owned(_) | Lane::Ending));
+            stats.transactions += usize::from(!matches!(slot.lane, Lane::Shared | Lane::Free));
             match &slot.state {
                 State::Open { connection, .. } => {
                     stats.in_flight += connection.in_flight();
@@ -495,6 +497,10 @@ impl Pool {
         let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
         let retry_at = now.after(Duration::from_nanos(half + self.rng.below(half)));
         slot.generation = slot.generation.wrapping_add(1);
+        let finishing = match slot.lane {
+            Lane::Finishing { end, .. } => Some(end),
+            _ => None,
+        };
         if slot.lane != Lane::Shared {
             slot.lane = Lane::Free;
         }
@@ -510,6 +516,11 @@ impl Pool {
             if let Some(cause) = connection.closed() {
                 last = cause.into();
             }
+        }
+        if let Some(token) = finishing {
+            // Its COMMIT was never sent.
+            let result = Err(QueryError::Lost { unknown_outcome: false, cause: last.clone() });
+            self.events.push_back(Event::Done { token, result });
         }
         self.totals.disconnects += 1;
         self.totals.last_failure = Some(last);

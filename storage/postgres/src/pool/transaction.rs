@@ -119,8 +119,13 @@ impl Pool {
             if let (Lane::Owned(owner), State::Open { connection, .. }) = (slot.lane, &mut slot.state)
                 && owner == transaction
             {
-                connection.end_transaction(token, commit)?;
-                slot.lane = Lane::Ending;
+                if connection.waiting() > 0 {
+                    // Sent now, it would overtake them.
+                    slot.lane = Lane::Finishing { end: token, commit };
+                } else {
+                    connection.end_transaction(token, commit)?;
+                    slot.lane = Lane::Ending;
+                }
                 return Ok(());
             }
         }
@@ -134,8 +139,10 @@ impl Pool {
             return true;
         }
         for slot in &mut self.links {
-            if let (Lane::Owned(owner), State::Open { connection, deadline, .. }) =
-                (slot.lane, &mut slot.state)
+            if let (
+                Lane::Owned(owner) | Lane::Finishing { end: owner, .. },
+                State::Open { connection, deadline, .. },
+            ) = (slot.lane, &mut slot.state)
                 && owner == token
             {
                 connection.abandon_all();
@@ -154,6 +161,16 @@ impl Pool {
 
     /// After bytes on `link`: frees it if its transaction is over, and starts who waits.
     pub(super) fn dispatch_transactions(&mut self, link: Link, now: Monotonic) {
+        if let Some(slot) = current(&mut self.links, link)
+            && let (Lane::Finishing { end, commit }, State::Open { connection, .. }) =
+                (slot.lane, &mut slot.state)
+            && connection.waiting() == 0
+        {
+            slot.lane = Lane::Ending;
+            if let Err(error) = connection.end_transaction(end, commit) {
+                self.events.push_back(Event::Done { token: end, result: Err(error) });
+            }
+        }
         if let Some(slot) = current(&mut self.links, link)
             && slot.lane == Lane::Ending
             && let State::Open { connection, .. } = &slot.state

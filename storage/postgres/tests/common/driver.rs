@@ -128,6 +128,22 @@ impl Driver {
         self.wait(token).map(|(_, value)| value)
     }
 
+    /// The task of an abandoned query takes its sink along.
+    pub fn forget(&mut self, token: Token) {
+        self.sinks.0.remove(&token);
+        self.no_value.remove(&token);
+    }
+
+    /// Breaks a connection, as the network does.
+    pub fn break_one(&mut self, which: u64) {
+        let mut links: Vec<Link> = self.sockets.keys().copied().collect();
+        links.sort_by_key(|link| link.index);
+        if let Some(link) = links.get(usize::try_from(which % 64).unwrap() % links.len().max(1)) {
+            self.close(*link, "broken by the test");
+            self.collect();
+        }
+    }
+
     pub fn abandon(&mut self, token: Token) -> bool {
         let now = self.now();
         self.pool.abandon(token, now)
