@@ -348,7 +348,8 @@ impl From<Errno> for io::Error {
 pub struct Config {
     /// Connections, inbound and outbound, closing ones included. Beyond it an
     /// accepted connection is closed at once (counted as `refused`) and `connect`
-    /// fails. A worker that wants to answer 503 keeps its own limit below.
+    /// fails. A worker that wants to answer 503 keeps its own limit below. RLIMIT_NOFILE
+    /// bounds it as well ([`crate::raise_descriptor_limit`]).
     pub connections: u32,
     /// Receive buffers; rounded up to a power of two, at most 32768. When all are
     /// taken, receiving pauses until one is released; nothing is lost.

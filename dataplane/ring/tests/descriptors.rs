@@ -11,7 +11,10 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use forebay_ring::{Close, Config, Endpoint, EpollReactor, Event, Features, Reactor, UringReactor, Wait};
+use forebay_ring::{
+    Close, Config, Endpoint, EpollReactor, Event, Features, Reactor, Transport, UringReactor, Wait,
+    raise_descriptor_limit,
+};
 
 fn limit(descriptors: u64) {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -74,6 +77,32 @@ fn turns<R: Reactor>(r: &mut R, time: Duration) {
     }
 }
 
+/// The ring's own table is bounded by the limit at its start.
+fn full_descriptor_table() {
+    limit(128);
+    let mut r = UringReactor::new(Config::default()).unwrap();
+    assert!(r.features().direct_descriptors);
+    limit(1024);
+    let listener = r.listen(&"127.0.0.1:0".parse().unwrap()).unwrap();
+    let Some(Endpoint::Tcp(address)) = r.local_addr(listener) else { panic!("no address") };
+    let connect = |count| (0..count).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+    let clients = connect(200);
+    turns(&mut r, Duration::from_millis(200));
+    let counters = *r.counters();
+    assert_eq!(counters.accepted, 128);
+    assert!(counters.accept_errors > 0 && counters.turns < 100, "{counters:?}");
+    drop(clients);
+    turns(&mut r, Duration::from_millis(100));
+    assert_eq!(r.connection_count(), 0);
+    let _clients = connect(100);
+    turns(&mut r, Duration::from_millis(100));
+    assert_eq!(r.connection_count(), 100);
+    assert_eq!(raise_descriptor_limit().unwrap(), {
+        limit(u64::MAX);
+        raise_descriptor_limit().unwrap()
+    });
+}
+
 #[test]
 fn accepting_pauses_without_descriptors_and_goes_on_with_them() {
     let without = Features { direct_descriptors: true, ..Features::default() };
@@ -81,4 +110,5 @@ fn accepting_pauses_without_descriptors_and_goes_on_with_them() {
     let without = Features { multishot_accept: true, ..without };
     check(UringReactor::new(Config { without, ..Config::default() }).unwrap());
     check(EpollReactor::new(Config::default()).unwrap());
+    full_descriptor_table();
 }

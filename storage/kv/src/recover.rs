@@ -22,7 +22,7 @@ use crate::disk::DiskFolder;
 use crate::index::{Change, Index, Key};
 use crate::medium::Medium;
 use crate::record::{
-    ALIGN, Candidate, EPOCH_BYTES, Fields, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES,
+    ALIGN, Candidate, EPOCH_BYTES, FIRST_RECORD, Fields, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES,
     SEGMENT_HEADER_BYTES, SegmentHeader, encode,
 };
 use crate::segment::{SUFFIX, SUFFIX_TMP, Segment};
@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_on(config: Config, medium: Arc<dyn Medium>, wake: Arc<dyn Wake>) -> Result<Arc<Self>, Error> {
-        if config.segment_bytes % 512 != 0 || config.segment_bytes < 2 * SEGMENT_HEADER_BYTES as u32 {
+        if !config.segment_bytes.is_multiple_of(512) || config.segment_bytes < 2 * FIRST_RECORD {
             let what = format!("segment_bytes is {}: a multiple of 512, at least 8192", config.segment_bytes);
             return Err(Error::Config { what });
         }
@@ -131,7 +131,7 @@ fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
             last_sequence: 0,
             epoch_max: 0,
             epoch: 0,
-            offset: SEGMENT_HEADER_BYTES as u32,
+            offset: FIRST_RECORD,
             youngest: None,
             segment_max: 0,
         },
@@ -282,7 +282,7 @@ fn start_epoch(
             Err(e) => Err(Error::io(what(), e)),
         }
     };
-    if offset as usize + EPOCH_BYTES + SEAL_BYTES > active.header.bytes as usize {
+    if (offset + EPOCH_BYTES) as usize + SEAL_BYTES > active.header.bytes as usize {
         let mut seal = Vec::new();
         let seed = active.seeds(tail.epoch).of(Kind::Seal);
         encode(&mut seal, seed, offset, next_sequence, &fields(Kind::Seal, &[]));
@@ -292,7 +292,7 @@ fn start_epoch(
             Some(segment) => segment,
             None => create()?,
         };
-        offset = SEGMENT_HEADER_BYTES as u32;
+        offset = FIRST_RECORD;
     }
     if !config.planted.keep_epoch {
         let mut bytes = Vec::new();
@@ -301,7 +301,7 @@ fn start_epoch(
         encode(&mut bytes, seed, offset, next_sequence, &fields(Kind::Epoch, &value));
         write(&active, offset, &bytes)?;
         next_sequence += 1;
-        offset += EPOCH_BYTES as u32;
+        offset += EPOCH_BYTES;
     }
     let mut spares = unsealed;
     while spares.len() < config.spare_segments {
@@ -356,8 +356,8 @@ impl<'a> Walk<'a> {
         let mut epoch = self.segment.header.epoch;
         let mut seeds = self.segment.seeds(epoch);
         let mut end = WalkEnd {
-            offset: SEGMENT_HEADER_BYTES as u32,
-            group_start: SEGMENT_HEADER_BYTES as u32,
+            offset: FIRST_RECORD,
+            group_start: FIRST_RECORD,
             records: 0,
             last_sequence: self.sequence_before,
             epoch,
@@ -429,7 +429,7 @@ impl<'a> Walk<'a> {
             let first = !self.adjacent && end.records == 0;
             let plausible = candidate.group_start > end.offset
                 && candidate.group_start as usize <= at
-                && candidate.group_start as usize % ALIGN == 0
+                && (candidate.group_start as usize).is_multiple_of(ALIGN)
                 && candidate.sequence > end.last_sequence
                 && (first || candidate.sequence <= sequence_max);
             if !plausible {

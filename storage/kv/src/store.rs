@@ -826,10 +826,7 @@ impl Log {
         self.seeds = next.seeds(next.header.epoch);
         self.active = next;
         self.rolled = true;
-        #[expect(clippy::cast_possible_truncation, reason = "4096")]
-        {
-            self.offset = SEGMENT_HEADER_BYTES as u32;
-        }
+        self.offset = record::FIRST_RECORD;
         true
     }
 
@@ -901,7 +898,7 @@ impl Log {
 
     /// Appends a record that starts the next epoch, if there is room: the mark of a clean close.
     fn append_epoch(&mut self) {
-        if record::EPOCH_BYTES + SEAL_BYTES > (self.active.header.bytes - self.offset) as usize {
+        if record::EPOCH_BYTES as usize + SEAL_BYTES > (self.active.header.bytes - self.offset) as usize {
             return;
         }
         self.epoch += 1;

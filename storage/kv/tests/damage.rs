@@ -1,6 +1,8 @@
 //! Damage to the files of a store that was closed: every flipped bit is noticed or
 //! harmless, and whatever the bytes are, an open ends without a panic and soon.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::sync::Arc;

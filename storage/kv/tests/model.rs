@@ -1,6 +1,7 @@
 //! The store on a real folder against a BTreeMap: expiry, paging, unsynced writes,
 //! several threads, compaction, and reopening in between.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 #![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
 use std::collections::BTreeMap;
