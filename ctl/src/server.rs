@@ -135,6 +135,8 @@ impl Server {
     /// # Errors
     /// Whatever keeps it from that, as text for stderr.
     pub fn start(app: &Path, mode: Mode, config: Config, logger: &Logger) -> Result<Self, Failure> {
+        // The rings' descriptor tables can't be larger than the soft limit, which is often 1024.
+        forebay_ring::raise_descriptor_limit();
         let (database, private) = database(app, mode, &config, logger)?;
         let topology = Topology::detect();
         let request = forebay_tuning::Request { cores: config.cores.clone(), placement: config.placement };
