@@ -13,7 +13,7 @@ use super::function::strip;
 use super::{Binding, Lower, Name, Want, host};
 use crate::diagnostic::did_you_mean;
 use crate::emit::{Patch, Reg};
-use crate::files::Target;
+use crate::files::{Target, export_hint};
 
 /// Arguments of one call instruction; more go through an array.
 const ARGUMENTS_MAX: usize = 250;
@@ -114,7 +114,7 @@ impl<'a> Lower<'_, 'a> {
                         },
                         None => {
                             let names = self.files.export_names(file);
-                            let hint = did_you_mean(name, names.iter().map(String::as_str));
+                            let hint = export_hint(name, &names);
                             let path = self.files.list[file].path.clone();
                             let message = format!("`{path}` has no export `{name}`");
                             self.error("FB0704", m.property.span, message, hint.as_deref());
