@@ -115,9 +115,8 @@ impl Variables {
 pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool) -> Variables {
     let scoping = semantic.scoping();
     let nodes = semantic.nodes();
-    let functions: Vec<ScopeId> = (0..scoping.scopes_len())
-        .map(|i| function_of(semantic, ScopeId::from_usize(i)))
-        .collect();
+    let functions: Vec<ScopeId> =
+        (0..scoping.scopes_len()).map(|i| function_of(semantic, ScopeId::from_usize(i))).collect();
     let mut variables: Vec<Variable> = scoping
         .symbol_ids()
         .map(|symbol| {
@@ -268,7 +267,11 @@ fn import(symbol: Option<SymbolId>, variables: &mut [Variable]) {
 
 /// Calls `f` with each variable of a pattern, where its element ends, and the
 /// defaults of patterns around it (which run before it is bound).
-fn each_binding(pattern: &BindingPattern<'_>, around: &mut Vec<Span>, f: &mut dyn FnMut(SymbolId, u32, &[Span])) {
+fn each_binding(
+    pattern: &BindingPattern<'_>,
+    around: &mut Vec<Span>,
+    f: &mut dyn FnMut(SymbolId, u32, &[Span]),
+) {
     match pattern {
         BindingPattern::BindingIdentifier(id) => {
             if let Some(symbol) = id.symbol_id.get() {

@@ -141,7 +141,11 @@ fn styles() {
     check("let n = 0; work('A').get('/', () => { ¦n++; });", "FB0204", "kv");
     check("let n = 0; work('A').get('/', () => { ¦n = 1; });", "FB0204", "kv");
     check("let n = 0; work('A').get('/', () => { [¦n] = [1]; });", "FB0204", "kv");
-    check("{ let n = 0; work2 = 1; } work('A').get('/', () => 1);".replace("work2", "¦work2").as_str(), "FB0201", "work2");
+    check(
+        "{ let n = 0; work2 = 1; } work('A').get('/', () => 1);".replace("work2", "¦work2").as_str(),
+        "FB0201",
+        "work2",
+    );
     accept(&format!("{handler} const t = new Date(0); let n = 0; n += 1; const f = () => now();"));
     // Script style: the same is a request's own.
     accept("let n = 0; const f = () => { n++; }; f(); await 1; return [n, now(), Math.random()];");
@@ -171,10 +175,18 @@ fn works() {
     check("work('A').get('/a').redirect('/b', ¦200);", "FB0503", "not a status of a redirect");
     check("const w = work('A').get('/a'); return ¦w;", "FB0502", "known at build time");
     check("function f() { return ¦work('A'); }", "FB0501", "read at build time");
-    check("work().¦get('/', () => 1);".replace("work().¦", "¦work().").as_str(), "FB0503", "a work has a name");
+    check(
+        "work().¦get('/', () => 1);".replace("work().¦", "¦work().").as_str(),
+        "FB0503",
+        "a work has a name",
+    );
     accept("const w = work('A'); w.get('/a', req => req.params); w.post('/b', async () => 1).timeout(500);");
-    accept("work('A').get('/old').redirect('/new', 301); work('B').get('/x').assets('public').static('24h');");
-    accept("work('A').get('/a').post('/a').handle(req => 1).limits({ fuel: 1000, memory: '8MB', wall: '2s' });");
+    accept(
+        "work('A').get('/old').redirect('/new', 301); work('B').get('/x').assets('public').static('24h');",
+    );
+    accept(
+        "work('A').get('/a').post('/a').handle(req => 1).limits({ fuel: 1000, memory: '8MB', wall: '2s' });",
+    );
 }
 
 #[test]
@@ -212,7 +224,9 @@ fn imports() {
     check("import * as t from 'lib/tools.js'; return t.¦oen;", "FB0704", "did you mean `one`?");
     check("import * as t from 'lib/tools.js'; return ¦t;", "FB0706", "namespace");
     check("import { one } from 'lib/tools.js'; ¦one = 2;", "FB0205", "imported");
-    accept("import three, { one, two as deux } from '../lib/tools.js'; import * as t from 'lib/tools.js'; return [three, one, deux(), t.two(), t.one];");
+    accept(
+        "import three, { one, two as deux } from '../lib/tools.js'; import * as t from 'lib/tools.js'; return [three, one, deux(), t.two(), t.one];",
+    );
 }
 
 #[test]
@@ -273,7 +287,18 @@ fn deep_sources_are_refused_or_compiled_but_never_crash() {
     }
     // What the bounds let through must fit the stack.
     for n in [100, 400, 480, 1900, 9000] {
-        for (open, close) in [("[", "]"), ("(", ")"), ("!", ""), ("({a:", "})"), ("(()=>", ")()"), ("f(", ")"), ("{", "}"), ("if(1)", ";"), ("1?1:", "0"), ("x=>", "")] {
+        for (open, close) in [
+            ("[", "]"),
+            ("(", ")"),
+            ("!", ""),
+            ("({a:", "})"),
+            ("(()=>", ")()"),
+            ("f(", ")"),
+            ("{", "}"),
+            ("if(1)", ";"),
+            ("1?1:", "0"),
+            ("x=>", ""),
+        ] {
             let text = format!("function f(x) {{}} let y = {}1{}", open.repeat(n), close.repeat(n));
             let statement = format!("{}1{}", open.repeat(n), close.repeat(n));
             for text in [text, statement] {
@@ -290,6 +315,10 @@ fn large_functions_are_compiled_or_refused() {
     accept(&format!("return Math.max({});", many(1000, "1,")));
     accept(&format!("const x = 1; return `{}`;", many(700, "a${x}")));
     accept(&(0..5000).map(|i| format!("let v{i} = {i};\n")).collect::<String>());
-    check(&format!("¦{}", (0..70_000).map(|i| format!("let v{i}=0;")).collect::<String>()), "FB0804", "too many registers");
+    check(
+        &format!("¦{}", (0..70_000).map(|i| format!("let v{i}=0;")).collect::<String>()),
+        "FB0804",
+        "too many registers",
+    );
     check(&format!("¦const x = payload();{}", many(66_000, "x.a;")), "FB0804", "too many registers");
 }

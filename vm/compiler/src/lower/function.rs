@@ -25,7 +25,12 @@ pub(super) enum Form {
 
 impl<'a> Lower<'_, 'a> {
     /// Compiles a function; its captures refer to the function under construction.
-    pub(super) fn function(&mut self, function: &'a Function<'a>, name: &str, form: Form) -> Option<FunctionIndex> {
+    pub(super) fn function(
+        &mut self,
+        function: &'a Function<'a>,
+        name: &str,
+        form: Form,
+    ) -> Option<FunctionIndex> {
         let head = Span::new(function.span.start, function.params.span.start.max(function.span.start));
         if function.generator {
             let hint = "build an array, or take a callback";
@@ -55,7 +60,11 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// Compiles an arrow function.
-    pub(super) fn arrow(&mut self, arrow: &'a ArrowFunctionExpression<'a>, name: &str) -> Option<FunctionIndex> {
+    pub(super) fn arrow(
+        &mut self,
+        arrow: &'a ArrowFunctionExpression<'a>,
+        name: &str,
+    ) -> Option<FunctionIndex> {
         let flags = function_flags::ARROW | if arrow.r#async { function_flags::ASYNC } else { 0 };
         let scope = arrow.scope_id.get()?;
         self.begin_function(scope, flags, name, None);
@@ -99,11 +108,21 @@ impl<'a> Lower<'_, 'a> {
             let hint = "split it";
             if self.functions.is_empty() {
                 self.functions.push(builder);
-                self.error("FB0804", span, "this code needs too many registers or property accesses", Some(hint));
+                self.error(
+                    "FB0804",
+                    span,
+                    "this code needs too many registers or property accesses",
+                    Some(hint),
+                );
                 let builder = self.functions.pop().expect("just pushed");
                 return builder.finish(&mut self.module);
             }
-            self.error("FB0804", span, "this function needs too many registers or property accesses", Some(hint));
+            self.error(
+                "FB0804",
+                span,
+                "this function needs too many registers or property accesses",
+                Some(hint),
+            );
         }
         builder.finish(&mut self.module)
     }

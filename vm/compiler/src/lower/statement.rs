@@ -8,8 +8,8 @@
 use forebay_bytecode::{Instr, Op};
 use oxc_ast::ast::{
     BlockStatement, Declaration, DoWhileStatement, Expression, ForInStatement, ForOfStatement, ForStatement,
-    ForStatementInit, ForStatementLeft, IfStatement, LabeledStatement, ReturnStatement, Statement, SwitchStatement,
-    TryStatement, VariableDeclaration, VariableDeclarationKind, WhileStatement,
+    ForStatementInit, ForStatementLeft, IfStatement, LabeledStatement, ReturnStatement, Statement,
+    SwitchStatement, TryStatement, VariableDeclaration, VariableDeclarationKind, WhileStatement,
 };
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::scope::ScopeId;
@@ -104,7 +104,9 @@ impl<'a> Lower<'_, 'a> {
                 self.error("FB0707", s.span(), "imports and exports stand at the top level", None);
             }
             Statement::TSExportAssignment(e) => self.unsupported(e.span, "`export =` is", None),
-            Statement::TSNamespaceExportDeclaration(e) => self.unsupported(e.span, "`export as namespace` is", None),
+            Statement::TSNamespaceExportDeclaration(e) => {
+                self.unsupported(e.span, "`export as namespace` is", None)
+            }
         }
         self.f().next = mark;
     }
@@ -291,7 +293,11 @@ impl<'a> Lower<'_, 'a> {
 
     fn label(&mut self, l: &'a LabeledStatement<'a>, mut labels: Vec<String>) {
         if let Statement::FunctionDeclaration(f) = &l.body {
-            self.unsupported(Span::new(l.span.start, f.params.span.start), "a label before a function is", None);
+            self.unsupported(
+                Span::new(l.span.start, f.params.span.start),
+                "a label before a function is",
+                None,
+            );
             return;
         }
         labels.push(l.label.name.to_string());
@@ -394,7 +400,8 @@ impl<'a> Lower<'_, 'a> {
             self.error("FB0104", r.span, "`return` stands outside a function", Some(hint));
             return;
         }
-        let is_free = self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
+        let is_free =
+            self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
         match &r.argument {
             Some(value) if is_free => self.return_value(value, r.span),
             Some(value) => {
