@@ -176,11 +176,19 @@ impl<'a> Files<'a> {
                     "FB0704",
                     *span,
                     format!("`{path}` has no export `{name}`"),
-                    did_you_mean(name, names.iter().map(String::as_str)),
+                    export_hint(name, &names),
                 ));
             }
         }
     }
+}
+
+/// What to import instead of `name`.
+pub(crate) fn export_hint(name: &str, names: &[String]) -> Option<String> {
+    did_you_mean(name, names.iter().map(String::as_str)).or_else(|| match names {
+        [] => Some("it exports nothing".into()),
+        names => Some(format!("it exports {}", names.join(", "))),
+    })
 }
 
 impl File<'_> {
@@ -294,9 +302,13 @@ impl<'a> Loading<'a, '_> {
                     start: u32::try_from(label.offset()).unwrap_or(u32::MAX),
                     end: u32::try_from(label.offset() + label.len()).unwrap_or(u32::MAX),
                 };
-                let first = error.labels.first().map_or(Place::default(), place);
-                let others = error.labels.iter().skip(1);
-                let labels = others.map(|l| (place(l), l.label().unwrap_or("here").to_string())).collect();
+                // The caret belongs to the second declaration, not to the first.
+                let is_second = error.message.contains("already been declared");
+                let caret = if is_second { error.labels.len().saturating_sub(1) } else { 0 };
+                let first = error.labels.get(caret).map_or(Place::default(), place);
+                let others = error.labels.iter().enumerate().filter(|(i, _)| *i != caret);
+                let labels =
+                    others.map(|(_, l)| (place(l), l.label().unwrap_or("here").to_string())).collect();
                 let hint = error.help.as_ref().map(ToString::to_string);
                 report(sink, "FB0101", error.message.to_string(), first, labels, hint);
             }

@@ -1,0 +1,135 @@
+//! Scripts do what ECMAScript says: each case of `cases.js` is compiled, run by
+//! the reference machine (reference.js, node's own operators under our
+//! instructions), and compared with node running the script itself. Skipped, with a
+//! word, where there is no node.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use forebay_bytecode::{Capture, Const, Global, HostFn, Module, Op};
+use forebay_compiler::{SourceSet, compile};
+
+#[test]
+fn scripts_do_what_node_does() {
+    if Command::new("node").arg("--version").output().is_err() {
+        println!("no node on the PATH: nothing to compare with");
+        return;
+    }
+    let path =
+        std::env::var("CASES").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases.js").into());
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut cases = String::from("[");
+    let mut count = 0;
+    for case in text.split("\n//--- ").skip(1) {
+        let (name, source) = case.split_once('\n').unwrap();
+        let module = match compile(&SourceSet::one("test.js", source), "test.js") {
+            Ok((module, _)) => module,
+            Err(errors) => panic!("{name}: {}", errors[0]),
+        };
+        if count > 0 {
+            cases.push(',');
+        }
+        count += 1;
+        write!(
+            cases,
+            "{{\"name\":{},\"source\":{},\"module\":{}}}",
+            text_of(name),
+            text_of(source),
+            json(&module)
+        )
+        .unwrap();
+    }
+    cases.push(']');
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference.js");
+    let mut node =
+        Command::new("node").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    node.stdin.take().unwrap().write_all(cases.as_bytes()).unwrap();
+    let output = node.wait_with_output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.lines().count(), count, "one line per case");
+    let different: Vec<&str> = output.lines().filter(|l| !l.contains("\"same\":true")).collect();
+    assert!(
+        different.is_empty(),
+        "{} of {count} differ:\n{}",
+        different.len(),
+        different.join("\n").replace("\\n", "\n")
+    );
+}
+
+fn text_of(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if (c as u32) < 0x20 || c == '\u{2028}' || c == '\u{2029}' => {
+                write!(out, "\\u{:04x}", c as u32).unwrap()
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn list<T>(items: impl IntoIterator<Item = T>, f: impl Fn(T) -> String) -> String {
+    format!("[{}]", items.into_iter().map(f).collect::<Vec<_>>().join(","))
+}
+
+/// The module as reference.js reads it.
+fn json(module: &Module) -> String {
+    let constant = |c: &Const| match c {
+        Const::Number(n) => format!(
+            "{{\"$number\":\"{}\"}}",
+            if *n == 0.0 && n.is_sign_negative() {
+                "-0".into()
+            } else {
+                format!("{n:e}").replace("NaN", "NaN").replace("inf", "Infinity")
+            }
+        ),
+        Const::Str(s) => text_of(s),
+        Const::BigInt(d) => format!("{{\"$bigint\":\"{d}\"}}"),
+        Const::Data(d) => list(d.iter(), ToString::to_string),
+    };
+    let functions = list(&module.functions, |f| {
+        let code = list(&f.code, |i| {
+            format!(
+                "[\"{}\",{},{},{},{},{},{}]",
+                i.op().map_or("?", Op::name),
+                i.n(),
+                i.a(),
+                i.b(),
+                i.c(),
+                i.bx(),
+                i.sbx()
+            )
+        });
+        let captures = list(&f.captures, |c| match c {
+            Capture::Register(r) => format!("[\"r\",{r}]"),
+            Capture::Upvalue(u) => format!("[\"u\",{u}]"),
+        });
+        let handlers = list(&f.handlers, |h| format!("[{},{},{},{}]", h.start, h.end, h.target, h.register));
+        format!(
+            "{{\"name\":{},\"flags\":{},\"length\":{},\"parameters\":{},\"rest\":{},\"registers\":{},\"site_base\":{},\"captures\":{captures},\"handlers\":{handlers},\"code\":{code}}}",
+            f.name,
+            f.flags,
+            f.length,
+            f.parameters,
+            f.rest.map_or("null".into(), |r| r.to_string()),
+            f.registers,
+            f.site_base
+        )
+    });
+    format!(
+        "{{\"constants\":{},\"sites\":{},\"slots\":{},\"main\":{},\"globals\":{},\"hosts\":{},\"functions\":{functions}}}",
+        list(&module.constants, constant),
+        list(&module.sites, ToString::to_string),
+        list(&module.slots, ToString::to_string),
+        module.main.map_or("null".into(), |f| f.0.to_string()),
+        list(Global::ALL, |g| text_of(g.name())),
+        list(HostFn::ALL, |h| text_of(h.path())),
+    )
+}
