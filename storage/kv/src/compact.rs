@@ -82,6 +82,9 @@ impl Store {
             let (file, offset) = (victim.name.clone(), u64::from(end.offset));
             return Err(Error::Corrupt { file, offset, expected: "a seal" });
         }
+        if self.config.planted.unlink_before_sync {
+            self.unlink(victim)?;
+        }
         let mut copied = 0;
         for record in &records {
             copied += self.copy(now, id, is_oldest, record)?;
@@ -101,6 +104,10 @@ impl Store {
             }
             index.remove_segment(id);
         }
+        if self.config.planted.unlink_before_sync { Ok(()) } else { self.unlink(victim) }
+    }
+
+    fn unlink(&self, victim: &Segment) -> Result<(), Error> {
         let what = || format!("removing {}", victim.name);
         self.medium.remove(&victim.name).map_err(|e| Error::io(what(), e))?;
         self.medium.sync_folder().map_err(|e| Error::io(what(), e))
@@ -135,7 +142,7 @@ impl Store {
                         Kind::Set => {
                             index.stored_at(tenant, key) == Some((record.sequence, id, record.offset))
                         }
-                        _ => !is_oldest && !index.knows(tenant, key),
+                        _ => !is_oldest && !index.knows(tenant, key) && !self.config.planted.forget_removals,
                     }
                 };
                 if !counts {

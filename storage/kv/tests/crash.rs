@@ -56,3 +56,13 @@ fn batches_without_a_marker_are_caught() {
 fn a_stale_tail_that_stays_valid_is_caught() {
     check_caught(Planted { keep_epoch: true, ..Planted::default() }, 3000);
 }
+
+#[test]
+fn a_segment_that_goes_before_its_copies_are_on_disk_is_caught() {
+    check_caught(Planted { unlink_before_sync: true, ..Planted::default() }, 3000);
+}
+
+#[test]
+fn removals_that_compaction_forgets_are_caught() {
+    check_caught(Planted { forget_removals: true, ..Planted::default() }, 3000);
+}
