@@ -27,10 +27,17 @@ impl Store {
     /// # Errors
     /// [`Error::NoSpace`]: writes go on while the active segment has room, then they are answered
     /// [`crate::Unavailable::NoSpace`] until a later call succeeds. [`Error::Corrupt`]: a
-    /// victim's bytes went bad; it is left as it is.
+    /// victim's bytes went bad; it is left as it is. [`Error::Unavailable`]: the store is poisoned
+    /// or closed, and there is nothing to do any more.
     pub fn maintain(self: &Arc<Self>, now: Timestamp) -> Result<(), Error> {
         let _one = lock(&self.maintenance);
-        self.lock_log().rolled = false;
+        {
+            let mut log = self.lock_log();
+            log.rolled = false;
+            if let Some(why) = log.stopped {
+                return Err(Error::Unavailable(why));
+            }
+        }
         let mut prepared = self.prepare();
         // Also on a full disk: compaction may free what preparation needs.
         while matches!(prepared, Ok(()) | Err(Error::NoSpace { .. }))

@@ -46,7 +46,7 @@ impl std::fmt::Debug for Store {
 #[derive(Debug)]
 pub(crate) struct Log {
     /// Why writes are refused, if they are for good.
-    stopped: Option<Unavailable>,
+    pub(crate) stopped: Option<Unavailable>,
     pub(crate) next_sequence: u64,
     pub(crate) epoch: u32,
     /// Where records are appended.
