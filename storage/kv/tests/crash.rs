@@ -19,7 +19,7 @@ fn number(name: &str) -> Option<u64> {
 fn what_was_acknowledged_survives_and_nothing_else_comes_back() {
     let seeds = match number("KV_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("KV_DISKS").unwrap_or(1500),
+        None => 0..number("KV_DISKS").unwrap_or(1200),
     };
     let mut cuts = 0;
     for seed in seeds {
