@@ -299,8 +299,8 @@ impl<'a> Loading<'a, '_> {
                 }
                 failed = true;
                 let place = |label: &oxc_diagnostics::LabeledSpan| Place {
-                    start: u32::try_from(label.offset()).unwrap_or(u32::MAX),
-                    end: u32::try_from(label.offset() + label.len()).unwrap_or(u32::MAX),
+                    start: label.offset(),
+                    end: label.offset().saturating_add(label.len()),
                 };
                 // The caret belongs to the second declaration, not to the first.
                 let is_second = error.message.contains("already been declared");

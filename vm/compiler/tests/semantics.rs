@@ -65,8 +65,8 @@ fn text_of(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            c if (c as u32) < 0x20 || c == '\u{2028}' || c == '\u{2029}' => {
-                write!(out, "\\u{:04x}", c as u32).unwrap()
+            c if u32::from(c) < 0x20 || c == '\u{2028}' || c == '\u{2029}' => {
+                write!(out, "\\u{:04x}", u32::from(c)).unwrap();
             }
             c => out.push(c),
         }

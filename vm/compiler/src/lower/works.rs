@@ -649,8 +649,8 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
             if segment.contains(['{', '}']) {
                 return Err(format!("`{segment}`: a parameter takes a whole segment"));
             }
-            if segment.starts_with(':') {
-                return Err(format!("`{segment}`: parameters are written `{{{}}}`", &segment[1..]));
+            if let Some(name) = segment.strip_prefix(':') {
+                return Err(format!("`{segment}`: parameters are written `{{{name}}}`"));
             }
             continue;
         };
