@@ -328,11 +328,13 @@ impl<'a> Loading<'a, '_> {
         if syntax_errors(self.sink, &built.diagnostics) {
             return None;
         }
+        let mut semantic = built.semantic;
+        crate::scope::repair(&mut semantic);
         Some(File {
             path,
             text: shared,
             program,
-            semantic: built.semantic,
+            semantic,
             imports: HashMap::new(),
             exports: BTreeMap::new(),
             stars: Vec::new(),

@@ -421,3 +421,18 @@ const t = total(input.items);
 if (errors.length) { return { status: 400, errors }; }
 const bySku = Object.fromEntries(input.items.map(({ sku, ...rest }) => [sku, rest]));
 return { status: t > 100 ? 201 : 200, total: t, bySku, note: `${input.items.length} items, ${t.toFixed(2)}` };
+
+//--- names in parameter lists see what is declared further down
+var w2 = 5;
+const f = () => { const g = (a = w2) => a; var w2 = 7; return g(); };
+const h = () => { const g = (a = () => k) => a(); let k = 7; return g(); };
+const k = 1;
+const m = () => { const g = ({ a = n } = {}) => a; return g().name; function n() { } };
+const n = 1;
+const c = () => { try { throw {}; } catch ({ a = w2 }) { var q = a; } var w2 = 7; return q; };
+const e = (a = w2) => { var w2 = 8; return [a, w2]; };
+const t = () => { try { const g = (a = late) => a; g(); let late = 1; } catch (e) { return e.name; } };
+const late = 3;
+const d = () => { try { throw { a: 4 }; } catch ({ a, b = a }) { return b; } };
+const a = "outer";
+return [f(), h(), m(), c(), e(), t(), d()];

@@ -86,6 +86,7 @@ fn unsupported() {
     check("return ¦import.meta;", "FB0301", "import.meta");
     check("function f() { return ¦new.target; }", "FB0301", "new.target");
     check("const o = { f() { return ¦super.x; } };", "FB0301", "super");
+    check("function f(a, b = () => a) { var ¦a = 2; return b(); }", "FB0304", "captured");
     check("const o = { ¦__proto__: null };", "FB0301", "__proto__");
     check_file("blueprints/x.ts", "¦enum A { B }", "FB0301", "enum");
     check_file("blueprints/x.ts", "¦namespace A { export const b = 1; }", "FB0301", "namespace");

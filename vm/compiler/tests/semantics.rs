@@ -10,15 +10,38 @@ use std::process::{Command, Stdio};
 use forebay_bytecode::{Capture, Const, Global, HostFn, Module, Op};
 use forebay_compiler::{SourceSet, compile};
 
+/// Whether there is a node to compare with.
+fn has_node() -> bool {
+    let found = Command::new("node").arg("--version").output().is_ok();
+    if !found {
+        println!("no node on the PATH: nothing to compare with");
+    }
+    found
+}
+
 #[test]
 fn scripts_do_what_node_does() {
-    if Command::new("node").arg("--version").output().is_err() {
-        println!("no node on the PATH: nothing to compare with");
+    if has_node() {
+        compare(include_str!("cases.js"));
+    }
+}
+
+/// Random programs (generate.js). `FOREBAY_SEED=n FOREBAY_PROGRAMS=n` reruns or widens it.
+#[test]
+fn random_scripts_do_what_node_does() {
+    if !has_node() {
         return;
     }
-    let path =
-        std::env::var("CASES").unwrap_or(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases.js").into());
-    let text = std::fs::read_to_string(path).unwrap();
+    let seed = std::env::var("FOREBAY_SEED").unwrap_or("1".into());
+    let count = std::env::var("FOREBAY_PROGRAMS").unwrap_or("80".into());
+    println!("FOREBAY_SEED={seed} FOREBAY_PROGRAMS={count} cargo test -p forebay-compiler random_scripts");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/generate.js");
+    let programs = Command::new("node").args([script, &seed, &count]).output().unwrap();
+    compare(&String::from_utf8(programs.stdout).unwrap());
+}
+
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn compare(text: &str) {
     let mut cases = String::from("[");
     let mut count = 0;
     for case in text.split("\n//--- ").skip(1) {
@@ -66,7 +89,7 @@ fn text_of(text: &str) -> String {
                 out.push(c);
             }
             c if u32::from(c) < 0x20 || c == '\u{2028}' || c == '\u{2029}' => {
-                write!(out, "\\u{:04x}", u32::from(c)).unwrap();
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             c => out.push(c),
         }
