@@ -204,6 +204,8 @@ pub(crate) struct TaskState {
     pub(crate) entry: Value,
     /// The entry gets `req`.
     pub(crate) takes_request: bool,
+    /// Registry of `Symbol.for`, once there is one.
+    pub(crate) symbols: Option<Value>,
     /// State of `Math.random`; 0 until it is first used.
     pub(crate) random: u64,
     /// Stacks and frame lists of fibers that ended.
@@ -235,6 +237,7 @@ impl TaskState {
             request: crate::request::Request::default(),
             entry: Value::EMPTY,
             takes_request: false,
+            symbols: None,
             random: 0,
             spare: Vec::new(),
         }
@@ -257,6 +260,7 @@ impl TaskState {
         self.entry = Value::EMPTY;
         self.effects_made = 0;
         self.fuel_used = 0;
+        self.symbols = None;
         self.random = 0;
         self.request.clear();
     }

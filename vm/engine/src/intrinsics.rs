@@ -186,10 +186,11 @@ impl Places {
         known.iterator = iterator;
         for name in [
             "symbol", "bigint", "date", "map", "set", "promise", "regexp", "decimal", "query", "response",
-            "bytes", "request", "http", "http_result", "array_iterator", "async_function",
+            "bytes", "request", "http", "http_result", "array_iterator", "map_iterator", "set_iterator",
+            "string_iterator", "async_function",
         ] {
             let parent = match name {
-                "array_iterator" => iterator,
+                "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator" => iterator,
                 "async_function" => known.function,
                 _ => object,
             };

@@ -108,7 +108,8 @@ impl Helper {
 known! {
     protos {
         object, function, array, string, number, boolean, symbol, bigint, date, map, set, promise,
-        regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, async_function
+        regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, map_iterator, set_iterator,
+        string_iterator, async_function
     }
     names {
         empty "", length "length", name "name", prototype "prototype", constructor "constructor",

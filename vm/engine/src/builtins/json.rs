@@ -9,10 +9,12 @@
 //! comes again at its place costs one comparison of bytes.
 
 use super::bignum::{DIGITS_MAX, Int};
-use super::{date, text};
+use super::{Kind, Native, date, text};
+use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Get, Key, Keys, Own, flag};
+use crate::ops::to_int32;
 use crate::shape::{DICTIONARY, EMPTY, attr};
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
@@ -931,4 +933,72 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.push(b'"');
+}
+
+pub(crate) const NATIVES: &[Native] = &[
+    Native { on: "JSON", name: "parse", length: 2, call: json_parse, kind: Kind::Method },
+    Native { on: "JSON", name: "stringify", length: 3, call: json_stringify, kind: Kind::Method },
+    Native { on: "", name: "quote", length: 1, call: helper_quote, kind: Kind::Helper },
+    Native { on: "", name: "rawJson", length: 1, call: raw_json, kind: Kind::Helper },
+];
+
+fn json_parse(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_arg(a, 0)?;
+    let source = ctx.heap.str_bytes(s).to_vec();
+    let value = parse(&mut ctx.mem, &source, STANDARD).map_err(|e| e.into_throw(&source))?;
+    let reviver = ctx.arg(a, 1);
+    if !ctx.is_callable(reviver) {
+        return Ok(value);
+    }
+    let callee = ctx.own_value();
+    ctx.tail_call(callee, Value::UNDEFINED, &[value, reviver])
+}
+
+fn json_stringify(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (value, replacer, space) = (ctx.arg(a, 0), ctx.arg(a, 1), ctx.arg(a, 2));
+    let general = [value, replacer, space];
+    let gap: Vec<u8> = if let Some(n) = space.as_number() {
+        vec![b' '; if n >= 1.0 { to_int32(n.min(10.0)).unsigned_abs() as usize } else { 0 }]
+    } else if space.is_string() {
+        let len = ctx.heap.string_len(space).min(10);
+        let part = ctx.heap.substring(space, 0, len)?;
+        let part = ctx.heap.flat(part)?;
+        ctx.heap.str_bytes(part).to_vec()
+    } else {
+        Vec::new()
+    };
+    let mut out = Vec::new();
+    let written = if replacer.is_object() || space.is_object() {
+        Written::NeedsScript
+    } else {
+        write(&mut ctx.mem, value, Write { gap: &gap, big_ints: false }, &mut out)?
+    };
+    match written {
+        Written::Text => ctx.heap.new_string(&out),
+        Written::Nothing => Ok(Value::UNDEFINED),
+        Written::NeedsScript => {
+            let callee = ctx.own_value();
+            ctx.tail_call(callee, Value::UNDEFINED, &general)
+        }
+    }
+}
+
+/// `quote(text)`: as a JSON literal.
+fn helper_quote(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_arg(a, 0)?;
+    let mut out = Vec::new();
+    quote(ctx.heap.str_bytes(s), &mut out);
+    ctx.heap.work += out.len() as u64 / 16;
+    ctx.heap.new_string(&out)
+}
+
+/// `rawJson(object)`: the text of what the engine itself prints (decimals, bytes), else undefined.
+fn raw_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.arg(a, 0);
+    if !ctx.is_kind(v, kind::DECIMAL) && !ctx.is_kind(v, kind::BYTES) {
+        return Ok(Value::UNDEFINED);
+    }
+    let mut out = Vec::new();
+    write(&mut ctx.mem, v, Write::default(), &mut out)?;
+    ctx.heap.new_string(&out)
 }

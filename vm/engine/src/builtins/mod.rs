@@ -15,11 +15,19 @@
 
 pub(crate) mod array;
 pub(crate) mod bignum;
+pub(crate) mod collections;
 pub(crate) mod core;
 pub(crate) mod date;
+pub(crate) mod dates;
+pub(crate) mod decimal;
 pub(crate) mod helpers;
+pub(crate) mod iterators;
 pub(crate) mod json;
 pub(crate) mod num;
+pub(crate) mod numbers;
+pub(crate) mod objects;
+pub(crate) mod strings;
+pub(crate) mod tables;
 pub(crate) mod text;
 pub(crate) mod uri;
 
@@ -58,21 +66,39 @@ pub(crate) struct Native {
 }
 
 /// All tables.
-const GROUPS: &[&[Native]] = &[core::NATIVES, helpers::NATIVES, array::NATIVES, crate::query::NATIVES];
+const GROUPS: &[&[Native]] = &[
+    core::NATIVES,
+    helpers::NATIVES,
+    array::NATIVES,
+    collections::NATIVES,
+    dates::NATIVES,
+    decimal::NATIVES,
+    iterators::NATIVES,
+    json::NATIVES,
+    numbers::NATIVES,
+    objects::NATIVES,
+    strings::NATIVES,
+    crate::query::NATIVES,
+];
 
 /// Numbers that are properties: on, name, value.
-pub(crate) const CONSTANTS: &[&[(&str, &str, f64)]] = &[];
+pub(crate) const CONSTANTS: &[&[(&str, &str, f64)]] = &[numbers::CONSTANTS];
 
-/// `Symbol.toStringTag` of objects.
-pub(crate) const TAGS: &[(&str, &str)] = &[("Promise.prototype", "Promise")];
-
-/// Second names: on, name, the name that it means.
-pub(crate) const ALIASES: &[(&str, &str, &str)] = &[];
+pub(crate) use tables::{ALIASES, TAGS};
 
 /// Files of `js/`: name and text.
 pub(crate) const SCRIPTS: &[(&str, &str)] = &[
     ("core.js", include_str!("js/core.js")),
     ("promise.js", include_str!("js/promise.js")),
+    ("array.js", include_str!("js/array.js")),
+    ("collections.js", include_str!("js/collections.js")),
+    ("date.js", include_str!("js/date.js")),
+    ("errors.js", include_str!("js/errors.js")),
+    ("iterators.js", include_str!("js/iterators.js")),
+    ("json.js", include_str!("js/json.js")),
+    ("object.js", include_str!("js/object.js")),
+    ("string.js", include_str!("js/string.js")),
+    ("values.js", include_str!("js/values.js")),
 ];
 
 /// All natives; a function object holds an index into them.

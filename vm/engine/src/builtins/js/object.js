@@ -1,6 +1,7 @@
 // Object: what may call accessors or iterate. ECMA-262 section 20.1.
 return function ({
-  createFrom, define, defineOwn, isEnumerable, ownKeys, show, toKey, toObject,
+  call, createFrom, define, defineOwn, isEnumerable, objectToString, ownKeys, show, toKey, toLength,
+  toObject,
 }) {
 
   const object = (v, what) => {
@@ -129,6 +130,19 @@ return function ({
         else group[group.length] = item;
       }
       return groups;
+    },
+    // Where Symbol.toStringTag is an accessor.
+    "Object.prototype.toString/0"() {
+      const tag = this[Symbol.toStringTag];
+      return typeof tag === "string" ? "[object " + tag + "]" : objectToString(this);
+    },
+    // Where the list has accessors.
+    "Function.prototype.apply/2"(thisArg, list) {
+      const args = [];
+      const len = toLength(list.length);
+      if (len > 65535) throw new RangeError("too many arguments");
+      for (let i = 0; i < len; i++) args[i] = list[i];
+      return call(this, thisArg, ...args);
     },
     "Object.prototype.toLocaleString/0"() {
       return this.toString();
