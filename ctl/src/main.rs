@@ -1,2 +1,7 @@
-//! The `forebay` binary.
-fn main() {}
+//! The `forebay` binary: everything is in the library, so that tests can reach it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forebay_ctl::main()
+}

@@ -156,6 +156,8 @@ pub struct CoreMetrics {
     pub received_bytes: Cell,
     /// Bytes sent.
     pub sent_bytes: Cell,
+    /// Generations that are current or have running tasks.
+    pub generations: Cell,
     /// Turns of the core's loop.
     pub turns: Cell,
     /// System calls of the core's loop.

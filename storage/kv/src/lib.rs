@@ -1,1 +1,50 @@
-//! The log store.
+//! The log store: one data folder, one log, one sequence, shared by all cores of
+//! the process.
+//!
+//! ```text
+//!   core A  submit ─┐                      ┌─ finish ─> index, completions of A, B, C (+ wake)
+//!   core B  submit ─┼─> group ── poll_commit ─> one write with RWF_DSYNC, by whichever core came first
+//!   core C  submit ─┘    ^ the next group collects meanwhile: the sync in flight is the window
+//!
+//!   get, exists, scan, iterate ──> index ──> bytes in the map of a segment
+//! ```
+//!
+//! - **Sans-IO writes.** [`Store::submit`] evaluates conditions, appends to the group in
+//!   memory and returns. At the end of its turn a core calls
+//!   [`Store::poll_commit`]; if no write is in flight it gets the [`CommitJob`], executes
+//!   it on its ring and reports to [`CommitTicket::finish`]. Everyone finds answers in
+//!   [`Store::completions`], woken through [`Wake`]. [`Blocking`] does all that in place, for tools and tests.
+//! - **What reads see.** Only what is on disk, plus writes with `sync: false` that were acknowledged. A condition
+//!   (`snx`, `cas`, `incr`) is evaluated against everything submitted before it, and its answer,
+//!   a conflict too, is held until what it rests on is on disk.
+//! - **What survives.** docs/formats/kv-log.md has the bytes and the assumptions about the medium.
+//!
+//! Map of the crate: `api` (what callers see), `store` (submit and commit), `index`,
+//! `recover` (open), `compact`, `record` and `segment` (bytes), `medium` with `disk` and
+//! [`testing::SimDisk`] behind it.
+
+mod api;
+mod blocking;
+mod compact;
+mod disk;
+mod index;
+mod map;
+mod medium;
+mod record;
+mod recover;
+mod segment;
+mod store;
+mod sys;
+pub mod testing;
+
+pub use api::{
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX, NoWake,
+    Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, SEGMENT_BYTES, Unavailable, Wake,
+};
+pub use blocking::{Blocking, Session};
+pub use disk::DiskFolder;
+pub use index::{Item, Page};
+pub use medium::{Medium, SegmentFile};
+pub use recover::{Report, verify};
+pub use segment::ValueRef;
+pub use store::{CommitJob, CommitTicket, Stats, Store};

@@ -235,6 +235,7 @@ opcodes! {
     92 ToPropertyKey (A Dst, B Src) "r[a] = r[b] as property key: string or symbol (computed keys are evaluated once)";
     93 ThrowReferenceError (Bx Name) "throw new ReferenceError(constants[bx])";
     94 JumpIfEmpty (A Src, Bx Jump) "if r[a] is the marker of LoadEmpty, pc += sbx";
+    95 LoadCallee (A Dst) "r[a] = the function that runs in this frame (a function that refers to itself)";
 }
 
 /// One instruction: a 64-bit word (see the module's diagram).
@@ -328,7 +329,7 @@ mod tests {
             assert_eq!(*op as usize, number, "{} has moved", op.name());
             assert_eq!(Op::from_u8(*op as u8), Some(*op));
         }
-        assert_eq!(Op::JumpIfEmpty as u8, 94, "append only");
+        assert_eq!(Op::LoadCallee as u8, 95, "append only");
     }
 
     #[test]

@@ -1,1 +1,168 @@
 //! Front ends: JavaScript/TypeScript to bytecode.
+//!
+//! ```text
+//! text --parse--> tree --check, resolve--> symbols --lower--> Module
+//!      (oxc)           (oxc_semantic, scope)       (lower/*)
+//! ```
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`diagnostic`] | build errors with code frames |
+//! | `nesting` | refuses sources that would overflow the parser's stack |
+//! | `files` | loads a blueprint and what it imports, parses, links names |
+//! | `scope` | what each variable needs: register, cell or slot; checks before initialisation |
+//! | `emit` | one function under construction: registers, jumps, sites, positions |
+//! | `lower` | tree to instructions: statements, expressions, patterns, calls, chains |
+//! | `work` | `work()` chains, read at build time |
+//!
+//! Whatever the language subset doesn't have is a build error with a code frame;
+//! no construct is ever skipped silently (matches over the tree have no catch-all
+//! that emits nothing).
+
+pub mod diagnostic;
+mod emit;
+mod files;
+mod lower;
+mod nesting;
+mod scope;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub use diagnostic::{Diagnostic, Place, Severity};
+use forebay_bytecode::Module;
+
+/// Where sources come from. Paths are relative to the app's folder, with `/`.
+pub trait Loader: Sync {
+    /// The text of a file, or `None` if there is none.
+    fn load(&self, path: &str) -> Option<Box<str>>;
+    /// Paths of the modules that can be imported, for "did you mean".
+    fn modules(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Compiles a blueprint and what it imports.
+///
+/// The module is as its authors wrote it, or there is none: errors (at most
+/// [`diagnostic::DIAGNOSTICS_MAX`]) or a module with warnings. Works on a thread of
+/// its own, whose stack suffices for whatever the bounds on nesting let through.
+pub fn compile(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let failed = |message: &str| {
+        vec![Diagnostic {
+            severity: Severity::Error,
+            code: "FB0899",
+            message: message.into(),
+            file: path.into(),
+            text: "".into(),
+            place: Place::default(),
+            labels: Vec::new(),
+            hint: None,
+        }]
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("compile".into())
+            .stack_size(nesting::STACK_BYTES)
+            .spawn_scoped(scope, || compile_here(loader, path));
+        match thread {
+            Ok(thread) => thread.join().unwrap_or_else(|_| Err(failed("the compiler has failed on this file"))),
+            Err(why) => Err(failed(&format!("there is no memory for the compiler's stack: {why}"))),
+        }
+    })
+}
+
+fn compile_here(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let allocator = oxc_allocator::Allocator::default();
+    let mut sink = diagnostic::Sink::default();
+    let files = files::Files::load(&allocator, loader, path, &mut sink);
+    if sink.has_errors() {
+        return sink.finish().map(|warnings| (Module::default(), warnings));
+    }
+    files.check_imports(&mut sink);
+    let module = lower::lower(&files, &mut sink);
+    let warnings = sink.finish()?;
+    #[cfg(debug_assertions)]
+    if let Err(error) = forebay_bytecode::verify(module.clone()) {
+        panic!("the compiler's own output: {error:?}\n{}", forebay_bytecode::disassemble(&module));
+    }
+    Ok((module, warnings))
+}
+
+/// What only the app as a whole can show: two works of one name, two routes for
+/// the same requests. One diagnostic per clash, at the later of the two.
+#[must_use]
+pub fn check_app(modules: &[&Module]) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    let mut routes: HashMap<(String, String), &str> = HashMap::new();
+    for module in modules {
+        let Some(file) = module.files.first() else { continue };
+        let mut report = |code, place: Place, message: String| {
+            found.push(Diagnostic {
+                severity: Severity::Error,
+                code,
+                message,
+                file: Arc::from(&*file.path),
+                text: Arc::from(&*file.text),
+                place,
+                labels: Vec::new(),
+                hint: None,
+            });
+        };
+        for work in &module.works {
+            if let Some(other) = names.insert(&work.name, &file.path) {
+                let place = work.routes.first().map_or(Place::default(), |r| Place {
+                    start: r.position.start,
+                    end: r.position.end,
+                });
+                report("FB0507", place, format!("there is a work \"{}\" in `{other}`, too", work.name));
+            }
+            for route in &work.routes {
+                let key = (route.method.to_string(), lower::normalised(&route.pattern));
+                if let Some(other) = routes.insert(key, &file.path) {
+                    let place = Place { start: route.position.start, end: route.position.end };
+                    report("FB0510", place, format!("{} {} is a route of `{other}`, too", route.method, route.pattern));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Sources in memory: tests, `forebay run`, and generations.
+#[derive(Clone, Debug, Default)]
+pub struct SourceSet {
+    files: BTreeMap<Box<str>, Box<str>>,
+}
+
+impl SourceSet {
+    /// No files yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One file.
+    #[must_use]
+    pub fn one(path: &str, text: &str) -> Self {
+        Self::new().with(path, text)
+    }
+
+    /// Adds or replaces a file.
+    #[must_use]
+    pub fn with(mut self, path: &str, text: &str) -> Self {
+        self.files.insert(path.into(), text.into());
+        self
+    }
+}
+
+impl Loader for SourceSet {
+    fn load(&self, path: &str) -> Option<Box<str>> {
+        self.files.get(path).cloned()
+    }
+
+    fn modules(&self) -> Vec<String> {
+        self.files.keys().filter(|path| path.starts_with("lib/")).map(ToString::to_string).collect()
+    }
+}

@@ -192,6 +192,18 @@ pub enum Trap {
 }
 
 impl Trap {
+    /// All of them.
+    pub const ALL: [Trap; 8] = [
+        Self::Exception,
+        Self::BadRequest,
+        Self::Fuel,
+        Self::WallTime,
+        Self::Memory,
+        Self::Fibers,
+        Self::Effects,
+        Self::Deadlock,
+    ];
+
     /// The stable code of problem details and logs.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -267,6 +279,15 @@ pub struct ErrorSpec<'a> {
     pub code: Option<&'a str>,
     /// Further properties.
     pub props: &'a [(&'a str, Value)],
+}
+
+/// An effect that a task waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Effect {
+    /// For `arg`, `query`, `resume`.
+    pub id: EffectId,
+    /// What to carry out.
+    pub func: forebay_bytecode::HostFn,
 }
 
 /// What the body of an answer is made of.

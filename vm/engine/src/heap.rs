@@ -276,7 +276,7 @@ impl Heap {
     #[inline(always)]
     fn at(&self, r: Ref, offset: u32) -> *mut u64 {
         debug_assert!(!self.bases[r.space() as usize].is_null(), "space {} is not there", r.space());
-        debug_assert!(r.space() != self.own || r.index() + offset < self.top, "beyond the arena");
+        debug_assert!(r.space() != self.own || r.index() + offset <= self.top, "beyond the arena");
         debug_assert!(r.index() != 0, "null reference");
         // SAFETY: `r` names a cell of a live space and `offset` a word of it (see Safety above).
         unsafe { self.bases[r.space() as usize].add(r.index() as usize + offset as usize) }

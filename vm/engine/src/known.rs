@@ -16,6 +16,8 @@ macro_rules! known {
             pub(crate) chars: [Value; 128],
             /// The language's globals, by number.
             pub(crate) globals: [Value; GLOBALS],
+            /// What `%iteratorNext` answers at the end: a symbol that no script can have.
+            pub(crate) done_mark: Value,
             /// Self-hosted functions that the interpreter calls, by `Helper`.
             pub(crate) helpers: [Value; HELPERS],
         }
@@ -29,6 +31,7 @@ macro_rules! known {
                     errors: [Value::NULL; 8],
                     chars: [Value::UNDEFINED; 128],
                     globals: [Value::UNDEFINED; GLOBALS],
+                    done_mark: Value::EMPTY,
                     helpers: [Value::UNDEFINED; HELPERS],
                 }
             }
@@ -84,10 +87,12 @@ pub(crate) enum Helper {
     NewPromise,
     /// `(value, constructor) => boolean`
     InstanceOf,
+    /// `(pairs, fn) => count`: calls fn with each key and value of `kv.iterate`.
+    KvIterate,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 8] = [
+    pub(crate) const ALL: [(Helper, &'static str); 9] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -96,13 +101,15 @@ impl Helper {
         (Self::CopyProperties, "copyProperties"),
         (Self::NewPromise, "newPromise"),
         (Self::InstanceOf, "instanceOf"),
+        (Self::KvIterate, "kvIterate"),
     ];
 }
 
 known! {
     protos {
         object, function, array, string, number, boolean, symbol, bigint, date, map, set, promise,
-        regexp, decimal, query, response, bytes, request, http, iterator, array_iterator, async_function
+        regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, map_iterator, set_iterator,
+        string_iterator, async_function
     }
     names {
         empty "", length "length", name "name", prototype "prototype", constructor "constructor",

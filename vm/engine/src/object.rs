@@ -530,6 +530,19 @@ impl Mem<'_> {
         }
     }
 
+    /// Whether `proto` is in the prototype chain of `v`.
+    pub(crate) fn has_in_chain(&mut self, v: Value, proto: Value) -> bool {
+        let mut at = v;
+        while at.is_object() {
+            at = self.proto_of(at.as_ref());
+            if at == proto && at.is_object() {
+                return true;
+            }
+            self.heap.work += 1;
+        }
+        false
+    }
+
     // ---- functions' own properties, made when they are looked at
 
     fn lazy_property(&mut self, r: Ref, atom: Value) -> Result<Own, Throw> {
@@ -569,14 +582,8 @@ impl Mem<'_> {
             return Ok(());
         }
         self.heap.store(r, 0, header & !flag::LAZY);
-        let (mut name, length) = self.function_name_length(r)?;
+        let (name, length) = self.function_name_length(r)?;
         let known = self.local.known;
-        if self.heap.kind(r) == kind::CLOSURE && self.function_of(r).0 == 1 {
-            // Self-hosted functions are named `Array_prototype_map` in their file.
-            let text = self.heap.to_text(name)?;
-            let last = text.rsplit('_').next().unwrap_or("").to_owned();
-            name = self.intern(last.as_bytes())?;
-        }
         self.add_property(r, known.length, Value::int(length), attr::CONFIGURABLE)?;
         self.add_property(r, known.name, name, attr::CONFIGURABLE)?;
         if self.heap.kind(r) == kind::CLOSURE && header & flag::CONSTRUCTOR != 0 {

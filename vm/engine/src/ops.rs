@@ -272,18 +272,7 @@ impl Mem<'_> {
 
     /// The BigInt of a value that is one.
     pub(crate) fn bigint(&self, v: Value) -> Int {
-        let r = v.as_ref();
-        let header = self.heap.header(r);
-        let bytes = self.heap.bytes(r, 1, (header >> 32) as usize * 4);
-        let limbs = bytes
-            .chunks_exact(4)
-            .map(|c| {
-                let mut limb = [0; 4];
-                limb.copy_from_slice(c);
-                u32::from_le_bytes(limb)
-            })
-            .collect();
-        Int { negative: header & 1 << 8 != 0, limbs }
+        self.heap.read_bigint(v)
     }
 
     /// `===` of any values.
@@ -399,4 +388,22 @@ const BIGINT_BITS_MAX: usize = 1 << 20;
 
 fn mixed() -> Throw {
     Throw::type_error("Cannot mix BigInt and other types, use explicit conversions")
+}
+
+impl crate::heap::Heap {
+    /// The BigInt of a value that is one.
+    pub(crate) fn read_bigint(&self, v: Value) -> Int {
+        let r = v.as_ref();
+        let header = self.header(r);
+        let bytes = self.bytes(r, 1, (header >> 32) as usize * 4);
+        let limbs = bytes
+            .chunks_exact(4)
+            .map(|c| {
+                let mut limb = [0; 4];
+                limb.copy_from_slice(c);
+                u32::from_le_bytes(limb)
+            })
+            .collect();
+        Int { negative: header & 1 << 8 != 0, limbs }
+    }
 }

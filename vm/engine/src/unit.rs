@@ -49,3 +49,35 @@ pub(crate) struct Cache {
 pub(crate) const OUTSIDE: u32 = 1 << 31;
 /// Pseudo header of strings as receivers.
 pub(crate) const STRING_RECEIVER: u64 = 1;
+
+impl Unit {
+    /// Makes the constants and keys of a module, in the space under construction.
+    pub(crate) fn load(mem: &mut crate::mem::Mem<'_>, module: Verified) -> Result<Self, crate::throw::Throw> {
+        use forebay_bytecode::Const;
+        let mut constants = Vec::with_capacity(module.constants.len());
+        for constant in &module.constants {
+            constants.push(match constant {
+                Const::Number(n) => Value::number(*n),
+                Const::Str(text) => mem.intern(text.as_bytes())?,
+                Const::BigInt(digits) => {
+                    let n = crate::builtins::bignum::Int::parse(digits).unwrap_or_default();
+                    mem.new_bigint(&n)?
+                }
+                Const::Data(bytes) => mem.heap.new_data(bytes)?,
+            });
+        }
+        let mut sites = Vec::with_capacity(module.sites.len());
+        for site in &module.sites {
+            let key = constants[*site as usize];
+            let index = crate::string::parse_index(mem.heap.str_bytes(key));
+            // Keys beyond 2^31 - 1 stay strings here and are parsed where they are used.
+            sites.push(index.and_then(|i| i32::try_from(i).ok()).map_or(key, Value::int));
+        }
+        Ok(Self { module: Some(module), constants, sites })
+    }
+
+    /// Module variables.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.module.as_ref().map_or(0, |m| m.slots.len())
+    }
+}

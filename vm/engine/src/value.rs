@@ -41,7 +41,7 @@ pub(crate) mod space {
 }
 
 /// A reference: space (2 bits) and word index (32 bits).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Ref(u64);
 
 impl Ref {

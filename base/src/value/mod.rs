@@ -12,7 +12,9 @@
 //! straight into the VM without the client knowing it, and no tree is built in
 //! between. [`Value`] is the owned tree for cold paths and tests.
 //!
-//! docs/formats/value.md defines the byte encoding.
+//! docs/formats/value.md defines the byte encoding; [`codec`] implements it.
+
+pub mod codec;
 
 use std::fmt;
 

@@ -1,0 +1,33 @@
+# The short way to everything. Each target sets up what it needs first; a second
+# setup finds nothing to do and says nothing.
+SHELL := /bin/bash
+LISTEN ?= 127.0.0.1:8080
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help setup build run test bench fmt lint
+
+help: ## Show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: ## Install what is missing on this machine (apt-get; root or sudo)
+	@scripts/setup.sh
+
+build: setup ## Build the release binary, target/release/forebay
+	@cargo build --release --locked -p forebay-ctl
+
+run: build ## Serve the example shop; LISTEN=127.0.0.1:8080
+	@exec "$(TARGET_DIR)/release/forebay" dev examples/shop --listen "$(LISTEN)"
+
+test: setup ## Run every test
+	@scripts/test.sh
+
+bench: ## Print the benchmark figures, paired with their peers
+	@scripts/setup.sh bench
+	@cargo build --release --locked -p forebay-ctl
+	@benches/run.sh
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+lint: setup ## Run clippy as CI does
+	@cargo clippy --workspace --all-targets --locked -- -D warnings

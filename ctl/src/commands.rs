@@ -1,0 +1,17 @@
+//! One file per command: its arguments, and a `run` that gives back the exit code.
+
+pub mod build;
+pub mod check;
+pub mod ctl;
+pub mod db;
+pub mod dev;
+pub mod disasm;
+pub mod kv;
+pub mod new;
+pub mod run;
+pub mod serve;
+
+/// For commands whose crates are not joined yet; they are hidden from --help.
+fn not_joined(command: &str) -> crate::Outcome {
+    Err(crate::Failure::Failed(format!("`forebay {command}` is not part of this build")))
+}

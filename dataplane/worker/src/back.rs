@@ -1,0 +1,741 @@
+//! The back half of a core: tasks. Jobs become runs of the machine, runs park at
+//! effects, effects end and resume them, and a run's end becomes an answer.
+//!
+//! ```text
+//!   ring --job--> begin --run a slice--> Done ------> answer
+//!                            |  ^        Trap ------> answer (problem details)
+//!                            |  |        SliceOver -> runnable, behind the others
+//!                            v  |        Parked ----> waiting for effects
+//!                         effects: kv | sql | http | sleep      (effects/)
+//!                            |  ^
+//!                            v  | resume
+//!                      ring, store, database pool
+//! ```
+//!
+//! **Fairness.** In a turn every runnable task gets one slice, then new jobs are taken
+//! while there is room; a task that wants to go on waits for the next turn.
+//!
+//! **Time.** A run has one timer, for its wall time; it is set only when the run
+//! outlives its first slice.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io::Read as _;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
+
+use forebay_base::limits::{DatabaseLimits, WorkerLimits};
+use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId};
+use forebay_bus::Consumer;
+use forebay_bytecode::module::uses;
+use forebay_engine::{
+    BlueprintId, Entry as VmEntry, ErrorReport, Headers, Host, LogLevel, RequestInput, Run as VmRun,
+    StartError, TaskHandle, Trap, Vm, VmConfig,
+};
+use forebay_http::{DateCache, HeadView, Problem, Reply, ResponseWriter};
+use forebay_kv::Store;
+use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
+
+use crate::effects::Effects;
+use crate::generation::{Generation, Target};
+use crate::mailbox::Mailbox;
+use crate::messages::{Incoming, Job};
+use crate::metrics::CoreMetrics;
+use crate::slots::Slots;
+use crate::tokens;
+use crate::upstream::Rewrite;
+
+/// Retry-After of a 503, seconds.
+const RETRY_AFTER_S: u32 = 1;
+
+/// Where log lines of scripts and of the worker go. Must not block.
+pub trait Log: Send + Sync + fmt::Debug {
+    /// One line.
+    fn line(&self, level: Level, message: &str, fields: &[(&str, &dyn fmt::Display)]);
+}
+
+/// Level of a log line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// What happens in normal operation.
+    Info,
+    /// What someone should look at some day.
+    Warn,
+    /// What someone should look at now.
+    Error,
+}
+
+/// Wakes cores whose writes another core has committed.
+#[derive(Debug, Default)]
+pub struct StoreWakers {
+    mailboxes: OnceLock<Vec<Arc<Mailbox>>>,
+}
+
+impl StoreWakers {
+    pub(crate) fn set(&self, mailboxes: Vec<Arc<Mailbox>>) {
+        let _ = self.mailboxes.set(mailboxes);
+    }
+}
+
+impl forebay_kv::Wake for StoreWakers {
+    fn wake(&self, core: CoreId) {
+        if let Some(mailbox) = self.mailboxes.get().and_then(|all| all.get(usize::from(core.0))) {
+            mailbox.wake();
+        }
+    }
+}
+
+/// What tasks can reach; the same for every core.
+#[derive(Clone)]
+pub struct BackConfig {
+    /// The key/value store.
+    pub store: Option<Arc<Store>>,
+    /// Given to the store when it was opened.
+    pub wakers: Option<Arc<StoreWakers>>,
+    /// The database; without one `db()` throws.
+    pub database: Option<forebay_postgres::Config>,
+    /// Bounds of the database client.
+    pub database_limits: DatabaseLimits,
+    /// `[dev.rewrite]`.
+    pub rewrites: Arc<[Rewrite]>,
+    /// Whether `http()` may reach private and loopback addresses.
+    pub allow_private: bool,
+    /// The address that the app itself listens on, once it does: where rewrites to a route go.
+    pub own_address: Arc<OnceLock<std::net::SocketAddr>>,
+    /// What `env()` may read.
+    pub env: Arc<BTreeMap<String, String>>,
+    /// Where lines go.
+    pub log: Arc<dyn Log>,
+    /// Error answers say what went wrong, with a code frame.
+    pub dev: bool,
+    /// Tells errors of scripts as code frames, in dev.
+    pub explain: Option<Arc<Explain>>,
+}
+
+/// Renders an error of a script with its module's sources.
+pub type Explain = dyn Fn(&forebay_bytecode::Module, &ErrorReport) -> String + Send + Sync;
+
+impl fmt::Debug for BackConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackConfig").field("dev", &self.dev).finish_non_exhaustive()
+    }
+}
+
+/// Takes the answers that a back half writes.
+pub(crate) trait Answers<R> {
+    /// `write` appends one whole answer and says whether its connection lives on.
+    fn answer(
+        &mut self,
+        reactor: &mut R,
+        connection: ConnectionId,
+        sequence: u32,
+        incoming: Box<Incoming>,
+        write: impl FnOnce(&mut Vec<u8>, &DateCache) -> bool,
+    );
+}
+
+/// Everything a back half is made of; crosses to its thread.
+pub(crate) struct Parts {
+    core: CoreId,
+    config: BackConfig,
+    limits: WorkerLimits,
+    generation: Arc<Generation>,
+    jobs: Consumer<Job>,
+    metrics: Arc<CoreMetrics>,
+}
+
+/// One core's tasks.
+pub(crate) struct Back {
+    pub(crate) core: CoreId,
+    pub(crate) vm: Vm,
+    limits: WorkerLimits,
+    jobs: Consumer<Job>,
+    /// Generations that are current or have runs, oldest first.
+    generations: VecDeque<Adopted>,
+    pub(crate) runs: Slots<Run>,
+    runnable: VecDeque<u64>,
+    pub(crate) effects: Effects,
+    host: TaskHost,
+    pub(crate) metrics: Arc<CoreMetrics>,
+    pub(crate) log: Arc<dyn Log>,
+    dev: bool,
+    explain: Option<Arc<Explain>>,
+    draining: bool,
+}
+
+/// A generation with the numbers that this core's machine knows its blueprints by.
+struct Adopted {
+    generation: Arc<Generation>,
+    blueprints: Vec<BlueprintId>,
+    /// Names of the works, by entry, for log lines: counted without a lock.
+    works: Rc<[Box<str>]>,
+    runs: usize,
+}
+
+/// A task that outlived its first slice.
+pub(crate) struct Run {
+    pub(crate) task: TaskHandle,
+    origin: Origin,
+    generation: u64,
+    entry: u32,
+    timer: Option<TimerId>,
+    /// In `runnable`.
+    queued: bool,
+}
+
+/// Where the answer goes.
+struct Origin {
+    connection: ConnectionId,
+    sequence: u32,
+    reply: Reply,
+    arrived: Monotonic,
+    incoming: Box<Incoming>,
+}
+
+impl Back {
+    pub(crate) fn parts(
+        core: CoreId,
+        config: &BackConfig,
+        limits: &WorkerLimits,
+        generation: &Arc<Generation>,
+        jobs: Consumer<Job>,
+        metrics: &Arc<CoreMetrics>,
+    ) -> Parts {
+        Parts {
+            core,
+            config: config.clone(),
+            limits: limits.clone(),
+            generation: Arc::clone(generation),
+            jobs,
+            metrics: Arc::clone(metrics),
+        }
+    }
+
+    /// On the thread that will use it.
+    pub(crate) fn new<R: Reactor>(parts: Parts, reactor: &mut R) -> Self {
+        let Parts { core, config, limits, generation, jobs, metrics } = parts;
+        let vm = Vm::new(VmConfig { tasks: limits.tasks, ..VmConfig::default() });
+        let mut back = Self {
+            core,
+            vm,
+            limits,
+            jobs,
+            generations: VecDeque::new(),
+            runs: Slots::new(),
+            runnable: VecDeque::with_capacity(1024),
+            effects: Effects::new(core, &config, reactor),
+            host: TaskHost::new(&config),
+            metrics,
+            log: config.log,
+            dev: config.dev,
+            explain: config.explain,
+            draining: false,
+        };
+        back.adopt(generation);
+        back
+    }
+
+    /// New jobs may name this generation from now on.
+    pub(crate) fn adopt(&mut self, generation: Arc<Generation>) {
+        let blueprints = generation.blueprints.iter().map(|blueprint| self.vm.adopt(blueprint)).collect();
+        let works = generation.entries.iter().map(|entry| entry.work.clone()).collect();
+        self.generations.push_back(Adopted { generation, blueprints, works, runs: 0 });
+        self.retire();
+    }
+
+    /// Lets go of generations that are neither current nor used by a run. Jobs that
+    /// are still in the ring may name the last but one: it stays until the next look.
+    fn retire(&mut self) {
+        while self.generations.len() > 2 && self.generations[0].runs == 0 {
+            if let Some(old) = self.generations.pop_front() {
+                for id in old.blueprints {
+                    self.vm.retire(id);
+                }
+            }
+        }
+        self.metrics.generations.set(self.generations.len() as u64);
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Nothing runs and nothing waits to be run.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.runs.len() == 0 && self.jobs.is_empty() && self.effects.is_idle()
+    }
+
+    /// The next turn must not sleep.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.runnable.is_empty() || (!self.jobs.is_empty() && self.runs.len() < self.limits.tasks)
+    }
+
+    /// The core's share of a turn: a slice for every runnable task, new jobs, then
+    /// what goes out: commits and statements.
+    pub(crate) fn work<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A) {
+        for _ in 0..self.runnable.len() {
+            let Some(key) = self.runnable.pop_front() else { break };
+            if let Some(run) = self.runs.get_mut(key) {
+                run.queued = false;
+                self.slice(reactor, answers, key);
+            }
+        }
+        self.metrics.queue_depth.set(self.jobs.len() as u64);
+        while self.runs.len() < self.limits.tasks {
+            let Some(job) = self.jobs.pop() else { break };
+            self.begin(reactor, answers, job);
+        }
+        self.flush(reactor);
+    }
+
+    /// Sends off what effects have queued, until nothing new comes of it.
+    pub(crate) fn flush<R: Reactor>(&mut self, reactor: &mut R) {
+        let Self { effects, vm, .. } = self;
+        effects.flush(reactor, vm);
+        self.wake_resumed();
+    }
+
+    /// Runs whose effect has ended become runnable.
+    pub(crate) fn wake_resumed(&mut self) {
+        while let Some(key) = self.effects.resumed.pop() {
+            if let Some(run) = self.runs.get_mut(key)
+                && !run.queued
+            {
+                run.queued = true;
+                self.runnable.push_back(key);
+            }
+        }
+    }
+
+    fn adopted(&mut self, id: u64) -> Option<usize> {
+        self.generations.iter().rposition(|adopted| adopted.generation.id == id)
+    }
+
+    fn begin<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A, job: Job) {
+        let Job { connection, sequence, entry, generation, reply, arrived, incoming } = job;
+        let origin = Origin { connection, sequence, reply, arrived, incoming };
+        let Some(index) = self.adopted(generation) else {
+            // Its generation was let go while it waited: a reload in a busy moment.
+            return self.refuse(reactor, answers, origin, StartError::NoEntry);
+        };
+        let adopted = &self.generations[index];
+        let route = &adopted.generation.entries[entry as usize];
+        let Target::Script { blueprint, action } = &route.target else {
+            return self.refuse(reactor, answers, origin, StartError::NoEntry);
+        };
+        let Some(vm_entry) = VmEntry::of(action) else {
+            return self.refuse(reactor, answers, origin, StartError::NoEntry);
+        };
+        let module_uses = adopted.generation.blueprints[*blueprint as usize].module().uses;
+        let id = adopted.blueprints[*blueprint as usize];
+        let now = reactor.now();
+        let request = origin.incoming.request.view();
+        let started = if module_uses & (uses::PAYLOAD | uses::REQUEST) == 0 {
+            let input = RequestInput { method: request.head.method_str(), ..RequestInput::empty() };
+            self.vm.start(id, vm_entry, &input, &route.limits, TenantId(0), now)
+        } else {
+            let names = &adopted.generation.routes.routes()[entry as usize].names;
+            start_with_request(&mut self.vm, id, vm_entry, &origin.incoming, names, &route.limits, now)
+        };
+        let task = match started {
+            Ok(task) => task,
+            Err(error) => return self.refuse(reactor, answers, origin, error),
+        };
+        self.host.work = Some((Rc::clone(&adopted.works), entry));
+        match self.vm.run(task, now, reactor.timestamp(), self.limits.slice_fuel, &mut self.host) {
+            end @ (VmRun::Done | VmRun::Trap(_)) => {
+                self.end(reactor, answers, task, origin, end, index, entry);
+            }
+            more => {
+                let limits = &self.generations[index].generation.entries[entry as usize].limits;
+                let deadline = origin.arrived.after(limits.wall_time);
+                let run = Run { task, origin, generation, entry, timer: None, queued: false };
+                let key = self.runs.insert(run);
+                let timer = reactor.set_timer(deadline, tokens::run(key));
+                if let Some(run) = self.runs.get_mut(key) {
+                    run.timer = Some(timer);
+                }
+                self.generations[index].runs += 1;
+                self.metrics.tasks.set(self.runs.len() as u64);
+                self.stopped(reactor, key, more);
+            }
+        }
+    }
+
+    fn slice<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A, key: u64) {
+        let Some(run) = self.runs.get_mut(key) else { return };
+        let (task, generation, entry) = (run.task, run.generation, run.entry);
+        if let Some(index) = self.adopted(generation) {
+            self.host.work = Some((Rc::clone(&self.generations[index].works), entry));
+        }
+        let now = reactor.now();
+        match self.vm.run(task, now, reactor.timestamp(), self.limits.slice_fuel, &mut self.host) {
+            end @ (VmRun::Done | VmRun::Trap(_)) => self.finish(reactor, answers, key, end),
+            more => self.stopped(reactor, key, more),
+        }
+    }
+
+    /// A run that isn't over: it waits for its next slice or for effects, or both.
+    fn stopped<R: Reactor>(&mut self, reactor: &mut R, key: u64, how: VmRun) {
+        let Self { runs, effects, vm, metrics, .. } = self;
+        let Some(run) = runs.get_mut(key) else { return };
+        if how == VmRun::SliceOver {
+            metrics.slices.add(1);
+            if !run.queued {
+                run.queued = true;
+                self.runnable.push_back(key);
+            }
+        }
+        effects.begin(reactor, vm, metrics, key, run.task);
+        self.wake_resumed();
+    }
+
+    /// A run is over.
+    fn finish<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A, key: u64, end: VmRun) {
+        let Some(run) = self.runs.remove(key) else { return };
+        if let Some(timer) = run.timer {
+            reactor.cancel_timer(timer);
+        }
+        self.effects.abandon(key);
+        let index = self.adopted(run.generation).unwrap_or(self.generations.len() - 1);
+        self.generations[index].runs = self.generations[index].runs.saturating_sub(1);
+        self.metrics.tasks.set(self.runs.len() as u64);
+        self.end(reactor, answers, run.task, run.origin, end, index, run.entry);
+        if self.generations.len() > 2 {
+            self.retire();
+        }
+    }
+
+    /// The wall time of a run is over.
+    pub(crate) fn wall_time<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        key: u64,
+    ) {
+        if self.runs.get_mut(key).is_some() {
+            self.finish(reactor, answers, key, VmRun::Trap(Trap::WallTime));
+        }
+    }
+
+    /// Writes the answer and gives the task back.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a run that is taken apart")]
+    fn end<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        task: TaskHandle,
+        origin: Origin,
+        end: VmRun,
+        generation: usize,
+        entry: u32,
+    ) {
+        let Origin { connection, sequence, mut reply, arrived, incoming } = origin;
+        if self.draining {
+            reply = reply.and_close();
+        }
+        let now = reactor.now();
+        let mut status = 500;
+        if let VmRun::Trap(trap) = end {
+            let report = self.vm.error(task);
+            let answer = self.failure(trap, &report, generation, entry);
+            status = answer.0;
+            answers.answer(reactor, connection, sequence, incoming, |out, date| {
+                let problem = Problem {
+                    status: answer.0,
+                    code: &report.code,
+                    detail: &answer.1,
+                    retry_after_s: (answer.0 == 503).then_some(RETRY_AFTER_S),
+                    allow: None,
+                };
+                problem.write(out, reply, date);
+                reply.keep_alive
+            });
+        } else {
+            let vm = &mut self.vm;
+            answers.answer(reactor, connection, sequence, incoming, |out, date| {
+                status = write_answer(vm, task, out, reply, date);
+                reply.keep_alive
+            });
+        }
+        self.metrics.answers[usize::from(status / 100).min(5)].add(1);
+        self.metrics.latency.record(now.since(arrived));
+        let arena = self.vm.finish(task);
+        if arena as u64 > self.metrics.arena_bytes_max.get() {
+            self.metrics.arena_bytes_max.set(arena as u64);
+        }
+    }
+
+    /// Status and detail of a failed task; logs it, once.
+    fn failure(&self, trap: Trap, report: &ErrorReport, generation: usize, entry: u32) -> (u16, String) {
+        let adopted = &self.generations[generation].generation;
+        let route = &adopted.entries[entry as usize];
+        let status = match (trap, &*report.name) {
+            (Trap::Exception, "UnavailableError") => 503,
+            (Trap::Exception, "ParameterError") => 400,
+            _ => trap.status(),
+        };
+        if status >= 500 {
+            if trap == Trap::Exception { &self.metrics.exceptions } else { &self.metrics.traps }.add(1);
+            let level = if status == 503 { Level::Warn } else { Level::Error };
+            self.log.line(
+                level,
+                "request failed",
+                &[
+                    ("work", &route.work),
+                    ("route", &format_args!("{} {}", route.method, route.pattern)),
+                    ("code", &report.code),
+                    ("error", &format_args!("{}: {}", report.name, report.message)),
+                    ("stack", &report.stack),
+                ],
+            );
+        }
+        let detail = match (&self.explain, &route.target) {
+            (Some(explain), Target::Script { blueprint, .. }) if self.dev && status >= 500 => {
+                explain(adopted.blueprints[*blueprint as usize].module(), report)
+            }
+            // What a client did wrong is told; what the script did wrong is the operator's.
+            _ if status < 500 || self.dev => report.message.to_string(),
+            _ => String::new(),
+        };
+        (status, detail)
+    }
+
+    /// A request whose task can't start.
+    fn refuse<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        origin: Origin,
+        error: StartError,
+    ) {
+        let Origin { connection, sequence, reply, incoming, .. } = origin;
+        let problem = match error {
+            StartError::Full | StartError::NoMemory => {
+                self.metrics.shed.add(1);
+                Problem::unavailable("overloaded", "too many tasks are running", RETRY_AFTER_S)
+            }
+            StartError::NoEntry => {
+                Problem::unavailable("reloading", "the app has just been reloaded", RETRY_AFTER_S)
+            }
+            StartError::TooLarge => Problem::new(
+                413,
+                "too_large_for_task",
+                "the request doesn't fit into the task's memory limit",
+            ),
+        };
+        self.metrics.answers[usize::from(problem.status / 100).min(5)].add(1);
+        answers.answer(reactor, connection, sequence, incoming, |out, date| {
+            problem.write(out, reply, date);
+            reply.keep_alive
+        });
+    }
+
+    /// A connection of ours to a database or an upstream has news.
+    pub(crate) fn connected<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        connection: ConnectionId,
+        result: Result<(), Errno>,
+    ) {
+        self.effects.connected(reactor, &mut self.vm, connection, result);
+    }
+
+    pub(crate) fn received<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        connection: ConnectionId,
+        buffer: ReceiveBuffer,
+    ) {
+        self.effects.received(reactor, &mut self.vm, connection, &buffer);
+        reactor.release(buffer);
+    }
+
+    pub(crate) fn eof<R: Reactor>(&mut self, reactor: &mut R, connection: ConnectionId) {
+        self.effects.eof(reactor, &mut self.vm, connection);
+    }
+
+    pub(crate) fn closed<R: Reactor>(&mut self, reactor: &mut R, connection: ConnectionId) {
+        self.effects.closed(reactor, &mut self.vm, connection);
+    }
+
+    pub(crate) fn drained<R: Reactor>(&mut self, reactor: &mut R, connection: ConnectionId) {
+        self.effects.drained(reactor, &mut self.vm, connection);
+    }
+
+    pub(crate) fn committed<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        result: Result<usize, Errno>,
+        buffer: Vec<u8>,
+    ) {
+        self.effects.committed(reactor, &mut self.vm, result, buffer);
+    }
+
+    pub(crate) fn woken<R: Reactor>(&mut self, reactor: &mut R) {
+        self.effects.woken(reactor, &mut self.vm);
+    }
+
+    pub(crate) fn slept(&mut self, key: u64) {
+        self.effects.slept(&mut self.vm, key);
+    }
+
+    pub(crate) fn http_timeout<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
+        self.effects.http_timeout(reactor, &mut self.vm, key);
+    }
+
+    pub(crate) fn sql_timer<R: Reactor>(&mut self, reactor: &mut R) {
+        self.effects.sql_timer(reactor, &mut self.vm);
+    }
+
+    /// Once a second.
+    pub(crate) fn tick(&mut self) {
+        self.retire();
+        self.effects.tick();
+    }
+
+    /// No write of ours is under way: the thread may end.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.effects.is_flushed()
+    }
+
+    /// The thread can't go on.
+    pub(crate) fn fatal(&self, message: &str, error: &dyn fmt::Display) {
+        self.log.line(Level::Error, message, &[("core", &self.core), ("error", error)]);
+    }
+}
+
+impl Parts {
+    pub(crate) const fn metrics(&self) -> &Arc<CoreMetrics> {
+        &self.metrics
+    }
+}
+
+fn start_with_request(
+    vm: &mut Vm,
+    id: BlueprintId,
+    entry: VmEntry,
+    incoming: &Incoming,
+    names: &[Box<str>],
+    limits: &forebay_base::limits::TaskLimits,
+    now: Monotonic,
+) -> Result<TaskHandle, StartError> {
+    let request = incoming.request.view();
+    let path = request.head.path();
+    let decoded: Vec<_> = (0..incoming.params.len())
+        .filter_map(|index| incoming.params.decoded(index, path).ok().flatten())
+        .collect();
+    let params: Vec<(&str, &str)> =
+        names.iter().zip(&decoded).map(|(name, value)| (&**name, value.as_ref())).collect();
+    let content_type = request.head.field("content-type").and_then(|value| std::str::from_utf8(value).ok());
+    let ip = incoming.peer.map(|ip| ip.to_string());
+    let input = RequestInput {
+        method: request.head.method_str(),
+        path,
+        query: request.head.query().unwrap_or(""),
+        params: &params,
+        headers: &HeadersOf(request.head),
+        content_type,
+        body: request.body,
+        ip: ip.as_deref().unwrap_or(""),
+    };
+    vm.start(id, entry, &input, limits, TenantId(0), now)
+}
+
+struct HeadersOf<'a>(HeadView<'a>);
+
+impl Headers for HeadersOf<'_> {
+    fn each(&self, each: &mut dyn FnMut(&str, &[u8])) {
+        let mut lower = String::new();
+        for (name, value) in self.0.fields() {
+            lower.clear();
+            lower.push_str(name);
+            lower.make_ascii_lowercase();
+            each(&lower, value);
+        }
+    }
+}
+
+/// Writes what a task returned; says with which status.
+fn write_answer(vm: &mut Vm, task: TaskHandle, out: &mut Vec<u8>, reply: Reply, date: &DateCache) -> u16 {
+    let head = vm.response(task);
+    let mut response = ResponseWriter::new(out, reply, head.status, date);
+    let mut bad_header = None;
+    let mut has_type = false;
+    if head.has_headers {
+        vm.response_headers(task, &mut |name, value| {
+            has_type |= name.eq_ignore_ascii_case("content-type");
+            if let Err(error) = response.header(name, value.as_bytes()) {
+                bad_header.get_or_insert_with(|| format!("header {name:?}: {error}"));
+            }
+        });
+    }
+    let mut failed = bad_header.map(|detail| ("bad_header", detail));
+    match head.body.content_type() {
+        None => {
+            if failed.is_none() {
+                response.no_body();
+                return head.status;
+            }
+            response.begin_body().abort();
+        }
+        Some(content_type) => {
+            if !has_type {
+                response.content_type(content_type);
+            }
+            let mut body = response.begin_body();
+            if failed.is_none() {
+                failed = vm.write_body(task, body.out()).err().map(|error| ("bad_body", error.to_string()));
+            }
+            if failed.is_none() {
+                body.finish();
+                return head.status;
+            }
+            body.abort();
+        }
+    }
+    let (code, detail) = failed.unwrap_or_default();
+    Problem::new(500, code, &detail).write(out, reply, date);
+    500
+}
+
+/// What scripts ask for at once.
+struct TaskHost {
+    log: Arc<dyn Log>,
+    env: Arc<BTreeMap<String, String>>,
+    urandom: Option<std::io::BufReader<std::fs::File>>,
+    /// Whose task runs.
+    work: Option<(Rc<[Box<str>]>, u32)>,
+}
+
+impl TaskHost {
+    fn new(config: &BackConfig) -> Self {
+        // urandom(4): read in blocks of 8 KiB, not a system call per uuid().
+        let urandom = std::fs::File::open("/dev/urandom").ok().map(std::io::BufReader::new);
+        Self { log: Arc::clone(&config.log), env: Arc::clone(&config.env), urandom, work: None }
+    }
+}
+
+impl Host for TaskHost {
+    fn log(&mut self, level: LogLevel, line: &str) {
+        let level = match level {
+            LogLevel::Info => Level::Info,
+            LogLevel::Warn => Level::Warn,
+            LogLevel::Error => Level::Error,
+        };
+        let work = self.work.as_ref().map_or("", |(works, entry)| &*works[*entry as usize]);
+        self.log.line(level, line, &[("work", &work)]);
+    }
+
+    fn env(&mut self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
+    fn random(&mut self, out: &mut [u8]) {
+        if self.urandom.as_mut().is_none_or(|file| file.read_exact(out).is_err()) {
+            // Never a predictable secret: a machine without urandom(4) is not one to serve on.
+            self.log.line(Level::Error, "/dev/urandom can't be read: ending the process", &[]);
+            std::process::abort();
+        }
+    }
+}

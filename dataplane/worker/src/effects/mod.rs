@@ -1,0 +1,389 @@
+//! Effects: what a parked fiber waits for. Each kind has its file; this one keeps
+//! the table of what waits, and which connection of ours is whose.
+//!
+//! ```text
+//!   begin      take_effects(task) -> kv: answered at once, or submitted to the store
+//!                                    sql: rendered, handed to the database pool
+//!                                    http: handed to upstream
+//!                                    sleep: a timer
+//!   flush      the store's next commit, the pool's bytes, upstreams' bytes
+//!   an event   -> Waiting by its key -> vm.resume -> `resumed` -> runnable
+//! ```
+
+mod kv;
+mod sql;
+mod time;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueSource as _};
+use forebay_bytecode::HostFn;
+use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
+use forebay_ring::{Errno, Reactor, ReceiveBuffer};
+
+use crate::back::{BackConfig, Log};
+use crate::metrics::{CoreMetrics, EffectKind};
+use crate::slots::Slots;
+use crate::tokens;
+use crate::upstream::Upstream;
+
+pub(crate) use time::milliseconds;
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Database(forebay_postgres::pool::Link),
+    /// Key of an outbound connection.
+    Upstream(u64),
+}
+
+/// An effect in flight.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    /// The run that waits, by its key in `Back::runs`.
+    pub(crate) run: u64,
+    pub(crate) task: TaskHandle,
+    pub(crate) effect: EffectId,
+    pub(crate) since: Monotonic,
+    pub(crate) what: What,
+}
+
+/// What is in flight.
+#[derive(Debug)]
+pub(crate) enum What {
+    Kv(kv::Pending),
+    Sql,
+    Http,
+    Sleep,
+}
+
+/// All effects of one core.
+pub(crate) struct Effects {
+    pub(crate) core: CoreId,
+    pub(crate) waiting: Slots<Waiting>,
+    /// Runs with effects in flight: how many.
+    outstanding: HashMap<u64, u32>,
+    /// Runs whose effect has ended since the last look.
+    pub(crate) resumed: Vec<u64>,
+    taken: Vec<Effect>,
+    kv: kv::Kv,
+    sql: sql::Sql,
+    upstream: Upstream,
+    owners: HashMap<ConnectionId, Owner>,
+    metrics: Option<Arc<CoreMetrics>>,
+    pub(crate) log: Arc<dyn Log>,
+}
+
+/// An error for the script.
+pub(crate) struct Fault<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) message: &'a str,
+    pub(crate) code: Option<&'a str>,
+}
+
+impl Effects {
+    pub(crate) fn new<R: Reactor>(core: CoreId, config: &BackConfig, reactor: &mut R) -> Self {
+        Self {
+            core,
+            waiting: Slots::new(),
+            outstanding: HashMap::new(),
+            resumed: Vec::new(),
+            taken: Vec::new(),
+            kv: kv::Kv::new(config),
+            sql: sql::Sql::new(core, config, reactor.now()),
+            upstream: Upstream::new(config, reactor.waker()),
+            owners: HashMap::new(),
+            metrics: None,
+            log: Arc::clone(&config.log),
+        }
+    }
+
+    /// Nothing that must reach the disk or a peer is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.len() == 0 && !self.kv.commit_in_flight()
+    }
+
+    /// No write of the store is under way here.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.kv.commit_in_flight()
+    }
+
+    /// Once a second.
+    pub(crate) fn tick(&mut self) {
+        self.sql_gauges();
+    }
+
+    /// Carries out what a run asked for since it was last looked at.
+    pub(crate) fn begin<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        vm: &mut Vm,
+        metrics: &Arc<CoreMetrics>,
+        run: u64,
+        task: TaskHandle,
+    ) {
+        if self.metrics.is_none() {
+            self.metrics = Some(Arc::clone(metrics));
+        }
+        let mut taken = std::mem::take(&mut self.taken);
+        taken.clear();
+        vm.take_effects(task, &mut taken);
+        let (now, timestamp) = (reactor.now(), reactor.timestamp());
+        for effect in &taken {
+            let call = Call { run, task, effect, now, timestamp, tenant: TenantId(0) };
+            let kind = match effect.func {
+                HostFn::Sleep => {
+                    self.begin_sleep(reactor, vm, &call);
+                    EffectKind::Sleep
+                }
+                HostFn::Query => {
+                    self.begin_sql(vm, &call);
+                    EffectKind::Sql
+                }
+                HostFn::HttpRequest => {
+                    self.begin_http(reactor, vm, &call);
+                    EffectKind::Http
+                }
+                _ => {
+                    self.begin_kv(vm, &call);
+                    EffectKind::Kv
+                }
+            };
+            metrics.effects[kind as usize].add(1);
+        }
+        self.taken = taken;
+    }
+
+    fn begin_sleep<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, call: &Call<'_>) {
+        let time = vm.arg(call.task, call.effect.id, 0);
+        match milliseconds(time) {
+            Ok(millis) => {
+                let key = self.wait(call, What::Sleep);
+                let deadline = call.now.after(std::time::Duration::from_millis(millis));
+                reactor.set_timer(deadline, tokens::sleep(key));
+            }
+            Err(message) => {
+                let message = format!("sleep: {message}");
+                self.fail(vm, call, &Fault { name: "TypeError", message: &message, code: None });
+            }
+        }
+    }
+
+    /// A `sleep()` is over.
+    pub(crate) fn slept(&mut self, vm: &mut Vm, key: u64) {
+        if let Some(waiting) = self.done(key) {
+            let _ = vm.resume(waiting.task, waiting.effect, &mut |sink| sink.undefined());
+        }
+    }
+
+    fn begin_http<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, call: &Call<'_>) {
+        let key = self.wait(call, What::Http);
+        let Self { upstream, owners, .. } = self;
+        let outcome = upstream.begin(reactor, vm, call, key, owners);
+        if let Err(message) = outcome {
+            self.done(key);
+            self.fail(vm, call, &Fault { name: "HttpError", message: &message, code: None });
+        } else {
+            self.settle_http(vm);
+        }
+    }
+
+    /// Hands finished outbound requests to their tasks.
+    fn settle_http(&mut self, vm: &mut Vm) {
+        while let Some((key, result)) = self.upstream.finished.pop() {
+            let Some(waiting) = self.done(key) else { continue };
+            match result {
+                Ok(response) => {
+                    let _ = vm.resume(waiting.task, waiting.effect, &mut |sink| response.emit(sink));
+                }
+                Err(message) => {
+                    let spec = ErrorSpec { name: "HttpError", message: &message, code: None, props: &[] };
+                    let _ = vm.resume_error(waiting.task, waiting.effect, &spec);
+                }
+            }
+        }
+    }
+
+    /// Puts an effect into the table of those in flight.
+    pub(crate) fn wait(&mut self, call: &Call<'_>, what: What) -> u64 {
+        *self.outstanding.entry(call.run).or_insert(0) += 1;
+        self.waiting.insert(Waiting {
+            run: call.run,
+            task: call.task,
+            effect: call.effect.id,
+            since: call.now,
+            what,
+        })
+    }
+
+    /// Takes an effect out of the table; its run will be looked at.
+    pub(crate) fn done(&mut self, key: u64) -> Option<Waiting> {
+        let waiting = self.waiting.remove(key)?;
+        if let Some(count) = self.outstanding.get_mut(&waiting.run) {
+            *count -= 1;
+            if *count == 0 {
+                self.outstanding.remove(&waiting.run);
+            }
+        }
+        self.resumed.push(waiting.run);
+        Some(waiting)
+    }
+
+    /// Answers an effect that never waited.
+    pub(crate) fn answer(
+        &mut self,
+        vm: &mut Vm,
+        call: &Call<'_>,
+        value: &mut dyn FnMut(&mut dyn forebay_base::ValueSink) -> Result<(), forebay_base::ValueError>,
+    ) {
+        let _ = vm.resume(call.task, call.effect.id, value);
+        self.resumed.push(call.run);
+    }
+
+    /// Throws at an effect that never waited.
+    pub(crate) fn fail(&mut self, vm: &mut Vm, call: &Call<'_>, fault: &Fault<'_>) {
+        let spec = ErrorSpec { name: fault.name, message: fault.message, code: fault.code, props: &[] };
+        let _ = vm.resume_error(call.task, call.effect.id, &spec);
+        self.resumed.push(call.run);
+    }
+
+    /// A run is over: whatever it still has in flight is of no interest any more.
+    pub(crate) fn abandon(&mut self, run: u64) {
+        if self.outstanding.remove(&run).is_none() {
+            return;
+        }
+        let keys: Vec<u64> = self.waiting.keys().collect();
+        for key in keys {
+            if self.waiting.get_mut(key).is_some_and(|waiting| waiting.run == run)
+                && let Some(waiting) = self.waiting.remove(key)
+            {
+                match waiting.what {
+                    What::Sql => self.sql.abandon(key),
+                    What::Http => self.upstream.abandon(key),
+                    What::Kv(_) | What::Sleep => {}
+                }
+            }
+        }
+    }
+
+    /// Sends off what has been queued: to the disk, the database and upstreams.
+    pub(crate) fn flush<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
+        self.flush_kv(reactor, vm);
+        self.flush_sql(reactor, vm);
+        self.settle_http(vm);
+    }
+
+    pub(crate) fn connected<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        vm: &mut Vm,
+        connection: ConnectionId,
+        result: Result<(), Errno>,
+    ) {
+        match self.owners.get(&connection) {
+            Some(Owner::Database(link)) => {
+                let link = *link;
+                if let Err(errno) = result {
+                    self.owners.remove(&connection);
+                    self.sql.closed(link, &errno.to_string(), reactor.now());
+                } else {
+                    self.sql.connected(link, reactor.now());
+                }
+                self.settle_sql(vm, reactor.now());
+            }
+            Some(Owner::Upstream(key)) => {
+                let key = *key;
+                if result.is_err() {
+                    self.owners.remove(&connection);
+                }
+                self.upstream.connected(reactor, key, result.map_err(|errno| errno.to_string()));
+                self.settle_http(vm);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn received<R: Reactor>(
+        &mut self,
+        reactor: &mut R,
+        vm: &mut Vm,
+        connection: ConnectionId,
+        buffer: &ReceiveBuffer,
+    ) {
+        match self.owners.get(&connection) {
+            Some(Owner::Database(link)) => {
+                let link = *link;
+                let now = reactor.now();
+                self.received_sql(vm, link, reactor.buffers().bytes(buffer), now);
+                self.settle_sql(vm, now);
+            }
+            Some(Owner::Upstream(key)) => {
+                let key = *key;
+                self.upstream.received(reactor, key, buffer);
+                self.settle_http(vm);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn eof<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
+        match self.owners.get(&connection) {
+            Some(Owner::Database(_)) => reactor.close(connection, forebay_ring::Close::Now),
+            Some(Owner::Upstream(key)) => {
+                let key = *key;
+                self.upstream.eof(reactor, key);
+                self.settle_http(vm);
+            }
+            None => {}
+        }
+    }
+
+    pub(crate) fn closed<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
+        match self.owners.remove(&connection) {
+            Some(Owner::Database(link)) => {
+                self.sql.closed(link, "the connection was closed", reactor.now());
+                self.settle_sql(vm, reactor.now());
+            }
+            Some(Owner::Upstream(key)) => {
+                let Self { upstream, owners, .. } = self;
+                upstream.closed(reactor, key, owners);
+                self.settle_http(vm);
+            }
+            None => {}
+        }
+    }
+
+    /// All output of a connection is with the kernel.
+    pub(crate) fn drained<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
+        if let Some(Owner::Database(link)) = self.owners.get(&connection) {
+            let link = *link;
+            self.sql.sent(link);
+            self.flush_sql(reactor, vm);
+        }
+    }
+
+    /// The deadline of an outbound request.
+    pub(crate) fn http_timeout<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, key: u64) {
+        self.upstream.timeout(reactor, key);
+        self.settle_http(vm);
+    }
+
+    /// Another thread has called: names were resolved, commits of other cores are done.
+    pub(crate) fn woken<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
+        let Self { upstream, owners, .. } = self;
+        upstream.resolved(reactor, owners);
+        self.settle_http(vm);
+        self.complete_kv(vm, reactor);
+    }
+}
+
+/// One effect as it is begun.
+pub(crate) struct Call<'a> {
+    pub(crate) run: u64,
+    pub(crate) task: TaskHandle,
+    pub(crate) effect: &'a Effect,
+    pub(crate) now: Monotonic,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) tenant: TenantId,
+}

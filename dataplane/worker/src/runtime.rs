@@ -1,0 +1,488 @@
+//! The threads of the data path, seen from outside: start, deploy, drain, stop.
+//!
+//! ```text
+//!              Runtime (ctl's thread)
+//!             /   mailbox     |          \
+//!     core 0: front+back   core 1: front+back      inline
+//!     core 0: front | back core 1: front | back    split: two threads, two reactors
+//! ```
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use forebay_base::CoreId;
+use forebay_base::limits::{HttpLimits, WorkerLimits};
+use forebay_ring::{Endpoint, EpollReactor, Features, ListenerId, Reactor, UringReactor};
+
+use crate::back::{Back, BackConfig};
+use crate::core;
+use crate::front::Front;
+use crate::generation::{GENERATIONS_MAX, Generation};
+use crate::mailbox::{Command, Mailbox};
+use crate::messages::{Answer, Job};
+use crate::metrics::CoreMetrics;
+
+/// Where a core's two halves run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Placement {
+    /// Both on one thread.
+    #[default]
+    Inline,
+    /// Each on a thread of its own.
+    Split,
+}
+
+/// Runs first on a new thread: binds it to its CPU and memory.
+pub type Bind = Box<dyn FnOnce() + Send>;
+
+/// One core of the data path.
+pub struct CorePlan {
+    /// For the thread with the sockets (inline: the only one).
+    pub bind_front: Bind,
+    /// For the worker's thread (split only).
+    pub bind_back: Bind,
+}
+
+impl fmt::Debug for CorePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CorePlan")
+    }
+}
+
+/// What the data path is started with.
+#[derive(Debug)]
+pub struct RuntimeConfig {
+    /// Where to listen; every core has its own listener on each.
+    pub listen: Vec<Endpoint>,
+    /// One per core.
+    pub cores: Vec<CorePlan>,
+    /// Inline or split.
+    pub placement: Placement,
+    /// Bounds of connections and requests.
+    pub http: HttpLimits,
+    /// Bounds of workers.
+    pub worker: WorkerLimits,
+    /// Bounds of the reactors.
+    pub ring: forebay_ring::Config,
+    /// epoll even where io_uring works.
+    pub force_epoll: bool,
+    /// What tasks can reach.
+    pub back: BackConfig,
+}
+
+/// Why the data path didn't start or doesn't obey.
+#[derive(Debug)]
+pub enum RuntimeError {
+    /// The kernel refused: what, and its answer.
+    Io(String, io::Error),
+    /// A thread ended or didn't answer in time.
+    Thread(String),
+    /// Too many generations have running tasks.
+    Generations,
+}
+
+impl fmt::Display for RuntimeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(what, error) => write!(f, "{what}: {error}"),
+            Self::Thread(what) => f.write_str(what),
+            Self::Generations => write!(
+                f,
+                "{GENERATIONS_MAX} generations still have running tasks: wait for them, or lower their timeouts"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RuntimeError {}
+
+/// How long a thread may take to carry out a command.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The running data path. Stops when dropped.
+#[derive(Debug)]
+pub struct Runtime {
+    threads: Vec<Thread>,
+    cores: Vec<Arc<CoreMetrics>>,
+    /// What every core listens on, with the ports that the kernel chose.
+    addresses: Vec<Endpoint>,
+    features: Features,
+    placement: Placement,
+    current: Mutex<Arc<Generation>>,
+    /// Threads that have ended.
+    ended: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Thread {
+    mailbox: Arc<Mailbox>,
+    half: Half,
+    join: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Half {
+    Whole,
+    Front,
+    Back,
+}
+
+/// What a thread says when it is ready.
+type Ready = Result<(Vec<Endpoint>, Features), RuntimeError>;
+
+impl Runtime {
+    /// Starts all threads and returns when every core listens.
+    pub fn start(config: RuntimeConfig, generation: Arc<Generation>) -> Result<Self, RuntimeError> {
+        let mut runtime = Self {
+            threads: Vec::new(),
+            cores: Vec::new(),
+            addresses: Vec::new(),
+            features: Features::default(),
+            placement: config.placement,
+            current: Mutex::new(Arc::clone(&generation)),
+            ended: Arc::default(),
+        };
+        let mut listen = config.listen.clone();
+        let own_address = Arc::clone(&config.back.own_address);
+        // Mailboxes of the halves with effects, by core: the store wakes them.
+        let mailboxes: Vec<Arc<Mailbox>> = config.cores.iter().map(|_| Arc::default()).collect();
+        if let Some(hook) = &config.back.wakers {
+            hook.set(mailboxes.clone());
+        }
+        for (index, plan) in config.cores.into_iter().enumerate() {
+            let core = CoreId(u16::try_from(index).unwrap_or(u16::MAX));
+            let metrics = Arc::new(CoreMetrics::default());
+            let (jobs_in, jobs_out) = forebay_bus::spsc::ring::<Job>(config.worker.request_queue);
+            // Every job can have an answer under way, so that pushing one never fails.
+            let outstanding = config.worker.request_queue.saturating_add(config.worker.tasks);
+            let (answers_in, answers_out) = forebay_bus::spsc::ring::<Answer>(outstanding.saturating_mul(2));
+            let front = core::FrontParts {
+                limits: config.http.clone(),
+                generation: Arc::clone(&generation),
+                rings: (jobs_in, answers_out),
+                metrics: Arc::clone(&metrics),
+                listen: listen.clone(),
+            };
+            let back = Back::parts(core, &config.back, &config.worker, &generation, jobs_out, &metrics);
+            let ring = config.ring.clone();
+            let epoll = config.force_epoll;
+            let (tell, told) = sync_channel::<Ready>(1);
+            let mailbox = Arc::clone(&mailboxes[index]);
+            match config.placement {
+                Placement::Inline => {
+                    let bind = plan.bind_front;
+                    let here = Arc::clone(&mailbox);
+                    let run = move || {
+                        bind();
+                        with_reactor(epoll, ring, tell, Whole { front, back, mailbox: here });
+                    };
+                    runtime.spawn(core, Half::Whole, mailbox, run)?;
+                    runtime.wait_ready(core, &told, &mut listen)?;
+                }
+                Placement::Split => {
+                    let front_mailbox = Arc::<Mailbox>::default();
+                    let (tell_back, told_back) = sync_channel::<Ready>(1);
+                    let (bind, ring_back) = (plan.bind_back, ring.clone());
+                    let (here, peer) = (Arc::clone(&mailbox), Arc::clone(&front_mailbox));
+                    let run = move || {
+                        bind();
+                        with_reactor(
+                            epoll,
+                            ring_back,
+                            tell_back,
+                            BackHalf { back, answers: answers_in, mailbox: here, peer },
+                        );
+                    };
+                    runtime.spawn(core, Half::Back, Arc::clone(&mailbox), run)?;
+                    runtime.wait_ready(core, &told_back, &mut Vec::new())?;
+                    let (bind, here) = (plan.bind_front, Arc::clone(&front_mailbox));
+                    let run = move || {
+                        bind();
+                        with_reactor(epoll, ring, tell, FrontHalf { front, mailbox: here, peer: mailbox });
+                    };
+                    runtime.spawn(core, Half::Front, front_mailbox, run)?;
+                    runtime.wait_ready(core, &told, &mut listen)?;
+                }
+            }
+            runtime.cores.push(metrics);
+        }
+        runtime.addresses = listen;
+        if let Some(address) = runtime.tcp() {
+            let ip = if address.ip().is_unspecified() { [127, 0, 0, 1].into() } else { address.ip() };
+            let _ = own_address.set(SocketAddr::new(ip, address.port()));
+        }
+        Ok(runtime)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the data path's threads are started here, named and bound"
+    )]
+    fn spawn(
+        &mut self,
+        core: CoreId,
+        half: Half,
+        mailbox: Arc<Mailbox>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), RuntimeError> {
+        let name = match half {
+            Half::Whole => format!("core-{core}"),
+            Half::Front => format!("core-{core}-net"),
+            Half::Back => format!("core-{core}-vm"),
+        };
+        let ended = Arc::clone(&self.ended);
+        let join = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || {
+                run();
+                ended.fetch_add(1, Ordering::Release);
+            })
+            .map_err(|e| RuntimeError::Io("starting a thread".into(), e))?;
+        self.threads.push(Thread { mailbox, half, join: Some(join) });
+        Ok(())
+    }
+
+    /// The first core's listeners decide port 0 for the others.
+    fn wait_ready(
+        &mut self,
+        core: CoreId,
+        told: &Receiver<Ready>,
+        listen: &mut Vec<Endpoint>,
+    ) -> Result<(), RuntimeError> {
+        match told.recv_timeout(Duration::from_secs(30)) {
+            Ok(Ok((addresses, features))) => {
+                if !addresses.is_empty() {
+                    *listen = addresses;
+                }
+                self.features = features;
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(RuntimeError::Thread(format!("core {core} didn't start"))),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[Endpoint] {
+        &self.addresses
+    }
+
+    /// The first TCP address, if there is one.
+    #[must_use]
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        self.addresses.iter().find_map(|endpoint| match endpoint {
+            Endpoint::Tcp(addr) => Some(*addr),
+            Endpoint::Unix(_) => None,
+        })
+    }
+
+    /// What the kernel gave the reactors.
+    #[must_use]
+    pub fn features(&self) -> Features {
+        self.features
+    }
+
+    /// Inline or split.
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        self.placement
+    }
+
+    /// Counters by core.
+    #[must_use]
+    pub fn metrics(&self) -> &[Arc<CoreMetrics>] {
+        &self.cores
+    }
+
+    /// The generation that new requests get.
+    #[must_use]
+    pub fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes every core serve `generation`; returns when all do. Workers learn it
+    /// before the halves with the sockets, so that no job names a generation that
+    /// its worker doesn't know.
+    pub fn deploy(&self, generation: &Arc<Generation>) -> Result<(), RuntimeError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.cores.iter().map(|metrics| metrics.generations.get()).max().unwrap_or(1);
+        if live >= GENERATIONS_MAX as u64 {
+            return Err(RuntimeError::Generations);
+        }
+        for halves in [&[Half::Back][..], &[Half::Front, Half::Whole]] {
+            self.tell(halves, |ack| Command::Adopt(Arc::clone(generation), ack))?;
+        }
+        *current = Arc::clone(generation);
+        Ok(())
+    }
+
+    fn tell(&self, halves: &[Half], command: impl Fn(SyncSender<()>) -> Command) -> Result<(), RuntimeError> {
+        let (ack, acks) = sync_channel(self.threads.len().max(1));
+        let mut missing = 0;
+        for thread in self.threads.iter().filter(|thread| halves.contains(&thread.half)) {
+            thread.mailbox.send(command(ack.clone()));
+            missing += 1;
+        }
+        drop(ack);
+        while missing > 0 {
+            match acks.recv_timeout(COMMAND_TIMEOUT) {
+                Ok(()) => missing -= 1,
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(RuntimeError::Thread(format!("{missing} cores don't answer")));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(RuntimeError::Thread("a core has ended".into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Accepts no more connections and lets what runs come to its end, for at most
+    /// `timeout`. True if all did.
+    #[expect(clippy::disallowed_methods, reason = "a deadline outside the data path")]
+    pub fn drain(&self, timeout: Duration) -> bool {
+        for thread in &self.threads {
+            thread.mailbox.send(Command::Drain);
+        }
+        let end = Instant::now() + timeout;
+        while !self.is_over() {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    /// Whether all threads have ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ended.load(Ordering::Acquire) == self.threads.len()
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        for thread in &self.threads {
+            thread.mailbox.send(Command::Stop);
+        }
+        for thread in &mut self.threads {
+            if let Some(join) = thread.join.take() {
+                let _ = join.join();
+            }
+        }
+    }
+}
+
+/// A thread's work, once it has a reactor of whichever kind.
+trait Program {
+    fn run<R: Reactor>(self, reactor: R, ready: SyncSender<Ready>);
+}
+
+struct Whole {
+    front: core::FrontParts,
+    back: crate::back::Parts,
+    mailbox: Arc<Mailbox>,
+}
+
+struct FrontHalf {
+    front: core::FrontParts,
+    mailbox: Arc<Mailbox>,
+    peer: Arc<Mailbox>,
+}
+
+struct BackHalf {
+    back: crate::back::Parts,
+    answers: forebay_bus::Producer<Answer>,
+    mailbox: Arc<Mailbox>,
+    peer: Arc<Mailbox>,
+}
+
+/// Makes the reactor on the thread that uses it (a ring belongs to one thread).
+fn with_reactor(epoll: bool, config: forebay_ring::Config, ready: SyncSender<Ready>, program: impl Program) {
+    if !epoll {
+        match UringReactor::new(config.clone()) {
+            Ok(reactor) => return program.run(reactor, ready),
+            // Not in this kernel, or forbidden here (seccomp, sysctl kernel.io_uring_disabled).
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM | libc::EINVAL)) => {
+            }
+            Err(error) => {
+                let _ = ready.send(Err(RuntimeError::Io("io_uring".into(), error)));
+                return;
+            }
+        }
+    }
+    match EpollReactor::new(config) {
+        Ok(reactor) => program.run(reactor, ready),
+        Err(error) => {
+            let _ = ready.send(Err(RuntimeError::Io("epoll".into(), error)));
+        }
+    }
+}
+
+/// Listens, tells how that went.
+fn listen<R: Reactor>(
+    reactor: &mut R,
+    front: &core::FrontParts,
+    ready: &SyncSender<Ready>,
+) -> Option<Vec<ListenerId>> {
+    let mut addresses = Vec::new();
+    let mut listeners = Vec::new();
+    for endpoint in &front.listen {
+        match reactor.listen(endpoint) {
+            Ok(listener) => {
+                addresses.extend(reactor.local_addr(listener));
+                listeners.push(listener);
+            }
+            Err(error) => {
+                let _ = ready.send(Err(RuntimeError::Io(format!("listening on {endpoint}"), error)));
+                return None;
+            }
+        }
+    }
+    let _ = ready.send(Ok((addresses, reactor.features())));
+    Some(listeners)
+}
+
+impl Program for Whole {
+    fn run<R: Reactor>(self, mut reactor: R, ready: SyncSender<Ready>) {
+        self.mailbox.set_waker(reactor.waker());
+        if let Some(listeners) = listen(&mut reactor, &self.front, &ready) {
+            core::run_inline(reactor, listeners, self.front, self.back, &self.mailbox);
+        }
+    }
+}
+
+impl Program for FrontHalf {
+    fn run<R: Reactor>(self, mut reactor: R, ready: SyncSender<Ready>) {
+        self.mailbox.set_waker(reactor.waker());
+        if let Some(listeners) = listen(&mut reactor, &self.front, &ready) {
+            core::run_front(reactor, listeners, self.front, &self.mailbox, &self.peer);
+        }
+    }
+}
+
+impl Program for BackHalf {
+    fn run<R: Reactor>(self, reactor: R, ready: SyncSender<Ready>) {
+        self.mailbox.set_waker(reactor.waker());
+        let _ = ready.send(Ok((Vec::new(), reactor.features())));
+        core::run_back(reactor, self.back, self.answers, &self.mailbox, &self.peer);
+    }
+}
+
+/// The rings of one core that the front half holds.
+pub(crate) type FrontRings = (forebay_bus::Producer<Job>, forebay_bus::Consumer<Answer>);
+
+impl core::FrontParts {
+    pub(crate) fn build(self, now: forebay_base::Timestamp) -> Front {
+        Front::new(self.limits, self.generation, self.rings, self.metrics, now)
+    }
+}

@@ -1,0 +1,453 @@
+//! Opening a data folder: read every record, find the log's end, start a new epoch.
+//!
+//! Segments are read in the order of their ids. All but the last one in use must end with a seal. In that one the log
+//! ends behind the last whole batch; what follows is either the write that a crash
+//! interrupted (its batches were never acknowledged: abandoned) or damage to something that was
+//! durable (refused). The difference is provable: a write begins only after the one before it
+//! is durable, so a valid record whose write began behind the bad bytes shows that the
+//! bad bytes were good once.
+//!
+//! Abandoned bytes stay in the file. A record that starts a new epoch is written
+//! over their beginning, durably, before anything else is accepted; records of the old epoch don't
+//! pass the new one's checksums, so none can come back to life.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use forebay_base::{Lsn, TenantId};
+
+use crate::api::{Config, Error, Wake};
+use crate::disk::DiskFolder;
+use crate::index::{Change, Index, Key};
+use crate::medium::Medium;
+use crate::record::{
+    ALIGN, Candidate, EPOCH_BYTES, Fields, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES,
+    SEGMENT_HEADER_BYTES, SegmentHeader, encode,
+};
+use crate::segment::{SUFFIX, SUFFIX_TMP, Segment};
+use crate::store::{End, Log, Store};
+
+/// Checksummed bytes, in segments, that the search behind a bad record may cost.
+/// Honest data needs one; beyond it the bytes were made to be slow.
+const SEARCH_SEGMENTS_MAX: u64 = 4;
+
+/// What a folder holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Segment files in use.
+    pub segments: usize,
+    /// Prepared segment files without records.
+    pub spares: usize,
+    /// Records.
+    pub records: u64,
+    /// Keys, expired ones included.
+    pub keys: usize,
+    /// The youngest record's sequence; 0 if there is none.
+    pub last: Lsn,
+    /// File and offset at which a write was interrupted, if that is how the log
+    /// ends. Nothing acknowledged is lost by it.
+    pub torn_at: Option<(String, u64)>,
+}
+
+/// Checks every record of a folder, which is locked meanwhile, and changes nothing.
+///
+/// # Errors
+/// [`Error::Corrupt`] with file and offset, [`Error::Locked`], [`Error::Io`].
+pub fn verify(config: &Config) -> Result<Report, Error> {
+    if !config.folder.is_dir() {
+        return Err(Error::Config { what: format!("{} is not a folder", config.folder.display()) });
+    }
+    Ok(scan(&DiskFolder::open(&config.folder)?, config)?.report)
+}
+
+impl Store {
+    /// Opens the data folder that `config` names, creating it if it isn't there.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] names the holder, [`Error::Corrupt`] file and offset.
+    pub fn open(config: Config, wake: Arc<dyn Wake>) -> Result<Arc<Self>, Error> {
+        let folder = DiskFolder::open(&config.folder)?;
+        Self::open_on(config, Arc::new(folder), wake)
+    }
+
+    /// Opens a store on any medium.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(config: Config, medium: Arc<dyn Medium>, wake: Arc<dyn Wake>) -> Result<Arc<Self>, Error> {
+        if config.segment_bytes % 512 != 0 || config.segment_bytes < 2 * SEGMENT_HEADER_BYTES as u32 {
+            let what = format!("segment_bytes is {}: a multiple of 512, at least 8192", config.segment_bytes);
+            return Err(Error::Config { what });
+        }
+        if config.cores == 0 || config.spare_segments == 0 {
+            return Err(Error::Config { what: "cores and spare_segments are at least 1".to_owned() });
+        }
+        let scanned = scan(&*medium, &config)?;
+        let index = scanned.index;
+        if !scanned.leftovers.is_empty() {
+            for name in &scanned.leftovers {
+                medium.remove(name).map_err(|e| Error::io(format!("removing {name}"), e))?;
+            }
+            medium.sync_folder().map_err(|e| Error::io("syncing the data folder", e))?;
+        }
+        let end = start_epoch(&*medium, &config, scanned.unsealed, scanned.tail)?;
+        Ok(Self::assemble(config, medium, wake, index, Log::new(end)))
+    }
+}
+
+/// What the segments say.
+struct Scanned {
+    index: Index,
+    report: Report,
+    tail: Tail,
+    /// The segments behind the last sealed one, ids ascending: the one to go on with, then spares.
+    unsealed: VecDeque<Arc<Segment>>,
+    /// Files of preparations that a crash or an error interrupted.
+    leftovers: Vec<String>,
+}
+
+struct Tail {
+    last_sequence: u64,
+    epoch_max: u32,
+    /// The epoch that is valid at the end of the first unsealed segment.
+    epoch: u32,
+    /// Where the log ends in the first unsealed segment.
+    offset: u32,
+    /// The segment with the youngest record, sealed or not, and where its last group lies.
+    youngest: Option<(Arc<Segment>, Range<u32>)>,
+    segment_max: u32,
+}
+
+fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
+    let mut names = medium.list().map_err(|e| Error::io("listing the data folder", e))?;
+    names.sort_unstable();
+    let leftovers = names.iter().filter(|n| n.ends_with(SUFFIX_TMP)).cloned().collect();
+    names.retain(|name| name.ends_with(SUFFIX));
+    let mut scanned = Scanned {
+        index: Index::default(),
+        report: Report { segments: 0, spares: 0, records: 0, keys: 0, last: Lsn(0), torn_at: None },
+        tail: Tail {
+            last_sequence: 0,
+            epoch_max: 0,
+            epoch: 0,
+            offset: SEGMENT_HEADER_BYTES as u32,
+            youngest: None,
+            segment_max: 0,
+        },
+        unsealed: VecDeque::new(),
+        leftovers,
+    };
+    // Segments behind the last sealed one, and where their records end.
+    let mut unsealed: Vec<(Arc<Segment>, WalkEnd)> = Vec::new();
+    for name in &names {
+        let segment = Segment::open(medium, name)?;
+        let end = scanned.read_segment(config, &segment, &unsealed)?;
+        if end.records > 0 {
+            scanned.leftovers.extend(unsealed.drain(..).map(|(empty, _)| empty.name.clone()));
+        }
+        if !end.sealed {
+            unsealed.push((segment, end));
+        }
+    }
+    scanned.choose_active(unsealed);
+    scanned.report.spares = names.len() - scanned.report.segments;
+    scanned.report.keys = scanned.index.len();
+    scanned.report.last = Lsn(scanned.tail.last_sequence);
+    Ok(scanned)
+}
+
+impl Scanned {
+    /// Reads one segment into the index. `before`: the unsealed ones with lower ids.
+    fn read_segment(
+        &mut self,
+        config: &Config,
+        segment: &Arc<Segment>,
+        before: &[(Arc<Segment>, WalkEnd)],
+    ) -> Result<WalkEnd, Error> {
+        let bytes = segment.read_all()?;
+        let id = segment.header.id;
+        let used = before.iter().find(|(_, end)| !end.pristine());
+        let walk = Walk {
+            segment,
+            bytes: &bytes,
+            sequence_before: self.tail.last_sequence,
+            // Compaction removes whole segments: the sequence goes on unless an id is missing.
+            adjacent: used.is_none() && self.tail.segment_max > 0 && self.tail.segment_max + 1 == id,
+            every_record_last: config.planted.no_batch_marker,
+        };
+        self.index.add_segment(segment);
+        let index = &mut self.index;
+        let walked = walk.run(|record| apply(index, segment, record));
+        if let Some((used, end)) = used
+            && walked.as_ref().map_or(true, |end| end.records > 0)
+        {
+            // This segment was written to, so that one was sealed once.
+            let (file, offset) = (used.name.clone(), u64::from(end.offset));
+            return Err(Error::Corrupt { file, offset, expected: "a seal, or more records" });
+        }
+        let end = walked?;
+        if end.records == 0 {
+            self.index.remove_segment(id);
+        } else {
+            self.report.segments += 1;
+            self.tail.youngest = Some((Arc::clone(segment), end.group_start..end.offset));
+        }
+        self.report.records += end.records;
+        self.tail.last_sequence = end.last_sequence;
+        self.tail.epoch_max = self.tail.epoch_max.max(segment.header.epoch).max(end.epoch);
+        self.tail.segment_max = id;
+        Ok(end)
+    }
+
+    /// The log goes on in the segment that was written to, or else in the first. Empty ones before it are
+    /// left from preparations that failed late; behind it only untouched ones are of use.
+    fn choose_active(&mut self, unsealed: Vec<(Arc<Segment>, WalkEnd)>) {
+        let active = unsealed.iter().position(|(_, end)| !end.pristine()).unwrap_or(0);
+        for (n, (segment, end)) in unsealed.into_iter().enumerate() {
+            if n < active || (n > active && !end.pristine()) {
+                self.leftovers.push(segment.name.clone());
+                continue;
+            }
+            if n == active {
+                self.tail.offset = end.offset;
+                self.tail.epoch = end.epoch;
+                if end.torn {
+                    self.report.torn_at = Some((segment.name.clone(), u64::from(end.offset)));
+                }
+            }
+            self.unsealed.push_back(segment);
+        }
+    }
+}
+
+fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
+    let Fields { kind, expires, tenant, key, value, .. } = record.fields;
+    let change = match kind {
+        Kind::Set => Change::Stored {
+            segment: segment.header.id,
+            offset: record.offset,
+            value_len: u32::try_from(value.len()).unwrap_or(u32::MAX),
+            expires,
+        },
+        Kind::Delete => Change::Deleted,
+        Kind::Epoch | Kind::Seal => return,
+    };
+    index.apply(tenant, &Key::new(key), record.sequence, change);
+}
+
+/// Writes the last group once more, durably. A process that was killed leaves its
+/// last write in the page cache, read back but not on disk; after a failed write the cache may
+/// even call it clean, so that a sync would do nothing. Earlier groups were durable before this one began.
+fn rewrite_last_group(tail: &Tail) -> Result<(), Error> {
+    let Some((segment, range)) = &tail.youngest else { return Ok(()) };
+    let what = || format!("writing {} again", segment.name);
+    let bytes = segment.read(range.start as usize, range.len())?.into_owned();
+    match segment.file.write_at(u64::from(range.start), &bytes, true) {
+        Ok(n) if n == bytes.len() => Ok(()),
+        Ok(_) => Err(Error::io(what(), std::io::ErrorKind::WriteZero.into())),
+        Err(e) => Err(Error::io(what(), e)),
+    }
+}
+
+/// Makes the end durable, and whatever lies behind it invalid.
+fn start_epoch(
+    medium: &dyn Medium,
+    config: &Config,
+    mut unsealed: VecDeque<Arc<Segment>>,
+    tail: Tail,
+) -> Result<End, Error> {
+    rewrite_last_group(&tail)?;
+    let epoch = tail.epoch_max + 1;
+    let mut next_segment = tail.segment_max + 1;
+    let mut create = || {
+        let header =
+            SegmentHeader { id: next_segment, epoch, bytes: config.segment_bytes, salt: medium.random() };
+        next_segment += 1;
+        Segment::create(medium, header)
+    };
+    let mut next_sequence = tail.last_sequence + 1;
+    let mut offset = tail.offset;
+    let mut active = match unsealed.pop_front() {
+        Some(segment) => segment,
+        None => create()?,
+    };
+    let fields =
+        |kind, value| Fields { kind, last: true, expires: None, tenant: TenantId(0), key: &[], value };
+    let write = |segment: &Segment, offset: u32, bytes: &[u8]| {
+        let what = || format!("writing to {}", segment.name);
+        match segment.file.write_at(u64::from(offset), bytes, true) {
+            Ok(n) if n == bytes.len() => Ok(()),
+            Ok(_) => Err(Error::io(what(), std::io::ErrorKind::WriteZero.into())),
+            Err(e) => Err(Error::io(what(), e)),
+        }
+    };
+    if offset as usize + EPOCH_BYTES + SEAL_BYTES > active.header.bytes as usize {
+        let mut seal = Vec::new();
+        let seed = active.seeds(tail.epoch).of(Kind::Seal);
+        encode(&mut seal, seed, offset, next_sequence, &fields(Kind::Seal, &[]));
+        write(&active, offset, &seal)?;
+        next_sequence += 1;
+        active = match unsealed.pop_front() {
+            Some(segment) => segment,
+            None => create()?,
+        };
+        offset = SEGMENT_HEADER_BYTES as u32;
+    }
+    if !config.planted.keep_epoch {
+        let mut bytes = Vec::new();
+        let seed = active.seeds(epoch).of(Kind::Epoch);
+        let value = epoch.to_le_bytes();
+        encode(&mut bytes, seed, offset, next_sequence, &fields(Kind::Epoch, &value));
+        write(&active, offset, &bytes)?;
+        next_sequence += 1;
+        offset += EPOCH_BYTES as u32;
+    }
+    let mut spares = unsealed;
+    while spares.len() < config.spare_segments {
+        match create() {
+            Ok(segment) => spares.push_back(segment),
+            // Reads and the rest of the active segment still work.
+            Err(Error::NoSpace { .. }) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    let epoch_active = if config.planted.keep_epoch { tail.epoch.max(active.header.epoch) } else { epoch };
+    Ok(End { next_sequence, epoch, epoch_active, active, offset, spares, next_segment })
+}
+
+// ---------------------------------------------------------------- one segment
+
+impl WalkEnd {
+    /// Nothing was ever written behind the header.
+    fn pristine(&self) -> bool {
+        self.records == 0 && !self.torn
+    }
+}
+
+/// Reads a segment's records from front to back.
+struct Walk<'a> {
+    segment: &'a Segment,
+    bytes: &'a [u8],
+    /// Of the youngest record of the segments before.
+    sequence_before: u64,
+    /// The segment before this one was read too.
+    adjacent: bool,
+    /// A planted bug.
+    every_record_last: bool,
+}
+
+struct WalkEnd {
+    /// Behind the last whole batch.
+    offset: u32,
+    /// Of the last whole batch.
+    group_start: u32,
+    records: u64,
+    last_sequence: u64,
+    epoch: u32,
+    sealed: bool,
+    /// Something that isn't zero follows.
+    torn: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Calls `visit` with the records of whole batches, in order.
+    fn run(&self, mut visit: impl FnMut(&Record<'a>)) -> Result<WalkEnd, Error> {
+        let mut epoch = self.segment.header.epoch;
+        let mut seeds = self.segment.seeds(epoch);
+        let mut end = WalkEnd {
+            offset: SEGMENT_HEADER_BYTES as u32,
+            group_start: SEGMENT_HEADER_BYTES as u32,
+            records: 0,
+            last_sequence: self.sequence_before,
+            epoch,
+            sealed: false,
+            torn: false,
+        };
+        let mut batch: Vec<Record<'a>> = Vec::new();
+        let mut group_start = 0;
+        let mut at = SEGMENT_HEADER_BYTES;
+        loop {
+            let expected = end.last_sequence + batch.len() as u64 + 1;
+            let record = Candidate::at(self.bytes, at).and_then(|c| c.check(self.bytes, seeds)).filter(|r| {
+                let first = !self.adjacent && end.records == 0 && batch.is_empty();
+                let in_sequence = r.sequence == expected || (first && r.sequence > self.sequence_before);
+                in_sequence && r.group_start >= group_start && r.group_start <= r.offset
+            });
+            let Some(record) = record else { break };
+            if record.group_start > end.offset {
+                // The write before this one was durable, but it ends within a batch.
+                return Err(self.corrupt(end.offset, "the rest of the batch"));
+            }
+            group_start = record.group_start;
+            at = record.end as usize;
+            batch.push(record);
+            if !record.fields.last && !self.every_record_last {
+                continue;
+            }
+            for record in batch.drain(..) {
+                visit(&record);
+                end.records += 1;
+            }
+            end.offset = record.end;
+            end.group_start = record.group_start;
+            end.last_sequence = record.sequence;
+            match record.fields.kind {
+                Kind::Epoch => {
+                    let mut word = [0; 4];
+                    word.copy_from_slice(record.fields.value);
+                    let next = u32::from_le_bytes(word);
+                    // Equal in a segment that was made by the open that wrote the record.
+                    if next < epoch {
+                        return Err(self.corrupt(record.offset, "a later epoch"));
+                    }
+                    epoch = next;
+                    end.epoch = epoch;
+                    seeds = self.segment.seeds(epoch);
+                }
+                Kind::Seal => {
+                    end.sealed = true;
+                    return Ok(end);
+                }
+                Kind::Set | Kind::Delete => {}
+            }
+        }
+        // Half a batch, or bytes that are no record.
+        end.torn = !batch.is_empty() || self.bytes[at..].iter().any(|b| *b != 0);
+        if end.torn {
+            self.check_tail(&end, at, seeds)?;
+        }
+        Ok(end)
+    }
+
+    /// Refuses bytes behind the end that prove that what is bad at `bad` was durable.
+    fn check_tail(&self, end: &WalkEnd, bad: usize, seeds: crate::record::Seeds) -> Result<(), Error> {
+        let mut budget = SEARCH_SEGMENTS_MAX * self.bytes.len() as u64;
+        let sequence_max = end.last_sequence + (self.bytes.len() / RECORD_HEADER_BYTES) as u64;
+        for at in (bad..self.bytes.len()).step_by(ALIGN) {
+            let Some(candidate) = Candidate::at(self.bytes, at) else { continue };
+            let first = !self.adjacent && end.records == 0;
+            let plausible = candidate.group_start > end.offset
+                && candidate.group_start as usize <= at
+                && candidate.group_start as usize % ALIGN == 0
+                && candidate.sequence > end.last_sequence
+                && (first || candidate.sequence <= sequence_max);
+            if !plausible {
+                continue;
+            }
+            let Some(left) = budget.checked_sub((candidate.end - candidate.offset) as u64) else {
+                return Err(self.corrupt(end.offset, "an end that can be told from damage"));
+            };
+            budget = left;
+            if candidate.check(self.bytes, seeds).is_some() {
+                let bad = u32::try_from(bad).unwrap_or(end.offset);
+                return Err(self.corrupt(bad, "a valid record, since a later write follows"));
+            }
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, offset: u32, expected: &'static str) -> Error {
+        Error::Corrupt { file: self.segment.name.clone(), offset: u64::from(offset), expected }
+    }
+}

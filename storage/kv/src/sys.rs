@@ -1,0 +1,24 @@
+//! Two system calls that std has no name for.
+
+#![expect(unsafe_code, reason = "fallocate(2) and pwritev2(2)")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// Allocates `bytes` bytes from the start of `file` (fallocate(2)).
+pub(crate) fn allocate(file: &File, bytes: u32) -> io::Result<()> {
+    // SAFETY: no pointers; the descriptor is open while `file` is borrowed.
+    let result = unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, libc::off_t::from(bytes)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// One write at `offset` that returns after its data is on disk (`RWF_DSYNC` of pwritev2(2)).
+pub(crate) fn write_durable(file: &File, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+    let iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: `iov` and the bytes it points to outlive the call, which only reads them;
+    // the count is 1; the descriptor is open while `file` is borrowed.
+    let written = unsafe { libc::pwritev2(file.as_raw_fd(), &raw const iov, 1, offset, libc::RWF_DSYNC) };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}

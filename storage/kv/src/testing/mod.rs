@@ -1,0 +1,16 @@
+//! For tests of the store and of what is built on it: a disk that fails, and bugs to plant.
+
+mod sim;
+
+pub use sim::{Fault, SimDisk};
+
+/// Bugs that tests plant to see whether their oracles catch them. None by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planted {
+    /// Writes are acknowledged when they are handed to the disk.
+    pub acknowledge_before_sync: bool,
+    /// Recovery takes every record for the last of its batch.
+    pub no_batch_marker: bool,
+    /// An open starts no epoch: what lies behind a torn tail stays valid.
+    pub keep_epoch: bool,
+}

@@ -1,0 +1,130 @@
+//! Every I/O operation fails in turn, in every way; and a full disk is read-only
+//! with a clean answer, until it isn't full any more.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{NOW, World};
+use forebay_base::{CoreId, TenantId};
+use forebay_kv::testing::{Fault, Planted, SimDisk};
+use forebay_kv::{Blocking, Config, Error, Op, Outcome, Unavailable};
+
+/// The store lives with operation `at` failing, dies, and lives on: nothing acknowledged is
+/// lost, everyone is answered. False if there is no such operation.
+fn check(seed: u64, at: u64, fault: Fault) -> Result<bool, String> {
+    let mut world = World::new(seed, Planted::default());
+    world.uniform = None;
+    world.disk.fail_after(at, fault);
+    if world.open().is_err() {
+        world.disk = world.disk.power_cycle();
+        world.open().map_err(|e| format!("the next open: {e}"))?;
+    }
+    world.live(40)?;
+    let happened = world.disk.operations() > at;
+    // Everyone gets an answer, also those whose write failed.
+    let store = world.store.clone().ok_or("closed")?;
+    if let Some(job) = world.job.take() {
+        job.run();
+    }
+    let flushed = store.flush();
+    world.drain()?;
+    if world.awaited() > 0 {
+        return Err(format!("{} batches were never answered", world.awaited()));
+    }
+    world.check_prefix()?;
+    if flushed.is_err() && store.unavailable() != Some(Unavailable::Poisoned) {
+        return Err("a failed flush doesn't poison".to_owned());
+    }
+    drop(store);
+    // Twice: by a kill the page cache survives, and with it what the disk never got.
+    for _ in 0..2 {
+        world.die_and_recover()?;
+        world.live(15)?;
+    }
+    world.die_and_recover()?;
+    Ok(happened)
+}
+
+#[test]
+fn each_operation_fails_in_turn() {
+    let mut failures = 0;
+    for fault in [Fault::Io, Fault::NoSpace, Fault::Short] {
+        for seed in 0..60 {
+            for at in 0.. {
+                match check(seed, at, fault) {
+                    Ok(true) => failures += 1,
+                    Ok(false) => break,
+                    Err(why) => panic!("seed {seed}, operation {at}, {fault:?}: {why}"),
+                }
+            }
+        }
+    }
+    println!("{failures} failures");
+}
+
+#[test]
+fn a_full_disk_is_read_only_and_recovers() {
+    let disk = SimDisk::new(1);
+    let mut config = Config::new("/sim", 1);
+    config.segment_bytes = 16 * 1024;
+    let store = Blocking::open_on(config, Arc::new(disk.clone())).unwrap();
+    let mut session = store.session(CoreId(0));
+    let tenant = TenantId(0);
+    disk.set_full(true);
+    let mut written = 0u32;
+    let outcome = loop {
+        let key = written.to_be_bytes();
+        match session.set(NOW, tenant, &key, &[7; 1000]).unwrap() {
+            Outcome::Ok => written += 1,
+            other => break other,
+        }
+        assert!(written < 100, "it never gets full");
+    };
+    assert_eq!(outcome, Outcome::Unavailable(Unavailable::NoSpace));
+    assert_eq!(store.store().unavailable(), Some(Unavailable::NoSpace));
+    assert!(matches!(store.store().maintain(), Err(Error::NoSpace { .. })));
+    for n in 0..written {
+        assert!(store.store().exists(NOW, tenant, &n.to_be_bytes()));
+    }
+    disk.set_full(false);
+    store.store().maintain().unwrap();
+    assert_eq!(store.store().unavailable(), None);
+    assert_eq!(session.set(NOW, tenant, b"again", b"ok").unwrap(), Outcome::Ok);
+}
+
+#[test]
+fn a_failed_write_poisons_until_the_next_open() {
+    let disk = SimDisk::new(2);
+    let config = Config::new("/sim", 1);
+    let store = Blocking::open_on(config.clone(), Arc::new(disk.clone())).unwrap();
+    let mut session = store.session(CoreId(0));
+    let tenant = TenantId(0);
+    assert_eq!(session.set(NOW, tenant, b"a", b"1").unwrap(), Outcome::Ok);
+    disk.fail_after(0, Fault::Io);
+    assert_eq!(session.set(NOW, tenant, b"a", b"2").unwrap(), Outcome::Unknown);
+    let refused = Outcome::Unavailable(Unavailable::Poisoned);
+    assert_eq!(session.set(NOW, tenant, b"a", b"3").unwrap(), refused);
+    assert_eq!(store.store().get(NOW, tenant, b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    assert!(matches!(store.close(), Err(Error::Unavailable(Unavailable::Poisoned))));
+    let store = Blocking::open_on(config, Arc::new(disk.kill())).unwrap();
+    assert_eq!(store.session(CoreId(0)).set(NOW, tenant, b"a", b"4").unwrap(), Outcome::Ok);
+}
+
+#[test]
+fn limits_are_named() {
+    let mut config = Config::new("/sim", 1);
+    config.segment_bytes = 16 * 1024;
+    let store = Blocking::open_on(config, Arc::new(SimDisk::new(3))).unwrap();
+    let mut session = store.session(CoreId(0));
+    let mut check = |key: &[u8], value: &[u8], message: &str| {
+        let refused = session.set(NOW, TenantId(0), key, value).unwrap_err();
+        assert_eq!(refused.to_string(), message);
+    };
+    check(&[0; 1025], b"", "the key has 1025 bytes; at most 1024 are allowed");
+    check(b"", &vec![0; 16 * 1024 * 1024 + 1], "the value has 16777217 bytes; at most 16777216 are allowed");
+    check(b"", &[0; 13_000], "a batch of 1 operations and 13040 bytes; at most 4096 and 12264 are allowed");
+    let many = vec![Op::Del { key: b"k" }; 4097];
+    assert!(session.batch(NOW, TenantId(0), &many, true).is_err());
+    assert_eq!(session.batch(NOW, TenantId(0), &[], true).unwrap().outcome, Outcome::Ok);
+}

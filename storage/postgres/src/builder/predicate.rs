@@ -1,0 +1,324 @@
+//! Compiled lambdas (docs/formats/predicate.md) as SQL conditions.
+//!
+//! SQL's third truth value must not leak: in a script `!(age > 18)` holds where age is null. A comparison that
+//! SQL finds unknown counts as false everywhere, so `and`, `or` and WHERE need nothing, and `not p` is
+//! `(p) IS NOT TRUE`.
+
+use forebay_base::Value;
+
+use super::BuilderError;
+use super::render::Out;
+use crate::param::Param;
+
+/// Nesting of a predicate. The compiler's trees come from source text, which is bounded; this is for trees from
+/// elsewhere.
+pub const PREDICATE_DEPTH_MAX: usize = 64;
+
+/// What stands on one side of an operator.
+#[derive(Clone, Copy)]
+enum Operand<'a> {
+    /// A column, or arithmetic: needs SQL.
+    Expression,
+    /// Known now: a captured value or a literal.
+    Known(Param<'a>),
+}
+
+/// Appends `tree` to `out`, in parentheses where its neighbours need them.
+pub(super) fn render<'a>(
+    out: &mut Out<'_, 'a>,
+    tree: &'a Value,
+    captured: &[Param<'a>],
+) -> Result<(), BuilderError> {
+    Renderer { captured }.condition(out, tree, 0)
+}
+
+struct Renderer<'c, 'a> {
+    captured: &'c [Param<'a>],
+}
+
+fn malformed(what: impl std::fmt::Display) -> BuilderError {
+    BuilderError::new(format!("where: malformed predicate: {what}"))
+}
+
+/// `["head", ...]`
+fn node(tree: &Value) -> Result<(&str, &[Value]), BuilderError> {
+    let items = tree.as_list().ok_or_else(|| malformed("expected a list"))?;
+    match items.split_first() {
+        Some((Value::Str(head), rest)) => Ok((head, rest)),
+        _ => Err(malformed("expected a list that starts with an operator")),
+    }
+}
+
+fn pair<'t>(head: &str, rest: &'t [Value]) -> Result<(&'t Value, &'t Value), BuilderError> {
+    match rest {
+        [x, y] => Ok((x, y)),
+        _ => Err(malformed(format_args!("\"{head}\" takes two operands, got {}", rest.len()))),
+    }
+}
+
+impl<'a> Renderer<'_, 'a> {
+    fn condition(&self, out: &mut Out<'_, 'a>, tree: &'a Value, depth: usize) -> Result<(), BuilderError> {
+        if depth > PREDICATE_DEPTH_MAX {
+            return Err(malformed(format_args!("nested deeper than {PREDICATE_DEPTH_MAX}")));
+        }
+        let (head, rest) = node(tree)?;
+        match head {
+            "and" | "or" => {
+                if rest.len() < 2 {
+                    return Err(malformed(format_args!("\"{head}\" takes two or more conditions")));
+                }
+                out.push("(");
+                for (index, item) in rest.iter().enumerate() {
+                    if index > 0 {
+                        out.push(if head == "and" { " AND " } else { " OR " });
+                    }
+                    self.condition(out, item, depth + 1)?;
+                }
+                out.push(")");
+                Ok(())
+            }
+            "not" => self.negation(out, rest, depth),
+            "==" | "!=" => {
+                let (x, y) = pair(head, rest)?;
+                self.equality(out, head, x, y, depth)
+            }
+            "<" | "<=" | ">" | ">=" | "like" | "ilike" => {
+                let (x, y) = pair(head, rest)?;
+                self.known_refused(x, y, head, |p| matches!(p, Param::List(_) | Param::Map(_)))?;
+                out.push("(");
+                self.operand(out, x, y, depth + 1)?;
+                out.push(match head {
+                    "<" => " < ",
+                    "<=" => " <= ",
+                    ">" => " > ",
+                    ">=" => " >= ",
+                    "like" => " LIKE ",
+                    _ => " ILIKE ",
+                });
+                self.operand(out, y, x, depth + 1)?;
+                out.push(")");
+                Ok(())
+            }
+            "in" => {
+                let (x, list) = pair(head, rest)?;
+                match self.classify(list)? {
+                    Operand::Known(value @ Param::List(_)) => {
+                        self.operand(out, x, list, depth + 1)?;
+                        out.push(" = ANY(");
+                        out.param(value);
+                        out.push(")");
+                        Ok(())
+                    }
+                    Operand::Known(other) => Err(BuilderError::new(format!(
+                        "{}: \"in\" takes a list, got {}",
+                        place(x),
+                        other.kind()
+                    ))),
+                    Operand::Expression => {
+                        // An array column: `["in", x, ["col", "tags"]]`.
+                        self.operand(out, x, list, depth + 1)?;
+                        out.push(" = ANY(");
+                        self.operand(out, list, x, depth + 1)?;
+                        out.push(")");
+                        Ok(())
+                    }
+                }
+            }
+            "col" => self.operand(out, tree, tree, depth + 1),
+            "param" | "lit" => match self.known(head, rest)? {
+                Param::Bool(true) => {
+                    out.push("TRUE");
+                    Ok(())
+                }
+                Param::Bool(false) | Param::Null => {
+                    out.push("FALSE");
+                    Ok(())
+                }
+                other => {
+                    Err(BuilderError::new(format!("where: {} is not a condition; compare it", other.kind())))
+                }
+            },
+            other => Err(malformed(format_args!("unknown operator \"{}\"", other.escape_debug()))),
+        }
+    }
+
+    fn negation(&self, out: &mut Out<'_, 'a>, rest: &'a [Value], depth: usize) -> Result<(), BuilderError> {
+        let [inner] = rest else {
+            return Err(malformed("\"not\" takes one condition"));
+        };
+        let (head, operands) = node(inner)?;
+        match head {
+            "==" | "!=" => {
+                let (x, y) = pair(head, operands)?;
+                self.equality(out, if head == "==" { "!=" } else { "==" }, x, y, depth)
+            }
+            _ => {
+                out.push("(");
+                self.condition(out, inner, depth + 1)?;
+                out.push(" IS NOT TRUE)");
+                Ok(())
+            }
+        }
+    }
+
+    /// `==` and `!=`. A side that is known decides the form: `IS NULL`, or for equality `=`, which is the one
+    /// that uses an index; two expressions compare with `IS [NOT] DISTINCT FROM`.
+    fn equality(
+        &self,
+        out: &mut Out<'_, 'a>,
+        head: &str,
+        x: &'a Value,
+        y: &'a Value,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
+        let equal = head == "==";
+        self.known_refused(x, y, head, |p| matches!(p, Param::List(_)))?;
+        let (left, right) = (self.classify(x)?, self.classify(y)?);
+        let (expression, value) = match (left, right) {
+            (Operand::Expression, Operand::Known(value)) => (x, value),
+            (Operand::Known(value), Operand::Expression) => (y, value),
+            (Operand::Known(a), Operand::Known(b)) => {
+                return Err(BuilderError::new(format!(
+                    "where: \"{head}\" compares {} with {}, and neither is a column",
+                    a.kind(),
+                    b.kind()
+                )));
+            }
+            (Operand::Expression, Operand::Expression) => {
+                out.push("(");
+                self.operand(out, x, y, depth + 1)?;
+                out.push(if equal { " IS NOT DISTINCT FROM " } else { " IS DISTINCT FROM " });
+                self.operand(out, y, x, depth + 1)?;
+                out.push(")");
+                return Ok(());
+            }
+        };
+        out.push("(");
+        self.operand(out, expression, expression, depth + 1)?;
+        if matches!(value, Param::Null) {
+            out.push(if equal { " IS NULL" } else { " IS NOT NULL" });
+        } else {
+            out.push(if equal { " = " } else { " IS DISTINCT FROM " });
+            out.param(value);
+        }
+        out.push(")");
+        Ok(())
+    }
+
+    /// A column, arithmetic, or a known value as a parameter. `other` is the operand beside it, for messages.
+    fn operand(
+        &self,
+        out: &mut Out<'_, 'a>,
+        tree: &'a Value,
+        other: &'a Value,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
+        if depth > PREDICATE_DEPTH_MAX {
+            return Err(malformed(format_args!("nested deeper than {PREDICATE_DEPTH_MAX}")));
+        }
+        let (head, rest) = node(tree)?;
+        match (head, rest) {
+            ("col", [Value::Str(column)]) => out.quoted(column),
+            ("col", [Value::Str(table), Value::Str(column)]) => {
+                out.quoted(table)?;
+                out.push(".");
+                out.quoted(column)
+            }
+            ("param" | "lit", _) => {
+                let value = self.known(head, rest)?;
+                if matches!(value, Param::Undefined) {
+                    return Err(undefined(other));
+                }
+                out.param(value);
+                Ok(())
+            }
+            ("+" | "-" | "*" | "/" | "%", _) => {
+                let (x, y) = pair(head, rest)?;
+                out.push("(");
+                self.operand(out, x, y, depth + 1)?;
+                // Integer division truncates in SQL and doesn't in a script; numeric is exact for both.
+                out.push(match head {
+                    "+" => " + ",
+                    "-" => " - ",
+                    "*" => " * ",
+                    "/" => "::numeric / ",
+                    _ => " % ",
+                });
+                self.operand(out, y, x, depth + 1)?;
+                out.push(")");
+                Ok(())
+            }
+            _ => Err(malformed(format_args!("\"{}\" is not an operand", head.escape_debug()))),
+        }
+    }
+
+    fn classify(&self, tree: &'a Value) -> Result<Operand<'a>, BuilderError> {
+        let (head, rest) = node(tree)?;
+        match head {
+            "param" | "lit" => Ok(Operand::Known(self.known(head, rest)?)),
+            _ => Ok(Operand::Expression),
+        }
+    }
+
+    fn known(&self, head: &str, rest: &'a [Value]) -> Result<Param<'a>, BuilderError> {
+        match (head, rest) {
+            ("lit", [value]) => Ok(Param::from(value)),
+            ("param", [Value::Int(index)]) => usize::try_from(*index)
+                .ok()
+                .and_then(|index| self.captured.get(index))
+                .copied()
+                .ok_or_else(|| malformed(format_args!("no captured value {index}"))),
+            _ => Err(malformed(format_args!("\"{head}\" takes one value"))),
+        }
+    }
+
+    /// Refuses undefined, and what `refused` says, on either side.
+    fn known_refused(
+        &self,
+        x: &'a Value,
+        y: &'a Value,
+        head: &str,
+        refused: impl Fn(&Param<'a>) -> bool,
+    ) -> Result<(), BuilderError> {
+        for (side, other) in [(x, y), (y, x)] {
+            match self.classify(side)? {
+                Operand::Known(Param::Undefined) => return Err(undefined(other)),
+                Operand::Known(value) if refused(&value) => {
+                    return Err(BuilderError::new(format!(
+                        "{}: \"{head}\" with {}{}",
+                        place(other),
+                        value.kind(),
+                        if matches!(value, Param::List(_)) {
+                            "; use \"in\" to match any of its elements"
+                        } else {
+                            ""
+                        }
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn undefined(other: &Value) -> BuilderError {
+    BuilderError::new(format!("{}: compared with undefined; the value is missing", place(other)))
+}
+
+/// The column that an operand is about, for messages.
+fn place(tree: &Value) -> String {
+    fn column(tree: &Value, depth: usize) -> Option<&str> {
+        let (head, rest) = node(tree).ok()?;
+        match (head, rest.last()) {
+            ("col", Some(Value::Str(name))) => Some(name),
+            ("param" | "lit", _) => None,
+            _ if depth < PREDICATE_DEPTH_MAX => rest.iter().find_map(|item| column(item, depth + 1)),
+            _ => None,
+        }
+    }
+    match column(tree, 0) {
+        Some(name) => format!("where(\"{name}\")"),
+        None => "where".to_owned(),
+    }
+}

@@ -1,0 +1,235 @@
+//! The prepared statements of one connection.
+//!
+//! ```text
+//!   (absent) --query--> Preparing [queries wait] --ReadyForQuery--> Ready --LRU--> (absent, Close sent)
+//!                            ^  \--ErrorResponse--> (absent)           |
+//!                            +----------- 0A000, 26000 ----------------+
+//! ```
+//! What a query in flight needs of its statement is in an [`Arc`], so that eviction doesn't wait for it.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use forebay_base::Value;
+
+use super::wire;
+use crate::error::ServerError;
+use crate::query::{Access, Delivery, Shape, Sql, Token};
+use crate::types::Type;
+
+/// What the server said about a statement, and the bytes that follow from it.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) id: u64,
+    pub(super) text: Arc<str>,
+    pub(super) hash: u64,
+    pub(super) params: Box<[Type]>,
+    pub(super) columns: Box<[Box<str>]>,
+    pub(super) types: Box<[Type]>,
+    /// RowDescription came, if with no column.
+    pub(super) has_columns: bool,
+    /// Bind up to its parameters: type, length (to be patched), portal, statement name.
+    pub(super) prefix: Box<[u8]>,
+    /// The rest of Bind: result formats.
+    pub(super) formats: Box<[u8]>,
+    /// Execute and Sync.
+    pub(super) suffix: Box<[u8]>,
+}
+
+impl Prepared {
+    /// Appends Bind, Execute and Sync, with `write` filling in the parameters' formats and values.
+    pub(super) fn bind<E>(
+        &self,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = out.len();
+        out.extend_from_slice(&self.prefix);
+        if let Err(e) = write(out) {
+            out.truncate(start);
+            return Err(e);
+        }
+        out.extend_from_slice(&self.formats);
+        wire::end(out, start + 1);
+        out.extend_from_slice(&self.suffix);
+        Ok(())
+    }
+}
+
+/// ParameterDescription and RowDescription, before the types are resolved.
+#[derive(Debug, Default)]
+pub(super) struct Description {
+    pub(super) params: Vec<u32>,
+    pub(super) columns: Vec<(Box<str>, u32)>,
+    pub(super) has_columns: bool,
+}
+
+/// A query that waits for its statement.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) token: Token,
+    pub(super) access: Access,
+    pub(super) shape: Shape,
+    pub(super) delivery: Delivery,
+    pub(super) input: Input,
+}
+
+/// Its parameters.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Not encoded yet: their types aren't known.
+    Values(Vec<Value>),
+    /// Encoded for a statement that went stale; `error` is what the server said.
+    Encoded { old: Arc<Prepared>, bytes: Vec<u8>, error: Box<ServerError> },
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Preparing(Vec<Waiting>),
+    Ready(Arc<Prepared>),
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Part of the name at the server, `s<id>`; never reused on a connection.
+    pub(super) id: u64,
+    pub(super) text: Arc<str>,
+    pub(super) hash: u64,
+    pub(super) used: u64,
+    pub(super) state: State,
+}
+
+/// The hash is computed already.
+#[derive(Default)]
+pub(super) struct Prehashed(u64);
+
+impl Hasher for Prehashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// The cache: at most `capacity` statements.
+pub(super) struct Statements {
+    slots: Vec<Slot>,
+    /// Hash to index in `slots`. Of two texts with one hash the later one takes the place.
+    index: HashMap<u64, usize, BuildHasherDefault<Prehashed>>,
+    capacity: usize,
+    clock: u64,
+    next_id: u64,
+}
+
+pub(super) fn name(id: u64) -> String {
+    format!("s{id}")
+}
+
+impl Statements {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { slots: Vec::new(), index: HashMap::default(), capacity: capacity.max(1), clock: 0, next_id: 1 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The statement with this text.
+    pub(super) fn find(&mut self, hash: u64, text: &str) -> Option<&mut Slot> {
+        self.clock += 1;
+        let slot = &mut self.slots[*self.index.get(&hash)?];
+        if &*slot.text != text {
+            return None;
+        }
+        slot.used = self.clock;
+        Some(slot)
+    }
+
+    /// The statement with this number, if it is still here.
+    pub(super) fn by_id(&mut self, id: u64) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.id == id)
+    }
+
+    /// Makes room and a slot in the state Preparing for `sql`; the second value names the statement to close.
+    /// `None` if every slot is being prepared, or the place of this hash is.
+    pub(super) fn insert(
+        &mut self,
+        sql: &Sql<'_>,
+        waiting: Waiting,
+    ) -> Result<(&Slot, Option<u64>), Waiting> {
+        let mut closed = None;
+        let victim = match self.index.get(&sql.hash) {
+            Some(index) => Some(*index),
+            None if self.slots.len() >= self.capacity => self
+                .slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| matches!(slot.state, State::Ready(_)))
+                .min_by_key(|(_, slot)| slot.used)
+                .map(|(index, _)| index),
+            None => None,
+        };
+        match victim {
+            Some(index) if matches!(self.slots[index].state, State::Ready(_)) => {
+                closed = Some(self.slots[index].id);
+                self.remove_at(index);
+            }
+            Some(_) => return Err(waiting),
+            None if self.slots.len() >= self.capacity => return Err(waiting),
+            None => {}
+        }
+        self.clock += 1;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.index.insert(sql.hash, self.slots.len());
+        self.slots.push(Slot {
+            id,
+            text: sql.text.into(),
+            hash: sql.hash,
+            used: self.clock,
+            state: State::Preparing(vec![waiting]),
+        });
+        Ok((&self.slots[self.slots.len() - 1], closed))
+    }
+
+    /// Takes a statement out; returns its slot.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Slot> {
+        let index = self.slots.iter().position(|slot| slot.id == id)?;
+        Some(self.remove_at(index))
+    }
+
+    fn remove_at(&mut self, index: usize) -> Slot {
+        let slot = self.slots.swap_remove(index);
+        self.index.remove(&slot.hash);
+        if let Some(moved) = self.slots.get(index) {
+            self.index.insert(moved.hash, index);
+        }
+        slot
+    }
+
+    /// Every query that waits, taken out.
+    pub(super) fn drain_waiting(&mut self) -> Vec<Waiting> {
+        let mut all = Vec::new();
+        for slot in &mut self.slots {
+            if let State::Preparing(waiting) = &mut slot.state {
+                all.append(waiting);
+            }
+        }
+        all
+    }
+
+    /// Takes one waiting query out; true if it was here.
+    pub(super) fn abandon(&mut self, token: Token) -> bool {
+        self.slots.iter_mut().any(|slot| match &mut slot.state {
+            State::Preparing(waiting) => {
+                let before = waiting.len();
+                waiting.retain(|query| query.token != token);
+                waiting.len() != before
+            }
+            State::Ready(_) => false,
+        })
+    }
+}

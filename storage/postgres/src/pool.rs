@@ -1,0 +1,453 @@
+//! The connections of one core: which query goes where, who waits, when to reconnect. Decides, and never sees a
+//! socket: the owner does what [`Pool::poll_action`] says and reports what happened.
+//!
+//! ```text
+//!   link:  Down --retry_at--> Dialing --handle_connected--> Starting --ReadyForQuery--> Ready
+//!           ^                   |                              |                          |
+//!           +------- failure, with backoff and jitter ---------+------ closed, FATAL -----+
+//! ```
+//! A query goes to the ready link with the fewest in flight, at most `window` on each; beyond that it waits in a
+//! bounded queue until its deadline, then it is [`QueryError::Unavailable`]. So a database that restarts is a pause
+//! for those who can wait, and 503 for the rest. A query that was sent is never sent again by the pool: only its
+//! caller knows whether that is safe.
+//!
+//! All methods take `now`; [`Pool::next_deadline`] says when [`Pool::handle_timeout`] has work.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_base::limits::DatabaseLimits;
+use forebay_base::rng::Rng;
+use forebay_base::{Monotonic, Value};
+
+use crate::config::Config;
+use crate::connection::{Connection, Use};
+use crate::error::QueryError;
+use crate::param::Param;
+use crate::query::{Access, Delivery, Event, Receiver, Shape, Sql, Token};
+
+/// Output that a link may hold back before it takes no more queries.
+pub const LINK_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+/// Wait after a first failure; doubles with each one that follows.
+pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// Longest wait between two attempts.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Names a connection of the pool for its owner. What arrives for an older generation is ignored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct Link {
+    /// 0 <= index < `DatabaseLimits::connections`.
+    pub index: u32,
+    /// Counts the attempts to connect this link; wraps.
+    pub generation: u32,
+}
+
+/// What the owner has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Connect to [`Pool::config`]'s address; then [`Pool::handle_connected`] or [`Pool::handle_closed`].
+    Connect {
+        /// Which link.
+        link: Link,
+    },
+    /// Send all of these bytes; then [`Pool::handle_sent`]. No other Send of this link comes before.
+    Send {
+        /// Which link.
+        link: Link,
+        /// The bytes; give them back, so that their memory is reused.
+        bytes: Vec<u8>,
+    },
+    /// Close the transport, or give up connecting. Nothing more needs to be reported for this link.
+    Close {
+        /// Which link.
+        link: Link,
+    },
+}
+
+enum State {
+    Down { retry_at: Monotonic },
+    Dialing { deadline: Monotonic },
+    Open { connection: Box<Connection>, deadline: Option<Monotonic>, sending: bool },
+}
+
+struct Slot {
+    generation: u32,
+    failures: u32,
+    state: State,
+    /// The send buffer, while the owner doesn't have it.
+    buffer: Vec<u8>,
+}
+
+/// A query without a place.
+struct Queued {
+    token: Token,
+    text: Box<str>,
+    hash: u64,
+    access: Access,
+    params: Vec<Value>,
+    shape: Shape,
+    delivery: Delivery,
+    deadline: Monotonic,
+}
+
+/// The pool's state and totals, for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    /// Links that take queries.
+    pub ready: usize,
+    /// Links that are being connected or authenticated.
+    pub connecting: usize,
+    /// Links that wait for their next attempt.
+    pub down: usize,
+    /// Queries on links.
+    pub in_flight: usize,
+    /// Queries that wait for a place.
+    pub queued: usize,
+    /// Queries accepted since the start.
+    pub queries: u64,
+    /// Of those, the ones that ended in an error.
+    pub errors: u64,
+    /// Refused or given up for want of a place.
+    pub unavailable: u64,
+    /// Connections that became ready.
+    pub connects: u64,
+    /// Connections that ended, and attempts that failed.
+    pub disconnects: u64,
+    /// Why the last one did.
+    pub last_failure: Option<Box<str>>,
+}
+
+/// See the module's text.
+pub struct Pool {
+    config: Arc<Config>,
+    limits: DatabaseLimits,
+    links: Vec<Slot>,
+    queue: VecDeque<Queued>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+    rng: Rng,
+    /// Where the search for output goes on.
+    turn: usize,
+    totals: PoolStats,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// A pool whose links all want to connect at once. `seed` decides the jitter.
+    #[must_use]
+    pub fn new(config: Config, limits: DatabaseLimits, seed: u64, now: Monotonic) -> Self {
+        let mut pool = Self {
+            config: Arc::new(config),
+            links: Vec::new(),
+            queue: VecDeque::new(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            rng: Rng::new(seed),
+            turn: 0,
+            totals: PoolStats::default(),
+            limits,
+        };
+        for _ in 0..pool.limits.connections.max(1) {
+            pool.links.push(Slot {
+                generation: 0,
+                failures: 0,
+                state: State::Down { retry_at: now },
+                buffer: Vec::new(),
+            });
+        }
+        pool.handle_timeout(now);
+        pool
+    }
+
+    /// Where the links connect to.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Starts a query, or lets it wait for a place. `Ok`: exactly one [`Event::Done`] with `token` follows, unless
+    /// it is abandoned.
+    ///
+    /// # Errors
+    /// A parameter that doesn't fit, a statement that isn't allowed on a shared connection, a queue that is full:
+    /// then no event follows.
+    pub fn query(
+        &mut self,
+        token: Token,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+        shape: Shape,
+        delivery: Delivery,
+        now: Monotonic,
+    ) -> Result<(), QueryError> {
+        if self.queue.is_empty()
+            && let Some(connection) = self.place()
+        {
+            connection.query(token, sql, params, shape, delivery)?;
+            self.totals.queries += 1;
+            return Ok(());
+        }
+        if self.queue.len() >= self.limits.queue {
+            self.totals.unavailable += 1;
+            return Err(QueryError::Unavailable(self.why("the queue is full").into()));
+        }
+        self.totals.queries += 1;
+        self.queue.push_back(Queued {
+            token,
+            text: sql.text.into(),
+            hash: sql.hash,
+            access: sql.access,
+            params: params.iter().map(Param::to_value).collect(),
+            shape,
+            delivery,
+            deadline: now.after(self.limits.acquire_timeout),
+        });
+        Ok(())
+    }
+
+    /// Forgets a query: no event follows. What was sent drains in its place. False if there is none.
+    pub fn abandon(&mut self, token: Token) -> bool {
+        if let Some(index) = self.queue.iter().position(|queued| queued.token == token) {
+            self.queue.remove(index);
+            return true;
+        }
+        self.links.iter_mut().any(|slot| match &mut slot.state {
+            State::Open { connection, .. } => connection.abandon(token),
+            _ => false,
+        })
+    }
+
+    /// The next thing to do. Call until `None` after every other method.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        for _ in 0..self.links.len() {
+            let index = self.turn;
+            self.turn = (self.turn + 1) % self.links.len();
+            let slot = &mut self.links[index];
+            if let State::Open { connection, sending: sending @ false, .. } = &mut slot.state {
+                slot.buffer.clear();
+                if connection.take_output(&mut slot.buffer) {
+                    *sending = true;
+                    let bytes = std::mem::take(&mut slot.buffer);
+                    return Some(Action::Send { link: link_of(index, slot.generation), bytes });
+                }
+            }
+        }
+        None
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if matches!(event, Event::Done { result: Err(_), .. }) {
+            self.totals.errors += 1;
+        }
+        Some(event)
+    }
+
+    /// The transport of this link is open.
+    pub fn handle_connected(&mut self, link: Link) {
+        let (config, limits) = (Arc::clone(&self.config), &self.limits);
+        if let Some(slot) = current(&mut self.links, link)
+            && let State::Dialing { deadline } = slot.state
+        {
+            let connection = Box::new(Connection::new(config, limits, Use::Shared));
+            slot.state = State::Open { connection, deadline: Some(deadline), sending: false };
+        }
+    }
+
+    /// The last Send of this link is done; `buffer` is its memory.
+    pub fn handle_sent(&mut self, link: Link, buffer: Vec<u8>) {
+        if let Some(slot) = current(&mut self.links, link)
+            && let State::Open { sending, .. } = &mut slot.state
+        {
+            *sending = false;
+            if buffer.capacity() <= LINK_OUTPUT_BYTES_MAX {
+                slot.buffer = buffer;
+            }
+        }
+    }
+
+    /// Bytes of this link arrived; rows go to the sinks of `receiver`.
+    pub fn handle_bytes(&mut self, link: Link, bytes: &[u8], now: Monotonic, receiver: &mut dyn Receiver) {
+        let Some(slot) = current(&mut self.links, link) else { return };
+        let State::Open { connection, deadline, .. } = &mut slot.state else { return };
+        connection.handle_bytes(bytes, receiver);
+        while let Some(event) = connection.poll_event() {
+            self.events.push_back(event);
+        }
+        if let Some(cause) = connection.closed() {
+            let cause: Box<str> = cause.into();
+            self.actions.push_back(Action::Close { link });
+            self.down(link, cause, now);
+        } else if deadline.is_some() && connection.is_ready() {
+            *deadline = None;
+            slot.failures = 0;
+            self.totals.connects += 1;
+        }
+        self.dispatch();
+    }
+
+    /// The transport ended, or couldn't be opened.
+    pub fn handle_closed(&mut self, link: Link, cause: &str, now: Monotonic) {
+        if current(&mut self.links, link).is_some() {
+            self.down(link, cause.into(), now);
+        }
+    }
+
+    /// Connects what is due, gives up what takes too long.
+    pub fn handle_timeout(&mut self, now: Monotonic) {
+        for index in 0..self.links.len() {
+            let slot = &mut self.links[index];
+            match slot.state {
+                State::Down { retry_at } if retry_at <= now => {
+                    slot.generation = slot.generation.wrapping_add(1);
+                    slot.state = State::Dialing { deadline: now.after(self.config.connect_timeout) };
+                    self.actions.push_back(Action::Connect { link: link_of(index, slot.generation) });
+                }
+                State::Dialing { deadline } | State::Open { deadline: Some(deadline), .. }
+                    if deadline <= now =>
+                {
+                    let link = link_of(index, slot.generation);
+                    self.actions.push_back(Action::Close { link });
+                    self.down(link, "no connection within connect_timeout".into(), now);
+                }
+                _ => {}
+            }
+        }
+        // One timeout for all: the queue is in the order of its deadlines.
+        while self.queue.front().is_some_and(|queued| queued.deadline <= now) {
+            if let Some(queued) = self.queue.pop_front() {
+                self.totals.unavailable += 1;
+                let result = Err(QueryError::Unavailable(self.why("no place in time").into()));
+                self.events.push_back(Event::Done { token: queued.token, result });
+            }
+        }
+    }
+
+    /// When [`Pool::handle_timeout`] is due; [`Monotonic::NEVER`] if nothing waits.
+    #[must_use]
+    pub fn next_deadline(&self) -> Monotonic {
+        let links = self.links.iter().map(|slot| match slot.state {
+            State::Down { retry_at } => retry_at,
+            State::Dialing { deadline } | State::Open { deadline: Some(deadline), .. } => deadline,
+            State::Open { deadline: None, .. } => Monotonic::NEVER,
+        });
+        let queue = self.queue.front().map(|queued| queued.deadline);
+        links.chain(queue).min().unwrap_or(Monotonic::NEVER)
+    }
+
+    /// The pool's state, for metrics.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        let mut stats = PoolStats { queued: self.queue.len(), ..self.totals.clone() };
+        for slot in &self.links {
+            match &slot.state {
+                State::Open { connection, .. } => {
+                    stats.in_flight += connection.in_flight();
+                    if connection.is_ready() {
+                        stats.ready += 1;
+                    } else {
+                        stats.connecting += 1;
+                    }
+                }
+                State::Dialing { .. } => stats.connecting += 1,
+                State::Down { .. } => stats.down += 1,
+            }
+        }
+        stats
+    }
+
+    /// The ready link with the fewest queries in flight that has a place.
+    fn place(&mut self) -> Option<&mut Connection> {
+        let window = self.limits.window.max(1);
+        self.links
+            .iter_mut()
+            .filter_map(|slot| match &mut slot.state {
+                State::Open { connection, .. } => Some(&mut **connection),
+                _ => None,
+            })
+            .filter(|connection| {
+                connection.is_ready()
+                    && connection.in_flight() < window
+                    && connection.output_len() < LINK_OUTPUT_BYTES_MAX
+            })
+            .min_by_key(|connection| connection.in_flight())
+    }
+
+    /// Gives places to those who wait.
+    fn dispatch(&mut self) {
+        while !self.queue.is_empty() {
+            if self.place().is_none() {
+                return;
+            }
+            let Some(queued) = self.queue.pop_front() else { return };
+            let sql = Sql { text: &queued.text, hash: queued.hash, access: queued.access };
+            let params: Vec<Param<'_>> = queued.params.iter().map(Param::from).collect();
+            let started = match self.place() {
+                Some(connection) => {
+                    connection.query(queued.token, &sql, &params, queued.shape, queued.delivery)
+                }
+                None => Err(QueryError::Unavailable("no place".into())),
+            };
+            if let Err(error) = started {
+                self.events.push_back(Event::Done { token: queued.token, result: Err(error) });
+            }
+        }
+    }
+
+    fn down(&mut self, link: Link, cause: Box<str>, now: Monotonic) {
+        let Some(slot) = current(&mut self.links, link) else { return };
+        // A query was answered on this connection, so the database is there: come back soon.
+        slot.failures = slot.failures.saturating_add(1);
+        let wait = BACKOFF_MIN.saturating_mul(1 << (slot.failures - 1).min(16)).min(BACKOFF_MAX);
+        let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
+        let retry_at = now.after(Duration::from_nanos(half + self.rng.below(half)));
+        slot.generation = slot.generation.wrapping_add(1);
+        let mut last = cause;
+        if let State::Open { mut connection, .. } =
+            std::mem::replace(&mut slot.state, State::Down { retry_at })
+        {
+            connection.handle_closed(&last);
+            while let Some(event) = connection.poll_event() {
+                self.events.push_back(event);
+            }
+            // The server's own words, where it had any.
+            if let Some(cause) = connection.closed() {
+                last = cause.into();
+            }
+        }
+        self.totals.disconnects += 1;
+        self.totals.last_failure = Some(last);
+    }
+
+    /// `what`, and if no link is ready, why not.
+    fn why(&self, what: &str) -> String {
+        let ready = self
+            .links
+            .iter()
+            .any(|slot| matches!(&slot.state, State::Open { connection, .. } if connection.is_ready()));
+        match &self.totals.last_failure {
+            Some(cause) if !ready => format!("{what}, no connection: {cause}"),
+            _ => what.to_owned(),
+        }
+    }
+}
+
+fn link_of(index: usize, generation: u32) -> Link {
+    Link { index: u32::try_from(index).unwrap_or(u32::MAX), generation }
+}
+
+/// The slot of this link, if its generation is the one in use.
+fn current(links: &mut [Slot], link: Link) -> Option<&mut Slot> {
+    let slot = links.get_mut(usize::try_from(link.index).ok()?)?;
+    (slot.generation == link.generation && !matches!(slot.state, State::Down { .. })).then_some(slot)
+}

@@ -1,0 +1,334 @@
+//! Columns of a DataRow into a sink, from the receive buffer.
+//!
+//! Binary forms are those of the server's `*send` functions (`src/backend/utils/adt`). Every length is checked
+//! before it is used: a value of another length than its type has is [`ValueError::Malformed`], never a panic.
+
+use std::fmt::Write;
+
+use forebay_base::{ValueError, ValueSink};
+
+use super::{Scalar, Type, calendar, json};
+
+/// Dimensions of an array (the server's MAXDIM).
+const DIMENSIONS_MAX: usize = 6;
+
+/// Text under construction, kept from one value to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    text: String,
+}
+
+fn malformed(expected: &'static str) -> ValueError {
+    ValueError::Malformed { offset: 0, expected }
+}
+
+fn fixed<const N: usize>(bytes: &[u8], expected: &'static str) -> Result<[u8; N], ValueError> {
+    bytes.try_into().map_err(|_| malformed(expected))
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, ValueError> {
+    std::str::from_utf8(bytes)
+        .map_err(|e| ValueError::Malformed { offset: e.valid_up_to(), expected: "UTF-8 text" })
+}
+
+/// Pushes one column: `None` is SQL NULL.
+///
+/// # Errors
+/// [`ValueError::Malformed`] if the bytes aren't a value of `ty`, or what the sink refuses.
+pub fn column(
+    ty: Type,
+    bytes: Option<&[u8]>,
+    scratch: &mut Scratch,
+    sink: &mut dyn ValueSink,
+) -> Result<(), ValueError> {
+    match bytes {
+        None => sink.null(),
+        Some(bytes) if ty.array => array(ty.scalar, bytes, scratch, sink),
+        Some(bytes) => scalar(ty.scalar, bytes, scratch, sink),
+    }
+}
+
+fn scalar(
+    ty: Scalar,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+    sink: &mut dyn ValueSink,
+) -> Result<(), ValueError> {
+    match ty {
+        Scalar::Int4 => sink.int(i32::from_be_bytes(fixed(bytes, "4 bytes of int4")?).into()),
+        Scalar::Int8 => sink.int(i64::from_be_bytes(fixed(bytes, "8 bytes of int8")?)),
+        Scalar::Text | Scalar::Other => sink.str(utf8(bytes)?),
+        Scalar::Int2 => sink.int(i16::from_be_bytes(fixed(bytes, "2 bytes of int2")?).into()),
+        Scalar::Oid => sink.int(u32::from_be_bytes(fixed(bytes, "4 bytes of oid")?).into()),
+        Scalar::Bool => match bytes {
+            [0] => sink.bool(false),
+            [1] => sink.bool(true),
+            _ => Err(malformed("1 byte of bool")),
+        },
+        Scalar::Float4 => sink.float(widen(f32::from_be_bytes(fixed(bytes, "4 bytes of float4")?), scratch)),
+        Scalar::Float8 => sink.float(f64::from_be_bytes(fixed(bytes, "8 bytes of float8")?)),
+        Scalar::Numeric => numeric(bytes, scratch, sink),
+        Scalar::Bytea => sink.bytes(bytes),
+        Scalar::Uuid => uuid(bytes, scratch, sink),
+        Scalar::Json => json::parse(bytes, sink),
+        Scalar::Jsonb => match bytes.split_first() {
+            Some((1, text)) => json::parse(text, sink),
+            _ => Err(malformed("version 1 of jsonb")),
+        },
+        Scalar::Date => date(i32::from_be_bytes(fixed(bytes, "4 bytes of date")?), scratch, sink),
+        Scalar::Time => {
+            let micros = i64::from_be_bytes(fixed(bytes, "8 bytes of time")?);
+            if !(0..=calendar::DAY_MICROS).contains(&micros) {
+                return Err(malformed("a time of day"));
+            }
+            scratch.text.clear();
+            calendar::write_time(&mut scratch.text, micros);
+            sink.str(&scratch.text)
+        }
+        Scalar::Timestamp | Scalar::Timestamptz => {
+            timestamp(i64::from_be_bytes(fixed(bytes, "8 bytes of timestamp")?), sink)
+        }
+        Scalar::Interval => {
+            let [micros @ .., d0, d1, d2, d3, m0, m1, m2, m3] = fixed::<16>(bytes, "16 bytes of interval")?;
+            let (days, months) = (i32::from_be_bytes([d0, d1, d2, d3]), i32::from_be_bytes([m0, m1, m2, m3]));
+            scratch.text.clear();
+            calendar::write_interval(&mut scratch.text, months, days, i64::from_be_bytes(micros));
+            sink.str(&scratch.text)
+        }
+        Scalar::Void => sink.null(),
+    }
+}
+
+/// float4 as the double that prints like it: 0.1, not 0.10000000149011612.
+fn widen(value: f32, scratch: &mut Scratch) -> f64 {
+    let wide = f64::from(value);
+    if !wide.is_finite() || wide.fract() == 0.0 {
+        return wide;
+    }
+    scratch.text.clear();
+    let _ = write!(scratch.text, "{value}");
+    scratch.text.parse().unwrap_or(wide)
+}
+
+/// `int16 ndigits, weight; uint16 sign; int16 dscale; int16 digits[ndigits]`, base 10,000 (`numeric_send`).
+fn numeric(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    let expected = "a numeric";
+    let (head, digits) = bytes.split_first_chunk::<8>().ok_or(malformed(expected))?;
+    let word = |index: usize| i16::from_be_bytes([head[index], head[index + 1]]);
+    let (count, weight, dscale) = (word(0), i32::from(word(2)), word(6));
+    let sign = u16::from_be_bytes([head[4], head[5]]);
+    match sign {
+        0 | 0x4000 => {}
+        0xc000 => return sink.decimal("NaN"),
+        0xd000 => return sink.decimal("Infinity"),
+        0xf000 => return sink.decimal("-Infinity"),
+        _ => return Err(malformed(expected)),
+    }
+    let (digits, rest) = digits.as_chunks::<2>();
+    if usize::try_from(count) != Ok(digits.len()) || !rest.is_empty() || dscale < 0 {
+        return Err(malformed(expected));
+    }
+    let digits = |index: i32| -> u16 {
+        usize::try_from(index).ok().and_then(|i| digits.get(i)).map_or(0, |d| u16::from_be_bytes(*d))
+    };
+    let text = &mut scratch.text;
+    text.clear();
+    if sign == 0x4000 {
+        text.push('-');
+    }
+    if weight < 0 {
+        text.push('0');
+    }
+    for index in 0..=weight {
+        let digit = digits(index);
+        if digit > 9999 {
+            return Err(malformed(expected));
+        }
+        let _ = if index == 0 { write!(text, "{digit}") } else { write!(text, "{digit:04}") };
+    }
+    if dscale > 0 {
+        text.push('.');
+        let end = text.len() + usize::try_from(dscale).unwrap_or(0);
+        let mut index = weight + 1;
+        while text.len() < end {
+            let digit = digits(index);
+            if digit > 9999 {
+                return Err(malformed(expected));
+            }
+            let _ = write!(text, "{digit:04}");
+            index += 1;
+        }
+        text.truncate(end);
+    }
+    sink.decimal(text)
+}
+
+fn uuid(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bytes: [u8; 16] = fixed(bytes, "16 bytes of uuid")?;
+    scratch.text.clear();
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            scratch.text.push('-');
+        }
+        scratch.text.push(char::from(HEX[usize::from(byte >> 4)]));
+        scratch.text.push(char::from(HEX[usize::from(byte & 15)]));
+    }
+    sink.str(&scratch.text)
+}
+
+fn date(days: i32, scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    match days {
+        i32::MAX => sink.str("infinity"),
+        i32::MIN => sink.str("-infinity"),
+        _ => {
+            scratch.text.clear();
+            calendar::write_date(&mut scratch.text, i64::from(days) + calendar::EPOCH_DAYS);
+            sink.str(&scratch.text)
+        }
+    }
+}
+
+/// Infinities are text, as a `Date` has none.
+fn timestamp(micros: i64, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    match micros {
+        i64::MAX => sink.str("infinity"),
+        i64::MIN => sink.str("-infinity"),
+        _ => match micros.checked_add(calendar::EPOCH_MICROS) {
+            Some(unix) => sink.timestamp(unix),
+            None => Err(ValueError::Unsupported("a timestamp beyond the year 294246")),
+        },
+    }
+}
+
+/// `int32 ndim, flags; oid element; {int32 length, lower bound}[ndim]; {int32 length, bytes}...` (`array_send`).
+fn array(
+    ty: Scalar,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+    sink: &mut dyn ValueSink,
+) -> Result<(), ValueError> {
+    let expected = "an array";
+    let (head, mut rest) = bytes.split_first_chunk::<12>().ok_or(malformed(expected))?;
+    let dimension_count = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    if dimension_count == 0 {
+        sink.begin_list(Some(0))?;
+        return sink.end_list();
+    }
+    if dimension_count > DIMENSIONS_MAX {
+        return Err(malformed("an array of at most 6 dimensions"));
+    }
+    let mut lengths = [0usize; DIMENSIONS_MAX];
+    let mut count = 1usize;
+    for length in &mut lengths[..dimension_count] {
+        let (dimension, tail) = rest.split_first_chunk::<8>().ok_or(malformed(expected))?;
+        rest = tail;
+        *length = u32::from_be_bytes([dimension[0], dimension[1], dimension[2], dimension[3]]) as usize;
+        count = count.checked_mul(*length).ok_or(malformed(expected))?;
+    }
+    // Each element has at least its length: this bounds the work by the bytes received.
+    if count == 0 || count.checked_mul(4).is_none_or(|least| least > rest.len()) {
+        return Err(malformed(expected));
+    }
+    dimension(ty, &lengths[..dimension_count], &mut rest, scratch, sink)?;
+    if rest.is_empty() { Ok(()) } else { Err(malformed("the end of an array")) }
+}
+
+fn dimension(
+    ty: Scalar,
+    lengths: &[usize],
+    rest: &mut &[u8],
+    scratch: &mut Scratch,
+    sink: &mut dyn ValueSink,
+) -> Result<(), ValueError> {
+    let Some((length, inner)) = lengths.split_first() else {
+        return Err(malformed("an array"));
+    };
+    sink.begin_list(Some(*length))?;
+    for _ in 0..*length {
+        if inner.is_empty() {
+            match field(rest).ok_or(malformed("an array's element"))? {
+                None => sink.null()?,
+                Some(bytes) => scalar(ty, bytes, scratch, sink)?,
+            }
+        } else {
+            dimension(ty, inner, rest, scratch, sink)?;
+        }
+    }
+    sink.end_list()
+}
+
+/// Takes `int32 length, bytes` off the front: `Some(None)` is NULL (length -1), `None` means that the bytes end
+/// too early or the length is another negative.
+#[must_use]
+pub fn field<'b>(rest: &mut &'b [u8]) -> Option<Option<&'b [u8]>> {
+    let (length, tail) = rest.split_first_chunk::<4>()?;
+    let length = i32::from_be_bytes(*length);
+    if length == -1 {
+        *rest = tail;
+        return Some(None);
+    }
+    let (bytes, tail) = tail.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = tail;
+    Some(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forebay_base::value::ValueBuilder;
+    use forebay_base::{Value, rng::Rng};
+
+    fn decode(scalar: Scalar, array: bool, bytes: &[u8]) -> Result<Option<Value>, ValueError> {
+        let mut builder = ValueBuilder::default();
+        column(Type { oid: 0, scalar, array }, Some(bytes), &mut Scratch::default(), &mut builder)?;
+        Ok(builder.finish())
+    }
+
+    #[test]
+    fn hostile_bytes_never_panic() {
+        let all = [
+            Scalar::Bool,
+            Scalar::Int2,
+            Scalar::Int4,
+            Scalar::Int8,
+            Scalar::Oid,
+            Scalar::Float4,
+            Scalar::Float8,
+            Scalar::Numeric,
+            Scalar::Text,
+            Scalar::Bytea,
+            Scalar::Uuid,
+            Scalar::Json,
+            Scalar::Jsonb,
+            Scalar::Date,
+            Scalar::Time,
+            Scalar::Timestamp,
+            Scalar::Timestamptz,
+            Scalar::Interval,
+            Scalar::Void,
+            Scalar::Other,
+        ];
+        let seed = 7;
+        let mut rng = Rng::new(seed);
+        for round in 0..20_000 {
+            let len = usize::try_from(rng.below(48)).unwrap();
+            let narrow = rng.one_in(2);
+            let bytes: Vec<u8> = (0..len)
+                .map(|_| {
+                    if narrow { u8::try_from(rng.below(3)).unwrap() } else { rng.next_u64().to_le_bytes()[0] }
+                })
+                .collect();
+            for scalar in all {
+                let _ = decode(scalar, round % 2 == 0, &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn an_array_that_promises_more_than_it_has_is_refused() {
+        let mut bytes = vec![0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 23];
+        bytes.extend([0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert!(decode(Scalar::Int4, true, &bytes).is_err());
+    }
+}

@@ -1,0 +1,369 @@
+//! Parameters into a Bind message.
+//!
+//! Numbers, booleans, bytes and timestamps whose SQL type is of their kind travel in binary. Everything else
+//! travels as text and the server's own input function reads it, so that a string means exactly what it means in
+//! SQL; what that function refuses comes back before BindComplete, and the connection makes it a
+//! [`ParameterError`]. Integers from text (an id out of a URL) are parsed here, strictly, and save the round trip.
+
+use std::fmt::Write;
+
+use forebay_base::limits::VALUE_DEPTH_MAX;
+use forebay_base::{Value, ValueError};
+
+use super::{Scalar, Type, calendar, json};
+use crate::error::ParameterError;
+use crate::param::Param;
+
+/// Format codes of the Bind message.
+const TEXT: u16 = 0;
+const BINARY: u16 = 1;
+
+/// Largest integer up to which every integer is a double.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// Text under construction, kept from one value to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    text: String,
+}
+
+/// The format code in which [`value`] writes this pair.
+#[must_use]
+pub fn format(param: &Param<'_>, ty: Type) -> u16 {
+    let binary = !ty.array
+        && match ty.scalar {
+            Scalar::Int2 | Scalar::Int4 | Scalar::Int8 | Scalar::Oid => true,
+            Scalar::Bool => matches!(param, Param::Bool(_)),
+            Scalar::Float4 | Scalar::Float8 => matches!(param, Param::Int(_) | Param::Float(_)),
+            Scalar::Bytea => matches!(param, Param::Bytes(_)),
+            Scalar::Date | Scalar::Timestamp | Scalar::Timestamptz => matches!(param, Param::Timestamp(_)),
+            _ => false,
+        };
+    if binary { BINARY } else { TEXT }
+}
+
+/// Appends `int32 length, bytes` of one parameter. On an error `out` ends in an incomplete value: the caller
+/// truncates it.
+///
+/// # Errors
+/// A value that the type can't hold, named by `index` (from 1).
+pub fn value(
+    param: &Param<'_>,
+    ty: Type,
+    index: u16,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<(), ParameterError> {
+    if matches!(param, Param::Null) {
+        out.extend_from_slice(&(-1i32).to_be_bytes());
+        return Ok(());
+    }
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    body(param, ty, scratch, out).map_err(|reason| ParameterError {
+        index,
+        type_name: super::name(ty.oid).into(),
+        reason,
+    })?;
+    match i32::try_from(out.len() - start - 4) {
+        Ok(length) => {
+            out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+            Ok(())
+        }
+        Err(_) => Err(ParameterError {
+            index,
+            type_name: super::name(ty.oid).into(),
+            reason: "longer than 2 GiB".into(),
+        }),
+    }
+}
+
+type Refusal = Box<str>;
+
+fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let text = &mut scratch.text;
+    text.clear();
+    if ty.array {
+        match param {
+            Param::List(items) => array(text, items, ty.scalar, 0)?,
+            Param::Str(v) => text.push_str(v),
+            other => return Err(mismatch("a list", other)),
+        }
+        return put_text(text, out);
+    }
+    match ty.scalar {
+        Scalar::Int2 => int(param, i16::MIN.into(), i16::MAX.into())
+            .map(|v| out.extend_from_slice(&i16::try_from(v).unwrap_or_default().to_be_bytes())),
+        Scalar::Int4 => int(param, i32::MIN.into(), i32::MAX.into())
+            .map(|v| out.extend_from_slice(&i32::try_from(v).unwrap_or_default().to_be_bytes())),
+        Scalar::Int8 => int(param, i64::MIN, i64::MAX).map(|v| out.extend_from_slice(&v.to_be_bytes())),
+        Scalar::Oid => int(param, 0, u32::MAX.into())
+            .map(|v| out.extend_from_slice(&u32::try_from(v).unwrap_or_default().to_be_bytes())),
+        Scalar::Bool => match param {
+            Param::Bool(v) => {
+                out.push(u8::from(*v));
+                Ok(())
+            }
+            Param::Str(v) => put_text(v, out),
+            other => Err(mismatch("a boolean", other)),
+        },
+        Scalar::Float4 | Scalar::Float8 => float(param, ty.scalar, out),
+        Scalar::Numeric => match param {
+            Param::Str(v) | Param::Digits(v) => put_text(v, out),
+            Param::Int(_) | Param::Float(_) => {
+                number(text, param);
+                put_text(text, out)
+            }
+            other => Err(mismatch("a number", other)),
+        },
+        Scalar::Bytea => match param {
+            Param::Bytes(v) => {
+                out.extend_from_slice(v);
+                Ok(())
+            }
+            Param::Str(v) => put_text(v, out),
+            other => Err(mismatch("bytes", other)),
+        },
+        Scalar::Json | Scalar::Jsonb => {
+            let refusal = |e: ValueError| Refusal::from(e.to_string());
+            match param {
+                Param::List(items) => json::write_list(text, items, 0).map_err(refusal)?,
+                Param::Map(pairs) => json::write_map(text, pairs, 0).map_err(refusal)?,
+                // Text is parsed into the SQL type: it has to be json text.
+                Param::Str(v) => return put_text(v, out),
+                Param::Undefined => return Err(mismatch("json", param)),
+                other => json::write(text, &other.to_value(), 0).map_err(refusal)?,
+            }
+            put_text(text, out)
+        }
+        Scalar::Date => match param {
+            Param::Timestamp(v) => {
+                let days = v.div_euclid(calendar::DAY_MICROS) - calendar::EPOCH_DAYS;
+                let days = i32::try_from(days).map_err(|_| Refusal::from("out of range"))?;
+                out.extend_from_slice(&days.to_be_bytes());
+                Ok(())
+            }
+            Param::Str(v) => put_text(v, out),
+            other => Err(mismatch("a date or text", other)),
+        },
+        Scalar::Timestamp | Scalar::Timestamptz => match param {
+            Param::Timestamp(v) => {
+                let micros = v.checked_sub(calendar::EPOCH_MICROS).ok_or("out of range")?;
+                out.extend_from_slice(&micros.to_be_bytes());
+                Ok(())
+            }
+            Param::Str(v) => put_text(v, out),
+            other => Err(mismatch("a date or text", other)),
+        },
+        Scalar::Uuid | Scalar::Time | Scalar::Interval => match param {
+            Param::Str(v) => put_text(v, out),
+            other => Err(mismatch("text", other)),
+        },
+        Scalar::Text => match param {
+            Param::Str(v) | Param::Digits(v) => put_text(v, out),
+            Param::Int(_) | Param::Float(_) | Param::Timestamp(_) => {
+                number(text, param);
+                put_text(text, out)
+            }
+            other => Err(mismatch("text", other)),
+        },
+        Scalar::Void | Scalar::Other => {
+            match param {
+                Param::Str(v) | Param::Digits(v) => return put_text(v, out),
+                Param::Undefined => return Err(mismatch("a value", param)),
+                Param::List(items) => array(text, items, Scalar::Other, 0)?,
+                Param::Map(pairs) => {
+                    json::write_map(text, pairs, 0).map_err(|e| Refusal::from(e.to_string()))?;
+                }
+                Param::Bool(v) => text.push_str(if *v { "true" } else { "false" }),
+                Param::Bytes(v) => hex(text, v),
+                Param::Int(_) | Param::Float(_) | Param::Timestamp(_) | Param::Null => number(text, param),
+            }
+            put_text(text, out)
+        }
+    }
+}
+
+fn mismatch(expected: &str, got: &Param<'_>) -> Refusal {
+    format!("expected {expected}, got {}", got.kind()).into()
+}
+
+fn put_text(text: &str, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    if text.as_bytes().contains(&0) {
+        return Err("text with a NUL character".into());
+    }
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+/// An integer from `low` to `high`, never by way of a double that isn't one.
+fn int(param: &Param<'_>, low: i64, high: i64) -> Result<i64, Refusal> {
+    let value = match *param {
+        Param::Int(v) => v,
+        #[expect(clippy::cast_possible_truncation, reason = "integral and within 2^53, as the guard says")]
+        Param::Float(v) if v.fract() == 0.0 && v.abs() <= EXACT_MAX => v as i64,
+        Param::Float(v) => return Err(format!("{v} is not an exact integer").into()),
+        Param::Str(v) | Param::Digits(v) => {
+            let digits = v.strip_prefix(['-', '+']).unwrap_or(v);
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return Err("not an integer".into());
+            }
+            v.parse().map_err(|_| Refusal::from("out of range"))?
+        }
+        ref other => return Err(mismatch("an integer", other)),
+    };
+    if (low..=high).contains(&value) { Ok(value) } else { Err("out of range".into()) }
+}
+
+fn float(param: &Param<'_>, ty: Scalar, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let value = match param {
+        Param::Float(v) => *v,
+        #[expect(clippy::cast_precision_loss, reason = "what the server's own cast from int8 does")]
+        Param::Int(v) => *v as f64,
+        Param::Str(v) | Param::Digits(v) => return put_text(v, out),
+        other => return Err(mismatch("a number", other)),
+    };
+    if ty == Scalar::Float8 {
+        out.extend_from_slice(&value.to_be_bytes());
+        return Ok(());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to float4 is what the column asks for")]
+    let narrow = value as f32;
+    if narrow.is_infinite() && value.is_finite() {
+        return Err("out of range".into());
+    }
+    out.extend_from_slice(&narrow.to_be_bytes());
+    Ok(())
+}
+
+/// Appends the SQL text of a number, timestamp or null.
+fn number(text: &mut String, param: &Param<'_>) {
+    match *param {
+        Param::Int(v) => {
+            let _ = write!(text, "{v}");
+        }
+        Param::Float(v) if v.is_nan() => text.push_str("NaN"),
+        Param::Float(v) if v.is_infinite() => text.push_str(if v > 0.0 { "Infinity" } else { "-Infinity" }),
+        Param::Float(v) => json::write_float(text, v),
+        Param::Timestamp(v) => calendar::write_timestamp(text, v),
+        _ => {}
+    }
+}
+
+fn hex(text: &mut String, bytes: &[u8]) {
+    text.push_str("\\x");
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+}
+
+/// Appends an array literal (manual: "Array Input and Output Syntax"); lists in lists are dimensions, except for
+/// json, whose elements may be lists.
+fn array(text: &mut String, items: &[Value], ty: Scalar, depth: usize) -> Result<(), Refusal> {
+    if depth >= VALUE_DEPTH_MAX {
+        return Err(ValueError::TooDeep.to_string().into());
+    }
+    text.push('{');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        match item {
+            Value::Undefined => return Err(format!("element {index} is undefined").into()),
+            Value::Null => text.push_str("NULL"),
+            item if matches!(ty, Scalar::Json | Scalar::Jsonb) && !matches!(item, Value::Str(_)) => {
+                let mut element = String::new();
+                json::write(&mut element, item, 0).map_err(|e| Refusal::from(e.to_string()))?;
+                quote(text, &element);
+            }
+            Value::List(inner) => array(text, inner, ty, depth + 1)?,
+            Value::Map(_) => return Err(format!("element {index} is an object").into()),
+            Value::Bool(v) => text.push_str(if *v { "true" } else { "false" }),
+            Value::Str(v) | Value::Decimal(v) | Value::BigInt(v) => quote(text, v),
+            Value::Bytes(v) => {
+                text.push_str("\"\\");
+                hex(text, v);
+                text.push('"');
+            }
+            Value::Int(_) | Value::Float(_) => number(text, &Param::from(item)),
+            Value::Timestamp(_) => {
+                text.push('"');
+                number(text, &Param::from(item));
+                text.push('"');
+            }
+        }
+    }
+    text.push('}');
+    Ok(())
+}
+
+fn quote(text: &mut String, element: &str) {
+    text.push('"');
+    for c in element.chars() {
+        if matches!(c, '"' | '\\') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::builtin;
+
+    /// Encodes; shows text as it is and binary as hex.
+    fn check(param: Param<'_>, oid: u32, expect: &str) {
+        let ty = builtin(oid).unwrap();
+        let mut out = Vec::new();
+        let got = match value(&param, ty, 1, &mut Scratch::default(), &mut out) {
+            Ok(()) if format(&param, ty) == TEXT => String::from_utf8(out[4..].to_vec()).unwrap(),
+            Ok(()) => out[4..].iter().map(|b| format!("{b:02x}")).collect(),
+            Err(e) => e.to_string(),
+        };
+        assert!(got.contains(expect), "{param:?} as {oid}: got {got:?}, expected {expect:?}");
+    }
+
+    #[test]
+    fn integers_are_exact_or_refused() {
+        check(Param::Int(7), 23, "00000007");
+        check(Param::Str("-7"), 21, "fff9");
+        check(Param::Float(3.0), 20, "0000000000000003");
+        check(
+            Param::Float(1.5),
+            23,
+            "parameter $1: invalid input for type int4: 1.5 is not an exact integer",
+        );
+        check(Param::Float(1e300), 20, "not an exact integer");
+        check(Param::Int(40_000), 21, "invalid input for type int2: out of range");
+        check(Param::Str("9223372036854775808"), 20, "out of range");
+        check(Param::Digits("9223372036854775807"), 20, "7fffffffffffffff");
+        for text in ["", "12abc", " 12", "1.0", "0x10", "+-1", "-", "1_000"] {
+            check(Param::Str(text), 23, "invalid input for type int4: not an integer");
+        }
+        check(Param::Bool(true), 23, "expected an integer, got a boolean");
+        check(Param::Undefined, 23, "got undefined");
+        check(Param::Int(-1), 26, "out of range");
+    }
+
+    #[test]
+    fn other_kinds() {
+        check(Param::Int(1), 16, "expected a boolean, got an integer");
+        check(Param::Float(1e300), 700, "out of range");
+        check(Param::Float(0.1), 1700, "0.1");
+        check(Param::Float(f64::NEG_INFINITY), 1700, "-Infinity");
+        check(Param::Str("a\0b"), 25, "NUL");
+        check(Param::Int(5), 25, "5");
+        check(Param::Bytes(b"\x01"), 17, "01");
+        check(Param::Timestamp(calendar::EPOCH_MICROS + 1), 1184, "0000000000000001");
+        check(Param::Int(5), 1184, "expected a date or text");
+        let list = [Value::Int(1), Value::Null, "a\"\\,{}".into(), Value::List(vec![true.into()])];
+        check(Param::List(&list), 1009, r#"{1,NULL,"a\"\\,{}",{true}}"#);
+        check(Param::List(&[Value::Bytes([1, 255].into())]), 1001, r#"{"\\x01ff"}"#);
+        check(Param::List(&[Value::Undefined]), 1009, "element 0 is undefined");
+        check(Param::List(&list[..2]), 3802, "[1,null]");
+        check(Param::Map(&[("a".into(), Value::Undefined), ("b".into(), Value::Null)]), 114, r#"{"b":null}"#);
+        check(Param::List(&[Value::List(vec![Value::Int(1)])]), 3807, r#"{"[1]"}"#);
+    }
+}

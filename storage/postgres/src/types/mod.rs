@@ -1,0 +1,250 @@
+//! SQL types on the wire.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`decode`] | a column of a DataRow into a `ValueSink`, from the receive buffer |
+//! | [`encode`] | a [`crate::Param`] into a Bind message |
+//! | `json` | json text into a sink, and a value as json text |
+//! | `calendar` | days and microseconds as dates and times |
+//!
+//! Types below OID 16384 are the server's own and the same everywhere; [`builtin`] knows those we decode in
+//! binary. An enum, a domain or an array of one has an OID that differs per database: the connection asks
+//! `pg_type` once and keeps the answer in a [`Catalog`]. Everything else travels as text.
+
+pub mod calendar;
+pub mod decode;
+pub mod encode;
+pub mod json;
+
+use std::collections::HashMap;
+
+/// How a value is encoded, arrays aside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scalar {
+    /// bool
+    Bool,
+    /// int2
+    Int2,
+    /// int4
+    Int4,
+    /// int8
+    Int8,
+    /// oid and its aliases (regclass, xid, ...): unsigned 32 bits
+    Oid,
+    /// float4
+    Float4,
+    /// float8
+    Float8,
+    /// numeric
+    Numeric,
+    /// text, varchar, bpchar, name, unknown, "char", xml, enums: the binary form is the text
+    Text,
+    /// bytea
+    Bytea,
+    /// uuid
+    Uuid,
+    /// json
+    Json,
+    /// jsonb: a version byte, then json
+    Jsonb,
+    /// date: days since 2000-01-01
+    Date,
+    /// time without time zone: microseconds since midnight
+    Time,
+    /// timestamp: microseconds since 2000-01-01, taken as UTC
+    Timestamp,
+    /// timestamptz: microseconds since 2000-01-01T00:00:00Z
+    Timestamptz,
+    /// interval: microseconds, days, months
+    Interval,
+    /// void: the result of a function that returns nothing
+    Void,
+    /// Anything else: travels as text.
+    Other,
+}
+
+/// A type as the codecs see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Type {
+    /// Its OID in this database.
+    pub oid: u32,
+    /// Encoding of the value, or of the elements.
+    pub scalar: Scalar,
+    /// An array of `scalar`, of any dimension.
+    pub array: bool,
+}
+
+impl Type {
+    /// Whether results of this type are asked for in binary.
+    #[must_use]
+    pub fn is_binary(self) -> bool {
+        self.scalar != Scalar::Other
+    }
+}
+
+/// The server's own types: OID, OID of the array, encoding, name (`pg_type.dat`).
+const BUILTIN: [(u32, u32, Scalar, &str); 26] = [
+    (16, 1000, Scalar::Bool, "bool"),
+    (17, 1001, Scalar::Bytea, "bytea"),
+    (18, 1002, Scalar::Text, "char"),
+    (19, 1003, Scalar::Text, "name"),
+    (20, 1016, Scalar::Int8, "int8"),
+    (21, 1005, Scalar::Int2, "int2"),
+    (23, 1007, Scalar::Int4, "int4"),
+    (25, 1009, Scalar::Text, "text"),
+    (26, 1028, Scalar::Oid, "oid"),
+    (114, 199, Scalar::Json, "json"),
+    (142, 143, Scalar::Text, "xml"),
+    (700, 1021, Scalar::Float4, "float4"),
+    (701, 1022, Scalar::Float8, "float8"),
+    (705, 0, Scalar::Text, "unknown"),
+    (1042, 1014, Scalar::Text, "bpchar"),
+    (1043, 1015, Scalar::Text, "varchar"),
+    (1082, 1182, Scalar::Date, "date"),
+    (1083, 1183, Scalar::Time, "time"),
+    (1114, 1115, Scalar::Timestamp, "timestamp"),
+    (1184, 1185, Scalar::Timestamptz, "timestamptz"),
+    (1186, 1187, Scalar::Interval, "interval"),
+    (1700, 1231, Scalar::Numeric, "numeric"),
+    (2275, 1263, Scalar::Text, "cstring"),
+    (2278, 0, Scalar::Void, "void"),
+    (2950, 2951, Scalar::Uuid, "uuid"),
+    (3802, 3807, Scalar::Jsonb, "jsonb"),
+];
+
+/// OIDs from here on are given out by `CREATE TYPE` (manual: FirstNormalObjectId).
+pub const FIRST_USER_OID: u32 = 16_384;
+
+/// A type of the server itself, if it is one that we decode in binary.
+#[must_use]
+pub fn builtin(oid: u32) -> Option<Type> {
+    // The ten or so that make up nearly every result, first.
+    let scalar = match oid {
+        23 => Some(Scalar::Int4),
+        20 => Some(Scalar::Int8),
+        25 | 1043 => Some(Scalar::Text),
+        _ => None,
+    };
+    if let Some(scalar) = scalar {
+        return Some(Type { oid, scalar, array: false });
+    }
+    BUILTIN.iter().find_map(|&(scalar_oid, array_oid, scalar, _)| {
+        let array = array_oid == oid && oid != 0;
+        (array || scalar_oid == oid).then_some(Type { oid, scalar, array })
+    })
+}
+
+/// Name of a type of the server, for messages; arrays as `int4[]`. Empty if it isn't one of ours.
+#[must_use]
+pub fn name(oid: u32) -> String {
+    BUILTIN
+        .iter()
+        .find_map(|&(scalar_oid, array_oid, _, name)| {
+            if scalar_oid == oid {
+                Some(name.to_owned())
+            } else if array_oid == oid && oid != 0 {
+                Some(format!("{name}[]"))
+            } else {
+                None
+            }
+        })
+        .unwrap_or_else(|| format!("with OID {oid}"))
+}
+
+/// Types of one database that aren't the server's own, by OID.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    types: HashMap<u32, Type>,
+}
+
+/// User types that a catalog keeps; beyond it, it starts over.
+pub const CATALOG_TYPES_MAX: usize = 4096;
+
+impl Catalog {
+    /// The type, or `None` if `pg_type` has to be asked.
+    #[must_use]
+    pub fn get(&self, oid: u32) -> Option<Type> {
+        if let Some(found) = builtin(oid) {
+            return Some(found);
+        }
+        if oid < FIRST_USER_OID {
+            return Some(Type { oid, scalar: Scalar::Other, array: false });
+        }
+        self.types.get(&oid).copied()
+    }
+
+    /// Records what `pg_type` says: `kind` is `typtype`, `base` the base type of a domain, `element` the element
+    /// type of an array, each with the kind and base of that one. Unknown parts make it [`Scalar::Other`].
+    pub(crate) fn insert(&mut self, row: &CatalogRow) {
+        if self.types.len() >= CATALOG_TYPES_MAX {
+            self.types.clear();
+        }
+        let scalar_of = |kind: u8, oid: u32, base: u32| match kind {
+            b'e' => Scalar::Text,
+            b'd' => builtin(base).filter(|t| !t.array).map_or(Scalar::Other, |t| t.scalar),
+            _ => builtin(oid).filter(|t| !t.array).map_or(Scalar::Other, |t| t.scalar),
+        };
+        let found = if row.element != 0 {
+            let scalar = scalar_of(row.element_kind, row.element, row.element_base);
+            Type { oid: row.oid, scalar, array: scalar != Scalar::Other }
+        } else if let (b'd', Some(base)) = (row.kind, builtin(row.base)) {
+            Type { oid: row.oid, ..base }
+        } else {
+            Type { oid: row.oid, scalar: scalar_of(row.kind, row.oid, row.base), array: false }
+        };
+        self.types.insert(row.oid, found);
+    }
+
+    /// Records that `pg_type` doesn't know this OID (dropped meanwhile).
+    pub(crate) fn insert_unknown(&mut self, oid: u32) {
+        self.types.entry(oid).or_insert(Type { oid, scalar: Scalar::Other, array: false });
+    }
+}
+
+/// One row of [`CATALOG_QUERY`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CatalogRow {
+    pub(crate) oid: u32,
+    pub(crate) kind: u8,
+    /// Base type of a domain, domains of domains resolved; else 0.
+    pub(crate) base: u32,
+    /// Element of a true array; else 0.
+    pub(crate) element: u32,
+    pub(crate) element_kind: u8,
+    pub(crate) element_base: u32,
+}
+
+/// Asks for [`CatalogRow`]s in text format; the list of OIDs and `)` follow. Sent as a simple query, so that it needs
+/// no statement of its own.
+pub(crate) const CATALOG_QUERY: &str = "\
+WITH RECURSIVE d(oid, base) AS (\
+  SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd' \
+  UNION ALL SELECT d.oid, b.typbasetype FROM d JOIN pg_catalog.pg_type b ON b.oid = d.base AND b.typtype = 'd'), \
+r AS (SELECT d.oid, d.base FROM d JOIN pg_catalog.pg_type b ON b.oid = d.base AND b.typtype <> 'd') \
+SELECT t.oid, t.typtype, coalesce(tr.base, 0), \
+  CASE WHEN t.typcategory = 'A' AND t.typtype = 'b' THEN t.typelem ELSE 0 END, coalesce(e.typtype, 'b'), coalesce(er.base, 0) \
+FROM pg_catalog.pg_type t LEFT JOIN r tr ON tr.oid = t.oid \
+LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN r er ON er.oid = e.oid WHERE t.oid IN (";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enums_domains_and_their_arrays_find_their_encoding() {
+        let mut catalog = Catalog::default();
+        let check = |catalog: &mut Catalog, row: CatalogRow, scalar, array| {
+            assert_eq!(catalog.get(row.oid), None);
+            catalog.insert(&row);
+            assert_eq!(catalog.get(row.oid), Some(Type { oid: row.oid, scalar, array }));
+        };
+        let none = CatalogRow { element_kind: b'b', ..CatalogRow::default() };
+        check(&mut catalog, CatalogRow { oid: 20_000, kind: b'e', ..none }, Scalar::Text, false);
+        check(&mut catalog, CatalogRow { oid: 20_001, kind: b'd', base: 23, ..none }, Scalar::Int4, false);
+        check(&mut catalog, CatalogRow { oid: 20_002, kind: b'd', base: 1007, ..none }, Scalar::Int4, true);
+        let array = CatalogRow { oid: 20_003, kind: b'b', element: 20_000, element_kind: b'e', ..none };
+        check(&mut catalog, array, Scalar::Text, true);
+        let composite = CatalogRow { oid: 20_004, kind: b'c', ..none };
+        check(&mut catalog, composite, Scalar::Other, false);
+    }
+}

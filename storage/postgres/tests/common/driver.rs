@@ -1,0 +1,221 @@
+//! What a worker does for its pool, with poll(2) and unix sockets: connects, sends, receives, collects results.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unsafe_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "a helper of tests and of the bench: poll(2) and a clock are its business"
+)]
+
+use std::collections::HashMap;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use forebay_base::limits::DatabaseLimits;
+use forebay_base::value::ValueBuilder;
+use forebay_base::{Monotonic, Value, ValueSink};
+use forebay_postgres::{
+    Action, Complete, Config, Delivery, Event, Link, Param, Pool, QueryError, Receiver, Shape, Sql, Token,
+};
+
+struct Socket {
+    stream: UnixStream,
+    sending: Option<(Vec<u8>, usize)>,
+}
+
+/// Sinks by token. A task that is gone has none.
+#[derive(Default)]
+pub struct Sinks(pub HashMap<Token, ValueBuilder>);
+
+impl Receiver for Sinks {
+    fn sink(&mut self, token: Token) -> Option<&mut dyn ValueSink> {
+        self.0.get_mut(&token).map(|sink| sink as &mut dyn ValueSink)
+    }
+}
+
+pub struct Driver {
+    pub pool: Pool,
+    sockets: HashMap<Link, Socket>,
+    start: Instant,
+    next: u64,
+    pub sinks: Sinks,
+    pub done: HashMap<Token, Result<(Complete, Value), QueryError>>,
+    /// Largest read and write: small ones split everything.
+    pub read_bytes: usize,
+    pub write_bytes: usize,
+    buffer: Vec<u8>,
+}
+
+impl Driver {
+    pub fn new(config: Config, limits: DatabaseLimits) -> Self {
+        Self {
+            pool: Pool::new(config, limits, 1, Monotonic(0)),
+            sockets: HashMap::new(),
+            start: Instant::now(),
+            next: 1,
+            sinks: Sinks::default(),
+            done: HashMap::new(),
+            read_bytes: 64 * 1024,
+            write_bytes: usize::MAX,
+            buffer: vec![0; 64 * 1024],
+        }
+    }
+
+    pub fn now(&self) -> Monotonic {
+        Monotonic(u64::try_from(self.start.elapsed().as_nanos()).unwrap())
+    }
+
+    /// Starts a query; an error at once is an answer too.
+    pub fn start(&mut self, sql: &str, params: &[Param<'_>], shape: Shape, delivery: Delivery) -> Token {
+        let token = Token(self.next);
+        self.next += 1;
+        self.sinks.0.insert(token, ValueBuilder::default());
+        let now = self.now();
+        let sql = if sql.starts_with("select") { Sql::read(sql) } else { Sql::new(sql) };
+        if let Err(error) = self.pool.query(token, &sql, params, shape, delivery, now) {
+            self.sinks.0.remove(&token);
+            self.done.insert(token, Err(error));
+        }
+        token
+    }
+
+    /// Runs one query to its end.
+    pub fn run(&mut self, sql: &str, params: &[Param<'_>], shape: Shape) -> Result<Value, QueryError> {
+        let token = self.start(sql, params, shape, Delivery::Whole);
+        self.wait(token).map(|(_, value)| value)
+    }
+
+    pub fn wait(&mut self, token: Token) -> Result<(Complete, Value), QueryError> {
+        let limit = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(result) = self.done.remove(&token) {
+                return result;
+            }
+            assert!(Instant::now() < limit, "{token:?} isn't answered: {:?}", self.pool);
+            self.turn(Duration::from_millis(100));
+        }
+    }
+
+    pub fn until(&mut self, what: &str, mut reached: impl FnMut(&mut Self) -> bool) {
+        let limit = Instant::now() + Duration::from_secs(60);
+        while !reached(self) {
+            assert!(Instant::now() < limit, "{what}: not within 60 s: {:?}", self.pool);
+            self.turn(Duration::from_millis(20));
+        }
+    }
+
+    /// Actions, at most one wait, what arrived.
+    pub fn turn(&mut self, wait: Duration) {
+        let now = self.now();
+        self.pool.handle_timeout(now);
+        self.act();
+        let mut links = Vec::with_capacity(self.sockets.len());
+        let mut polls = Vec::with_capacity(self.sockets.len());
+        for (link, socket) in &self.sockets {
+            let out = if socket.sending.is_some() { libc::POLLOUT } else { 0 };
+            links.push(*link);
+            polls.push(libc::pollfd {
+                fd: socket.stream.as_raw_fd(),
+                events: libc::POLLIN | out,
+                revents: 0,
+            });
+        }
+        let left = Duration::from_nanos(self.pool.next_deadline().0.saturating_sub(now.0));
+        let wait = if self.done.is_empty() { wait.min(left) } else { Duration::ZERO };
+        let millis = wait.as_micros().div_ceil(1000) as i32;
+        // SAFETY: `polls` is an array of this length and lives over the call.
+        unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, millis) };
+        for (link, poll) in links.into_iter().zip(polls) {
+            if poll.revents & libc::POLLOUT != 0 {
+                self.write(link);
+            }
+            if poll.revents & !libc::POLLOUT != 0 {
+                self.read(link);
+            }
+        }
+        self.collect();
+    }
+
+    pub fn act(&mut self) {
+        while let Some(action) = self.pool.poll_action() {
+            match action {
+                Action::Connect { link } => {
+                    let path = self.pool.config().unix_socket().unwrap();
+                    match UnixStream::connect(path) {
+                        Ok(stream) => {
+                            stream.set_nonblocking(true).unwrap();
+                            self.sockets.insert(link, Socket { stream, sending: None });
+                            self.pool.handle_connected(link);
+                        }
+                        Err(e) => {
+                            let now = self.now();
+                            self.pool.handle_closed(link, &e.to_string(), now);
+                        }
+                    }
+                }
+                Action::Send { link, bytes } => {
+                    let socket = self.sockets.get_mut(&link).unwrap();
+                    assert!(socket.sending.is_none(), "one send at a time");
+                    socket.sending = Some((bytes, 0));
+                    self.write(link);
+                }
+                Action::Close { link } => {
+                    self.sockets.remove(&link);
+                }
+            }
+        }
+        self.collect();
+    }
+
+    fn write(&mut self, link: Link) {
+        let Some(socket) = self.sockets.get_mut(&link) else { return };
+        let Some((bytes, sent)) = &mut socket.sending else { return };
+        let end = bytes.len().min(sent.saturating_add(self.write_bytes));
+        match socket.stream.write(&bytes[*sent..end]) {
+            Ok(count) => *sent += count,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) => return self.close(link, &e.to_string()),
+        }
+        if *sent == bytes.len()
+            && let Some((bytes, _)) = socket.sending.take()
+        {
+            self.pool.handle_sent(link, bytes);
+        }
+    }
+
+    fn read(&mut self, link: Link) {
+        let Some(socket) = self.sockets.get_mut(&link) else { return };
+        match socket.stream.read(&mut self.buffer[..self.read_bytes]) {
+            Ok(0) => self.close(link, "end of stream"),
+            Ok(count) => {
+                let now = self.now();
+                self.pool.handle_bytes(link, &self.buffer[..count], now, &mut self.sinks);
+                if self.pool.next_deadline() <= now {
+                    self.pool.handle_timeout(now);
+                }
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) => self.close(link, &e.to_string()),
+        }
+    }
+
+    fn close(&mut self, link: Link, cause: &str) {
+        self.sockets.remove(&link);
+        let now = self.now();
+        self.pool.handle_closed(link, cause, now);
+    }
+
+    fn collect(&mut self) {
+        while let Some(event) = self.pool.poll_event() {
+            if let Event::Done { token, result } = event {
+                let sink = self.sinks.0.remove(&token).expect("one answer for each query");
+                let result = result.map(|complete| (complete, sink.finish().expect("exactly one value")));
+                assert!(self.done.insert(token, result).is_none(), "{token:?} is answered twice");
+            }
+        }
+    }
+}
