@@ -14,8 +14,9 @@ const random = () => {
 const below = n => Math.floor(random() * n);
 const pick = list => list[below(list.length)];
 const text = () => {
-  const parts = ["a", "b", "ab", "aab", " ", "é", "ß", "€", "😀", "\\ud83d", "\\ude00", "Z", "x,y", "1", "İ", "Σ", "\\n"];
-  return '"' + Array.from({ length: below(6) }, () => pick(parts)).join("") + '"';
+  const parts = ["a", "b", "ab", "aab", " ", "é", "ß", "€", "😀", '" + HI + "', '" + LO + "', "Z", "x,y", "1", "İ", "Σ", "\\n"];
+  const literal = '"' + Array.from({ length: below(6) }, () => pick(parts)).join("") + '"';
+  return literal.includes("+") ? `(${literal})` : literal;
 };
 const int = () => pick(["", "0", "1", "2", "-1", "-3", "7", "NaN", "Infinity", "-Infinity", "1.9", "undefined", '"2"', "null"]);
 const args = (...makers) => {
@@ -79,7 +80,7 @@ for (let i = 0; i < 120; i++) {
 }
 writeFileSync(new URL("generated.js", dir), lines.join("\n") + "\n");
 
-const { show, failure } = new Function(`"use strict"; ${read("show.js")}; return { show, failure };`)();
+const { show, failure, HI, LO } = new Function(`"use strict"; ${read("show.js")}; return { show, failure, HI, LO };`)();
 for (const name of readdirSync(dir)) {
   if (!name.endsWith(".js") || name === "show.js") continue;
   const results = [];
@@ -87,7 +88,7 @@ for (const name of readdirSync(dir)) {
     if (line === "" || line.startsWith("//")) continue;
     let result;
     try {
-      result = show(new Function(`"use strict"; return (${line});`)());
+      result = show(new Function("HI", "LO", `"use strict"; return (${line});`)(HI, LO));
     } catch (e) {
       result = failure(e);
     }

@@ -2,7 +2,7 @@ JSON.stringify({a: [1, "x", null, undefined, () => 1, Symbol("s"), NaN, Infinity
 JSON.stringify({a: undefined, b: () => 1, c: Symbol("s"), [Symbol("k")]: 1})
 JSON.stringify(undefined)
 JSON.stringify(() => 1)
-JSON.stringify("\u2028\ud800\n\"\\\u0007é😀")
+JSON.stringify(HI + "\u2028\n\"\\\u0007é😀")
 JSON.stringify({1: 1, b: 2, a: 3, 0: 4})
 JSON.stringify([[], {}, [[]], [{}]], null, 2)
 JSON.stringify({a: {b: [1, {c: 2}]}}, null, "\t")

@@ -70,7 +70,6 @@ Object(1n) + 1n
 (r => { for (const k in Object.create({b: 1}, {a: {value: 1, enumerable: true}})) r.push(k); return r; })([])
 ({...{a: 1, b: 2}, ...null, ..."hi"})
 (({a, ...rest}) => rest)({a: 1, b: 2, c: 3})
-JSON.stringify({__proto__: null, a: 1})
 Object.keys(Object.assign(Object.create({p: 1}), {q: 2}))
 (f => [f.name, f.length, typeof f.call])(function abc(a, b) {})
 (function () { return this; }).call(5)

@@ -1,3 +1,6 @@
+// Halves of a pair: no literal may hold them.
+const HI = String.fromCharCode(0xd83d);
+const LO = String.fromCharCode(0xde00);
 const show = v => {
   if (v === undefined) return "undefined";
   if (v === null) return "null";
