@@ -16,6 +16,7 @@ const fn on(on: &'static str, name: &'static str, length: u8, call: super::Nativ
 
 const OBJECT: &str = "Object";
 const PROTO: &str = "Object.prototype";
+const FUNCTION: &str = "Function.prototype";
 
 pub(crate) const NATIVES: &[Native] = &[
     Native { on: "", name: "Object", length: 1, call: construct_object, kind: Kind::Constructor("object") },
@@ -41,11 +42,12 @@ pub(crate) const NATIVES: &[Native] = &[
     on(PROTO, "propertyIsEnumerable", 1, property_is_enumerable),
     on(PROTO, "toString", 0, to_string),
     on(PROTO, "valueOf", 0, value_of),
-    on("Function.prototype", "apply", 2, apply),
-    on("Function.prototype", "bind", 1, bind),
-    on("Function.prototype", "call", 1, call),
-    on("Function.prototype", "toString", 0, function_to_string),
-    on("Function.prototype", "@@hasInstance", 1, has_instance),
+    Native { on: "", name: "Function", length: 1, call: construct_function, kind: Kind::Constructor("function") },
+    on(FUNCTION, "apply", 2, apply),
+    on(FUNCTION, "bind", 1, bind),
+    on(FUNCTION, "call", 1, call),
+    on(FUNCTION, "toString", 0, function_to_string),
+    on(FUNCTION, "@@hasInstance", 1, has_instance),
     Native { on: "", name: "Symbol", length: 0, call: construct_symbol, kind: Kind::Constructor("symbol") },
     on("Symbol", "for", 1, symbol_for),
     on("Symbol", "keyFor", 1, symbol_key_for),
@@ -326,6 +328,10 @@ fn value_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 // ---- Function.prototype
+
+fn construct_function(_: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    Err(Throw::type_error("code can't be made from text at run time"))
+}
 
 fn this_callable(ctx: &Ctx<'_>, a: Args, name: &str) -> Result<Value, Throw> {
     let v = ctx.this(a);

@@ -269,7 +269,11 @@ fn locale_compare(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// punctuation, digits, letters; accents matter less than letters, case less than accents
 /// (small before capital). Other scripts go by code point.
 fn collate(a: &[u8], b: &[u8]) -> Ordering {
-    let weights = |bytes: &[u8]| -> Vec<(u32, u32, bool)> { text::code_points(bytes).map(weight).collect() };
+    // Control characters say nothing.
+    let counts = |p: &u32| !matches!(p, 0..=8 | 14..=31 | 127..=159);
+    let weights = |bytes: &[u8]| -> Vec<(u32, u32, bool)> {
+        text::code_points(bytes).filter(counts).map(weight).collect()
+    };
     let (x, y) = (weights(a), weights(b));
     let primary = x.iter().map(|w| w.0).cmp(y.iter().map(|w| w.0));
     primary
