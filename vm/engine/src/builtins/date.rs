@@ -137,7 +137,7 @@ pub fn to_iso(time: f64) -> String {
 #[must_use]
 pub fn to_iso_micros(time: f64, micros: f64) -> String {
     let mut text = to_iso(time);
-    if micros >= 1.0 && micros < 1000.0 {
+    if (1.0..1000.0).contains(&micros) {
         text.pop();
         text.push_str(&format!("{:03}Z", micros.trunc()));
     }
