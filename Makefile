@@ -23,8 +23,9 @@ test: setup ## Run every test
 
 bench: ## Print the benchmark figures, paired with their peers
 	@scripts/setup.sh bench
-	@cargo build --release --locked -p forebay-ctl
-	@benches/run.sh
+	@cargo build --release --locked -p forebay-ctl -p forebay-bench
+	@cargo build --release --locked -p forebay-ring --example floor
+	@exec "$(TARGET_DIR)/release/forebay-bench" --bin "$(TARGET_DIR)/release"
 
 fmt: ## Format the code
 	@cargo fmt --all

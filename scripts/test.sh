@@ -10,4 +10,5 @@ else
 fi
 cargo test --workspace --locked --doc --quiet
 scripts/setup.test.sh
+scripts/make.test.sh
 deploy/test.sh

@@ -106,6 +106,8 @@ impl Default for WorkerLimits {
 pub struct DatabaseLimits {
     /// Pipelined connections per core that tasks share.
     pub connections: usize,
+    /// Further connections per core, made when first needed, that one transaction at a time owns.
+    pub transactions: usize,
     /// Queries in flight on one shared connection.
     pub window: usize,
     /// Queries waiting for a place in a window. Beyond it: 503.
@@ -122,6 +124,7 @@ impl Default for DatabaseLimits {
     fn default() -> Self {
         Self {
             connections: 2,
+            transactions: 2,
             window: 64,
             queue: 1024,
             acquire_timeout: Duration::from_secs(5),

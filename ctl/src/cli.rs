@@ -25,34 +25,26 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// The commands. Hidden ones are joined when their crates land.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve an app folder (production)
-    #[command(hide = true)]
     Serve(serve::ServeArgs),
     /// Serve an app folder and reload it on every save (development)
-    #[command(hide = true)]
     Dev(dev::DevArgs),
     /// Compile everything in an app folder and report all errors
-    #[command(hide = true)]
     Check(check::CheckArgs),
     /// Make a new app folder
     New(new::NewArgs),
     /// Compile and run one script
-    #[command(hide = true)]
     Run(run::RunArgs),
     /// Compile one script to a bytecode file
-    #[command(hide = true)]
     Build(build::BuildArgs),
     /// Print the bytecode of a script or a bytecode file
-    #[command(hide = true)]
     Disasm(disasm::DisasmArgs),
     /// Migrations of an app's database
-    #[command(hide = true)]
     Db(db::DbArgs),
     /// Look into a data folder's log store
-    #[command(hide = true)]
     Kv(kv::KvArgs),
     /// Talk to a running forebay over its admin socket
     Ctl(ctl::CtlArgs),

@@ -10,8 +10,3 @@ pub mod kv;
 pub mod new;
 pub mod run;
 pub mod serve;
-
-/// For commands whose crates are not joined yet; they are hidden from --help.
-fn not_joined(command: &str) -> crate::Outcome {
-    Err(crate::Failure::Failed(format!("`forebay {command}` is not part of this build")))
-}

@@ -21,7 +21,7 @@
 //! "https://api.exchangerate.host" = "/_fake/rates"
 //! ```
 //!
-//! Every key is read by name through [`Reader`], which so learns all names: a key
+//! Every key is read by name through `Reader`, which so learns all names: a key
 //! that nobody asked for is an error with the nearest name that somebody did.
 //! All errors of a file are reported at once.
 
@@ -87,7 +87,8 @@ pub struct Database {
 pub enum DatabaseSource {
     /// `"private"`: a cluster of the app's own (crate::devpg).
     Private,
-    /// `postgres://user:password@host:port/name?...`, checked by the client's own parser.
+    /// `postgres://user:password@host:port/name?...` or `host=... dbname=...`, checked
+    /// by the client's own parser.
     Url(String),
     /// `"$NAME"`: the URL is in this environment variable, so that no secret is in the file.
     Variable(String),
@@ -187,6 +188,14 @@ impl Config {
         Err(errors)
     }
 
+    /// Every key that has a meaning, as (section, key); the top level is "".
+    #[must_use]
+    pub fn keys() -> Vec<(&'static str, &'static str)> {
+        let reader = Reader::default();
+        read(&reader, &DeTable::new(), Path::new(""));
+        reader.known.into_inner()
+    }
+
     /// Reads `path`, or an empty configuration if `optional` and there is no such
     /// file. Relative paths in it start at `folder`.
     ///
@@ -219,6 +228,31 @@ impl Config {
         self.cores = over.cores.or(self.cores);
         self.placement = over.placement.unwrap_or(self.placement);
         self
+    }
+
+    /// Where to listen: what is configured, else 127.0.0.1:8080.
+    #[must_use]
+    pub fn listen_or_default(&self) -> Vec<SocketAddr> {
+        let default = SocketAddr::from(([127, 0, 0, 1], 8080));
+        if self.listen.is_empty() { vec![default] } else { self.listen.clone() }
+    }
+
+    /// The data folder: what is configured, else `.forebay/data` of the app.
+    #[must_use]
+    pub fn data_folder(&self, app: &Path) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| app.join(".forebay/data"))
+    }
+
+    /// The admin socket: what is configured, else as [`crate::admin::default_server_path`].
+    #[must_use]
+    pub fn admin_path(&self, app: &Path) -> PathBuf {
+        self.admin.clone().unwrap_or_else(|| crate::admin::default_server_path(app))
+    }
+
+    /// What the configuration asks of the placement.
+    #[must_use]
+    pub fn plan_request(&self) -> forebay_tuning::Request {
+        forebay_tuning::Request { cores: self.cores.clone(), placement: self.placement }
     }
 
     /// The URL that an outbound request to `url` goes to in dev, if a rewrite applies.
@@ -321,14 +355,22 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
         let mut source = None;
         database.string("url", |text| database_source(text).map(|s| source = Some(s)));
         let mut values = DatabaseLimits::default();
-        let DatabaseLimits { connections, window, queue, acquire_timeout, result_bytes, statements } =
-            &mut values;
+        let DatabaseLimits {
+            connections,
+            window,
+            queue,
+            acquire_timeout,
+            result_bytes,
+            statements,
+            transactions,
+        } = &mut values;
         database.count("connections", connections, 1..=1024);
         database.count("window", window, 1..=4096);
         database.count("queue", queue, 0..=1 << 20);
         database.duration("acquire_timeout", acquire_timeout);
         database.size("result_bytes", result_bytes, 1 << 10..=1 << 30);
         database.count("statements", statements, 1..=1 << 16);
+        database.count("transactions", transactions, 0..=1024);
         match source {
             Some(source) => config.database = Some(Database { source, limits: values }),
             None => database.missing("url", "\"private\", \"postgres://...\" or \"$NAME\""),
@@ -367,11 +409,16 @@ fn database_source(text: &str) -> Result<DatabaseSource, String> {
         Ok(DatabaseSource::Private)
     } else if let Some(name) = text.strip_prefix('$').filter(|name| !name.is_empty()) {
         Ok(DatabaseSource::Variable(name.to_owned()))
-    } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+    } else if text.starts_with("postgres://") || text.starts_with("postgresql://") || is_pairs(text) {
         Ok(DatabaseSource::Url(text.to_owned()))
     } else {
         Err("one of \"private\", \"postgres://user@host/name\", or \"$NAME\" of the environment".to_owned())
     }
+}
+
+/// `host=/run/postgresql dbname=shop`, libpq's other spelling.
+fn is_pairs(text: &str) -> bool {
+    text.contains('=') && !text.contains("://")
 }
 
 fn rewrite(from: &str, to: &str) -> Result<Rewrite, String> {

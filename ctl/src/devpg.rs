@@ -180,16 +180,22 @@ impl DevPg {
     /// As psql and most clients take it.
     #[must_use]
     pub fn url(&self) -> String {
-        let folder = self.socket.parent().unwrap_or(&self.socket).to_string_lossy();
-        let encoded: String = folder
-            .bytes()
-            .map(|b| match b {
-                b'/' => "%2F".to_owned(),
-                b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => char::from(b).to_string(),
-                b => format!("%{b:02X}"),
-            })
-            .collect();
-        format!("postgres://{USER}@{encoded}/{DATABASE}")
+        url_of(self.socket.parent().unwrap_or(&self.socket))
+    }
+
+    /// The URL of the app's server that another process runs, if it is ready.
+    #[must_use]
+    pub fn running_url(app: &Path) -> Option<String> {
+        let app = app.canonicalize().ok()?;
+        let elsewhere = Path::new("/var/tmp").join(elsewhere_name(&app));
+        [app.join(".forebay/postgres"), elsewhere].iter().find_map(|base| {
+            let text = fs::read_to_string(base.join("data/postmaster.pid")).ok()?;
+            let lines: Vec<&str> = text.lines().collect();
+            // Lines 1, 5 and 8 of LOCK_FILE_LINE_* in src/include/miscadmin.h.
+            let pid = Pid::from_raw(lines.first()?.trim().parse().ok()?);
+            let is_ready = lines.get(7)?.trim() == "ready" && is_server_of(pid, &base.join("data"));
+            is_ready.then(|| url_of(Path::new(lines.get(4).copied().unwrap_or_default())))
+        })
     }
 
     /// The server's process.
@@ -256,7 +262,7 @@ fn end(pid: Pid, mut is_gone: impl FnMut() -> bool) {
 impl Place {
     fn choose(app: &Path, state: &Path, notes: &mut Vec<String>) -> Result<Self, DevPgError> {
         let user = if geteuid().is_root() { Some(server_user()?) } else { None };
-        let name = format!("forebay-pg-{:016x}", hash(app.as_os_str().as_bytes()));
+        let name = elsewhere_name(app);
         let mut base = state.join("postgres");
         if let Some((uid, gid)) = user
             && !can_reach(state, uid, gid)
@@ -298,6 +304,24 @@ fn server_user() -> Result<(Uid, Gid), DevPgError> {
         "the search for a user",
         "PostgreSQL doesn't run as root, and there is no user postgres or nobody".to_owned(),
     ))
+}
+
+fn url_of(socket_folder: &Path) -> String {
+    let encoded: String = socket_folder
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .map(|&b| match b {
+            b if b.is_ascii_alphanumeric() || b"-._~".contains(&b) => char::from(b).to_string(),
+            b => format!("%{b:02X}"),
+        })
+        .collect();
+    format!("postgres://{USER}@{encoded}/{DATABASE}")
+}
+
+/// The name of what can't be in the app folder.
+fn elsewhere_name(app: &Path) -> String {
+    format!("forebay-pg-{:016x}", hash(app.as_os_str().as_bytes()))
 }
 
 /// Whether a user may pass through a folder and all above it, by their modes
@@ -490,7 +514,9 @@ fn is_server_of(pid: Pid, data: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let is_postgres =
         fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == "postgres");
-    is_postgres && fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == data)
+    let data = data.canonicalize();
+    is_postgres
+        && data.is_ok_and(|data| fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == data))
 }
 
 fn tail(log: &Path) -> String {

@@ -6,6 +6,8 @@
 //! | [`cli`], [`commands`] | the command line, one file per command |
 //! | [`config`], [`units`] | `forebay.toml`, with errors that name line, column and the nearest key |
 //! | [`frame`] | code frames: how an error in a user's file is shown |
+//! | [`host`] | the life of a serving process: signals, deploys, drain |
+//! | [`app`], [`server`] | an app folder to a generation; a running forebay |
 //! | [`admin`] | the admin socket: server, client, the trait that the runtime implements |
 //! | [`log`], [`metrics`] | what the machine's keeper reads |
 //! | [`signals`], [`sd_notify`], [`process`] | the process and its children |
@@ -14,15 +16,18 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage ([`Failure`]).
 
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod devpg;
 pub mod frame;
+pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod sd_notify;
+pub mod server;
 pub mod signals;
 pub mod units;
 pub mod watch;

@@ -21,7 +21,7 @@ use forebay_base::limits::LOG_LINE_BYTES_MAX;
 
 /// Lines between those who log and the thread that writes. Beyond it they are dropped.
 pub const LOG_QUEUE_LINES_MAX: usize = 4096;
-/// How long [`Logger::flush`] waits.
+/// How long [`Logger::flush`] waits for a place in the queue, and then for the writer.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes that a line keeps for `,"cut":true}` and its end.
 const RESERVE_BYTES: usize = 16;
@@ -158,11 +158,43 @@ impl Logger {
         line
     }
 
-    /// Waits until all lines so far are written, at most [`FLUSH_TIMEOUT`].
+    /// Text of several lines for a person, as a code frame: as it is in a pretty log,
+    /// the field `detail` of one line in a JSON log. Cut at the line's bound.
+    pub fn block(&self, text: &str) {
+        match self.style {
+            Style::Json => self.info("detail").str("detail", text).send(),
+            Style::Pretty { .. } => {
+                let mut lines =
+                    text[..text.floor_char_boundary(8 * LOG_LINE_BYTES_MAX)].trim_end().to_owned();
+                lines.push('\n');
+                self.give(lines);
+            }
+        }
+    }
+
+    fn give(&self, line: String) {
+        match self.sender.try_send(Message::Line(line)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Waits until all lines so far are written, at most twice [`FLUSH_TIMEOUT`].
     pub fn flush(&self) {
+        const STEP: Duration = Duration::from_millis(5);
         let (sender, receiver) = sync_channel(1);
-        if self.sender.send(Message::Flush(sender)).is_ok() {
-            let _ = receiver.recv_timeout(FLUSH_TIMEOUT);
+        // A queue that stays full means that nobody reads stderr: don't wait for ever.
+        for _ in 0..FLUSH_TIMEOUT.as_millis() / STEP.as_millis() {
+            match self.sender.try_send(Message::Flush(sender.clone())) {
+                Ok(()) => {
+                    let _ = receiver.recv_timeout(FLUSH_TIMEOUT);
+                    return;
+                }
+                Err(TrySendError::Full(_)) => std::thread::sleep(STEP),
+                Err(TrySendError::Disconnected(_)) => return,
+            }
         }
     }
 
@@ -231,12 +263,7 @@ impl Line<'_> {
         }
         self.text.push('\n');
         debug_assert!(self.text.len() <= LOG_LINE_BYTES_MAX);
-        match self.logger.sender.try_send(Message::Line(self.text)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.logger.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.logger.give(self.text);
     }
 
     /// Bytes that a value may have so that the line stays within its bound.

@@ -52,7 +52,7 @@ impl Changes {
         self.paths.is_empty() && !self.everything
     }
 
-    /// Whether something below `folder` (of [`FOLDERS`]) or the file `folder` changed.
+    /// Whether something below `folder` (as `blueprints`) or the file `folder` changed.
     #[must_use]
     pub fn touches(&self, folder: &str) -> bool {
         self.everything || self.paths.iter().any(|path| path.starts_with(folder))

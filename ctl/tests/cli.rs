@@ -76,3 +76,62 @@ fn a_wrong_configuration_is_shown_with_its_place() {
     let run = forebay(folder.path(), &["serve", ".", "--config", "gone.toml"]);
     assert!(run.code == 1 && run.err.contains("gone.toml"), "{}", run.err);
 }
+
+#[test]
+fn db_migrates_a_private_cluster_and_says_what_it_did() {
+    let folder = tempfile::Builder::new().prefix("ctl-db-").tempdir().unwrap();
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), permissions).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("forebay.toml", "");
+    let none = forebay(folder.path(), &["db", "status"]);
+    assert!(none.code == 1 && none.err.contains("no [database]"), "{}", none.err);
+    write("forebay.toml", "[database]\nurl = \"private\"\n");
+    std::fs::create_dir(folder.path().join("migrations")).unwrap();
+    write("migrations/0001_users.sql", "create table users (id int8 primary key);\n");
+    let first = forebay(folder.path(), &["db", "status"]);
+    if first.err.contains("there is no PostgreSQL server") {
+        return;
+    }
+    assert!(first.code == 0 && first.out.contains("0001_users.sql  pending"), "{}{}", first.out, first.err);
+    let done = forebay(folder.path(), &["db", "migrate", ".", "--json"]);
+    assert!(done.code == 0 && done.out.contains("\"name\":\"0001_users.sql\""), "{}{}", done.out, done.err);
+    let again = forebay(folder.path(), &["db", "migrate"]);
+    assert!(again.code == 0 && again.out.contains("nothing to apply"), "{}{}", again.out, again.err);
+    write("migrations/0001_users.sql", "create table users (id int4);\n");
+    let edited = forebay(folder.path(), &["db", "status", "--json"]);
+    assert!(edited.code == 1 && edited.out.contains("edited"), "{}{}", edited.out, edited.err);
+    write("migrations/0002_bad.sql", "create table users ();\n");
+    write("migrations/0001_users.sql", "create table users (id int8 primary key);\n");
+    let bad = forebay(folder.path(), &["db", "migrate"]);
+    assert!(bad.code == 1 && bad.err.contains("0002_bad.sql"), "{}", bad.err);
+}
+
+#[test]
+fn kv_dumps_and_verifies_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = forebay_kv::Blocking::open(forebay_kv::Config::new(folder.path().join("kv"), 1)).unwrap();
+    let mut session = store.session(forebay_base::CoreId(0));
+    let (now, tenant) = (forebay_base::Timestamp(1), forebay_base::TenantId(0));
+    let pairs: Vec<_> = (0..2500)
+        .map(|number| (format!("n:{number:05}"), forebay_base::value::codec::encode_int(number)))
+        .collect();
+    for part in pairs.chunks(100) {
+        let ops: Vec<_> = part
+            .iter()
+            .map(|(key, value)| forebay_kv::Op::Set { key: key.as_bytes(), value, expires: None })
+            .collect();
+        session.batch(now, tenant, &ops, true).unwrap();
+    }
+    let locked = forebay(folder.path(), &["kv", "verify", "kv"]);
+    assert!(locked.code == 1 && locked.err.contains("in use by process"), "{}", locked.err);
+    drop(session);
+    store.close().unwrap();
+    let report = forebay(folder.path(), &["kv", "verify", "kv", "--json"]);
+    assert!(report.code == 0 && report.out.contains("\"keys\":2500"), "{}{}", report.out, report.err);
+    let dump = forebay(folder.path(), &["kv", "dump", "kv"]);
+    assert_eq!(dump.out.lines().count(), 2500, "{}", dump.err);
+    assert_eq!(dump.out.lines().nth(1234).unwrap(), "{\"key\":\"n:01234\",\"value\":1234}");
+    assert_eq!(forebay(folder.path(), &["kv", "dump", "kv", "--prefix", "n:0000"]).out.lines().count(), 10);
+    assert_eq!(forebay(folder.path(), &["kv", "dump", "gone"]).code, 2);
+}

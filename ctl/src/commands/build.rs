@@ -1,8 +1,8 @@
-//! `forebay build FILE -o OUT`: a script to a bytecode file.
+//! `forebay build FILE -o OUT`: a bytecode file.
 
 use std::path::PathBuf;
 
-use crate::Outcome;
+use crate::{Failure, Outcome};
 
 /// Arguments of `forebay build`.
 #[derive(Debug, clap::Args)]
@@ -10,15 +10,19 @@ pub struct BuildArgs {
     /// Script
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Bytecode file to write
+    /// Bytecode file to write (docs/formats/bytecode.md)
     #[arg(short, long, value_name = "OUT")]
-    pub output: PathBuf,
+    pub out: PathBuf,
 }
 
-/// Compiles and writes.
+/// Compiles one file with what it imports.
 ///
 /// # Errors
-/// A code frame, or why OUT can't be written.
-pub fn run(_args: &BuildArgs) -> Outcome {
-    super::not_joined("build")
+/// Code frames, or why OUT can't be written.
+pub fn run(args: &BuildArgs) -> Outcome {
+    let script = super::run::load(&args.file)?;
+    let bytes = forebay_bytecode::encode(script.module());
+    std::fs::write(&args.out, &bytes).map_err(|error| Failure::because(args.out.display(), error))?;
+    println!("{}: {} bytes", args.out.display(), bytes.len());
+    Ok(())
 }

@@ -1,8 +1,8 @@
-//! `forebay disasm FILE`: what the VM will run.
+//! `forebay disasm FILE`: the bytecode of a script, or of a file that `build` wrote.
 
 use std::path::PathBuf;
 
-use crate::Outcome;
+use crate::{Failure, Outcome};
 
 /// Arguments of `forebay disasm`.
 #[derive(Debug, clap::Args)]
@@ -12,10 +12,20 @@ pub struct DisasmArgs {
     pub file: PathBuf,
 }
 
-/// Prints the listing on stdout.
+/// Prints it.
 ///
 /// # Errors
-/// A code frame, or why the bytecode isn't valid.
-pub fn run(_args: &DisasmArgs) -> Outcome {
-    super::not_joined("disasm")
+/// Code frames, or what is wrong with the bytecode file.
+pub fn run(args: &DisasmArgs) -> Outcome {
+    let shown = |error: &dyn std::fmt::Display| Failure::because(args.file.display(), error);
+    let bytes = std::fs::read(&args.file).map_err(|error| shown(&error))?;
+    let text = if bytes.starts_with(&forebay_bytecode::format::MAGIC) {
+        let module = forebay_bytecode::decode(&bytes).map_err(|error| shown(&error))?;
+        let verified = forebay_bytecode::verify(module).map_err(|error| shown(&error))?;
+        forebay_bytecode::disassemble(&verified)
+    } else {
+        forebay_bytecode::disassemble(super::run::load(&args.file)?.module())
+    };
+    print!("{text}");
+    Ok(())
 }

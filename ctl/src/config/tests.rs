@@ -245,3 +245,18 @@ fn bytes_of_any_kind_never_panic() {
         }
     }
 }
+
+#[test]
+fn every_key_is_documented_in_its_section() {
+    let text = include_str!("../../../docs/CONFIGURATION.md");
+    for (section, key) in Config::keys() {
+        let heading = match (section, key) {
+            ("", "limits" | "worker" | "database" | "env" | "dev") => continue,
+            ("", _) => "## Top level".to_owned(),
+            ("dev", key) => format!("## [dev.{key}]"),
+            (section, _) => format!("## [{section}]"),
+        };
+        let part = text.split(&format!("{heading}\n")).nth(1).and_then(|rest| rest.split("\n## ").next());
+        assert!(part.is_some_and(|part| part.contains(&format!("| `{key}` |"))), "{heading}: `{key}`");
+    }
+}

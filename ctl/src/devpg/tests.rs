@@ -79,10 +79,12 @@ fn a_cluster_starts_works_stops_and_is_used_again() {
     // One forebay at a time.
     let busy = DevPg::start(app.path()).unwrap_err();
     assert!(matches!(busy, DevPgError::Busy(_)), "{busy}");
+    assert_eq!(DevPg::running_url(app.path()), Some(server.url()));
     let pid = server.pid().unwrap();
     let start = now();
     server.stop();
     assert!(!is_alive(pid) && start.elapsed() < STOP_TIMEOUT);
+    assert_eq!(DevPg::running_url(app.path()), None);
 
     let server = DevPg::start(app.path()).unwrap();
     assert_eq!(server.notes, Vec::<String>::new());

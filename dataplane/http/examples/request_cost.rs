@@ -49,10 +49,10 @@ impl Connection {
         while let Ok(Decoded::Request(request)) = self.decoder.decode(input, &mut self.scratch) {
             let head = request.head;
             if let Lookup::Found(route) =
-                self.table.lookup(head.head.method(), head.path_bytes(), &mut self.params)
+                self.table.lookup(head.method(), head.path_bytes(), &mut self.params)
             {
                 black_box(route.value);
-                let mut response = ResponseWriter::new(&mut self.out, Reply::to(head.head), 200, &self.date);
+                let mut response = ResponseWriter::new(&mut self.out, Reply::to(&head), 200, &self.date);
                 response.content_type("text/plain");
                 response.body(b"Hello, World!");
             }

@@ -65,10 +65,20 @@ pub const POOL_BUFFER_BYTES_MAX: usize = 64 * 1024;
 pub const HELD_BYTES_EXTRA: usize = 256 * 1024;
 
 /// What the decoders of one core share: a head to parse into and buffers.
+///
+/// A few words, so that it can be taken out of its owner and put back (`mem::take`)
+/// for nothing; the head is allocated by the first request.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    head: Head,
+    head: Option<Box<Head>>,
     pool: Vec<Vec<u8>>,
+}
+
+impl Scratch {
+    #[inline]
+    fn head(&mut self) -> &mut Head {
+        self.head.get_or_insert_default()
+    }
 }
 
 /// The outcome of one [`Decoder::decode`].
@@ -125,6 +135,8 @@ pub struct Decoder {
     at: usize,
     /// An empty line before the current request was skipped already.
     skipped_line: bool,
+    /// See [`Decoder::awaits_continue`].
+    awaits_continue: bool,
 }
 
 /// What the start of some bytes is.
@@ -145,6 +157,7 @@ impl Decoder {
             held: Vec::new(),
             at: 0,
             skipped_line: false,
+            awaits_continue: false,
         }
     }
 
@@ -191,6 +204,14 @@ impl Decoder {
         self.held.len() - self.at
     }
 
+    /// Whether the client still waits for [`CONTINUE`]: none of its body has come.
+    /// For a caller that couldn't write it at once, because answers to earlier
+    /// requests have to go first.
+    #[must_use]
+    pub const fn awaits_continue(&self) -> bool {
+        self.awaits_continue
+    }
+
     /// What the decoder waits for. At the end of the stream anything but
     /// [`Phase::Idle`] is a request cut short.
     #[must_use]
@@ -208,6 +229,7 @@ impl Decoder {
         self.recycle(scratch);
         self.state = State::Head { seen: 0 };
         self.skipped_line = false;
+        self.awaits_continue = false;
     }
 
     /// The fast path: nothing is held, requests are borrowed from `input`.
@@ -224,7 +246,7 @@ impl Decoder {
         if input.is_empty() {
             return Ok(Decoded::Partial { send_continue: false });
         }
-        let (skip, head_bytes) = match start(input, &self.limits, &mut self.skipped_line, &mut scratch.head) {
+        let (skip, head_bytes) = match start(input, &self.limits, &mut self.skipped_line, scratch.head()) {
             Ok(Start::Head { skip, head_bytes }) => (skip, head_bytes),
             Ok(Start::More { skip }) => {
                 let rest = &input[skip..];
@@ -234,12 +256,16 @@ impl Decoder {
             }
             Err(error) => return self.fail(error),
         };
-        if let Some(body_bytes) = self.fixed_body(scratch.head.body())? {
+        if let Some(body_bytes) = self.fixed_body(scratch.head().body())? {
             let end = skip + head_bytes + body_bytes;
             if end <= input.len() {
                 self.skipped_line = false;
                 let (head, body) = input[skip..end].split_at(head_bytes);
-                return Ok(Decoded::Request(Request { head: scratch.head.view(head), body, consumed: end }));
+                return Ok(Decoded::Request(Request {
+                    head: scratch.head().view(head),
+                    body,
+                    consumed: end,
+                }));
             }
         }
         self.hold(&input[skip..], scratch)?;
@@ -266,7 +292,7 @@ impl Decoder {
                 if !worth {
                     return Ok(Decoded::Partial { send_continue: false });
                 }
-                match start(bytes, &self.limits, &mut self.skipped_line, &mut scratch.head) {
+                match start(bytes, &self.limits, &mut self.skipped_line, scratch.head()) {
                     Ok(Start::Head { skip, head_bytes }) => {
                         self.at += skip;
                         self.begin_body(head_bytes, input.len(), scratch)
@@ -294,7 +320,7 @@ impl Decoder {
         scratch: &'a mut Scratch,
     ) -> Result<Decoded<'a>, RequestError> {
         self.skipped_line = false;
-        self.state = match self.fixed_body(scratch.head.body())? {
+        self.state = match self.fixed_body(scratch.head().body())? {
             Some(body_bytes) => State::Fixed { head_bytes, body_bytes },
             None => State::Chunked {
                 head_bytes,
@@ -302,7 +328,8 @@ impl Decoder {
                 chunks: ChunkedDecoder::new(self.limits.body_bytes),
             },
         };
-        if scratch.head.expect_continue() && self.held() == head_bytes {
+        self.awaits_continue = scratch.head().expect_continue() && self.held() == head_bytes;
+        if self.awaits_continue {
             return Ok(Decoded::Partial { send_continue: true });
         }
         self.continue_body(head_bytes, true, consumed, scratch)
@@ -317,6 +344,7 @@ impl Decoder {
         scratch: &'a mut Scratch,
     ) -> Result<Decoded<'a>, RequestError> {
         let body_at = self.at + head_bytes;
+        self.awaits_continue &= self.held.len() == body_at;
         let (body_end, end) = match &mut self.state {
             State::Fixed { body_bytes, .. } => {
                 let end = body_at + *body_bytes;
@@ -337,12 +365,12 @@ impl Decoder {
         let head = &self.held[self.at..body_at];
         if !parsed {
             // Other connections have used the scratch since: a second parse is cheaper than a head per connection.
-            parse(head, &self.limits, &mut scratch.head)?;
+            parse(head, &self.limits, scratch.head())?;
         }
         self.at = end;
         self.state = State::Head { seen: 0 };
         let body = &self.held[body_at..body_end];
-        Ok(Decoded::Request(Request { head: scratch.head.view(head), body, consumed }))
+        Ok(Decoded::Request(Request { head: scratch.head().view(head), body, consumed }))
     }
 
     /// Bytes of a body whose length is known and within the limit; `None` if it is chunked.

@@ -13,6 +13,7 @@
 //! in `parse.rs`.
 
 use std::fmt;
+use std::ops::Deref;
 
 use forebay_base::limits::{HEADER_COUNT_MAX, HttpLimits};
 
@@ -211,13 +212,22 @@ impl Head {
     }
 }
 
-/// A head and its bytes.
+/// A head and its bytes: what is said of [`Head`] can be asked here too.
 #[derive(Clone, Copy)]
 pub struct HeadView<'a> {
     /// The facts and offsets.
     pub head: &'a Head,
     /// What the offsets point into: the head from its first byte to the empty line.
     pub bytes: &'a [u8],
+}
+
+impl Deref for HeadView<'_> {
+    type Target = Head;
+
+    #[inline]
+    fn deref(&self) -> &Head {
+        self.head
+    }
 }
 
 impl<'a> HeadView<'a> {

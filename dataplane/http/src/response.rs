@@ -10,8 +10,9 @@
 //!   {"id":7}                                    body, or BodyWriter::out(); nothing for HEAD, 204, 304
 //! ```
 //!
-//! There is no `Server` field. Several answers may stand in one output (pipelining);
-//! an answer that fails half-way is taken back with [`BodyWriter::abort`].
+//! There is no `Server` field. Several answers may stand in one output (pipelining).
+//! An answer that is dropped before its end, by a `?` or a failing serializer, is
+//! taken back whole: the output never holds half an answer.
 
 use std::fmt;
 
@@ -122,6 +123,8 @@ pub struct ResponseWriter<'a> {
     start: usize,
     has_content_type: bool,
     has_date: bool,
+    /// The answer is complete: dropping the writer leaves it.
+    complete: bool,
 }
 
 impl<'a> ResponseWriter<'a> {
@@ -140,15 +143,18 @@ impl<'a> ResponseWriter<'a> {
             out.extend_from_slice(reason(status).as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        Self { out, date, reply, status, start, has_content_type: false, has_date: false }
+        Self { out, date, reply, status, start, has_content_type: false, has_date: false, complete: false }
     }
 
-    /// Sets the media type unless a header has set it already. A constant of ours;
-    /// a script's own goes through [`ResponseWriter::header`], which checks it.
+    /// Sets the media type unless a header has set it already. A value of ours (a
+    /// constant, a file's type): one with control bytes is left out. What a script
+    /// names goes through [`ResponseWriter::header`], which says what is wrong.
     #[inline]
-    pub fn content_type(&mut self, value: &'static str) {
-        debug_assert!(check_header("content-type", value.as_bytes()).is_ok());
-        if !self.has_content_type {
+    pub fn content_type(&mut self, value: &str) {
+        // No branch per byte, so that it becomes SIMD.
+        let bad = value.bytes().fold(false, |bad, byte| bad | (byte < b' ') | (byte == 0x7f));
+        debug_assert!(!bad, "a media type of ours has control bytes");
+        if !self.has_content_type && !bad {
             self.has_content_type = true;
             self.field(b"Content-Type: ", value.as_bytes());
         }
@@ -186,6 +192,7 @@ impl<'a> ResponseWriter<'a> {
         if !self.reply.head {
             self.out.extend_from_slice(body);
         }
+        self.complete = true;
     }
 
     /// Ends the answer without a body: with Content-Length: 0 unless the status is 204 or 304.
@@ -194,6 +201,7 @@ impl<'a> ResponseWriter<'a> {
             self.field(b"Content-Length: ", b"0");
         }
         self.end_head();
+        self.complete = true;
     }
 
     /// Ends the headers; the body is then appended to [`BodyWriter::out`] and its
@@ -209,13 +217,7 @@ impl<'a> ResponseWriter<'a> {
         let length_at = self.out.len() - 2 - LENGTH_DIGITS;
         self.end_head();
         let body_at = self.out.len();
-        BodyWriter {
-            keep_body: with_length && !self.reply.head,
-            length_at: with_length.then_some(length_at),
-            out: self.out,
-            start: self.start,
-            body_at,
-        }
+        BodyWriter { body_at, length_at: with_length.then_some(length_at), head: self }
     }
 
     /// Ends the headers of an answer whose body is sent by other means (a file
@@ -227,6 +229,7 @@ impl<'a> ResponseWriter<'a> {
         }
         self.field(b"Content-Length: ", itoa::Buffer::new().format(body_bytes).as_bytes());
         self.end_head();
+        self.complete = true;
         !self.reply.head
     }
 
@@ -257,28 +260,36 @@ impl<'a> ResponseWriter<'a> {
     }
 }
 
-/// The body of an answer whose length isn't known yet.
+impl Drop for ResponseWriter<'_> {
+    fn drop(&mut self) {
+        if !self.complete {
+            self.out.truncate(self.start);
+        }
+    }
+}
+
+/// The body of an answer whose length isn't known yet. Dropped without
+/// [`BodyWriter::finish`], the whole answer is taken back and another may be written.
 #[derive(Debug)]
 #[must_use = "finish patches the length"]
 pub struct BodyWriter<'a> {
-    out: &'a mut Vec<u8>,
-    start: usize,
+    head: ResponseWriter<'a>,
     body_at: usize,
+    /// Where the gap is; `None` for a status that has no body.
     length_at: Option<usize>,
-    keep_body: bool,
 }
 
 impl BodyWriter<'_> {
     /// The output: append the body, touch nothing before it.
     #[inline]
     pub fn out(&mut self) -> &mut Vec<u8> {
-        self.out
+        self.head.out
     }
 
     /// Bytes of the body so far.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.out.len() - self.body_at
+        self.head.out.len() - self.body_at
     }
 
     /// Whether the body is empty so far.
@@ -287,23 +298,22 @@ impl BodyWriter<'_> {
         self.len() == 0
     }
 
+    /// Takes the whole answer back, headers included; the same as dropping it.
+    pub fn abort(self) {}
+
     /// Fills in the length, right-aligned: the blanks before it are optional
     /// whitespace (RFC 9110 section 5.5). HEAD, 204, 205 and 304 lose their body.
     #[inline]
-    pub fn finish(self) {
+    pub fn finish(mut self) {
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(self.len()).as_bytes();
         if let Some(at) = self.length_at {
-            let gap = &mut self.out[at..at + LENGTH_DIGITS];
+            let gap = &mut self.head.out[at..at + LENGTH_DIGITS];
             gap[LENGTH_DIGITS - digits.len()..].copy_from_slice(digits);
         }
-        if !self.keep_body {
-            self.out.truncate(self.body_at);
+        if self.length_at.is_none() || self.head.reply.head {
+            self.head.out.truncate(self.body_at);
         }
-    }
-
-    /// Takes the whole answer back, headers included: another may be written instead.
-    pub fn abort(self) {
-        self.out.truncate(self.start);
+        self.head.complete = true;
     }
 }

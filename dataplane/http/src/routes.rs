@@ -375,9 +375,14 @@ impl<T> RouteTable<T> {
         &self.routes
     }
 
-    /// Finds the route for a request. `path` is the path as sent, without the query
-    /// ([`crate::HeadView::path_bytes`]).
-    pub fn lookup(&self, method: Method, path: &[u8], params: &mut Params) -> Lookup<'_, T> {
+    /// Finds the route for a request. `path` is the path as sent, without the query:
+    /// [`crate::HeadView::path_bytes`], or text.
+    #[inline]
+    pub fn lookup(&self, method: Method, path: impl AsRef<[u8]>, params: &mut Params) -> Lookup<'_, T> {
+        self.find(method, path.as_ref(), params)
+    }
+
+    fn find(&self, method: Method, path: &[u8], params: &mut Params) -> Lookup<'_, T> {
         params.count = 0;
         if let Err(error) = check_path(path) {
             return Lookup::BadPath(error);

@@ -63,11 +63,10 @@ fn check(pieces: &[&str], requests: usize) {
                 seen += 1;
                 owned.assign(&request);
                 let head = request.head;
-                let Lookup::Found(route) = table.lookup(head.head.method(), head.path_bytes(), &mut params)
-                else {
+                let Lookup::Found(route) = table.lookup(head.method(), head.path_bytes(), &mut params) else {
                     panic!("no route")
                 };
-                let mut response = ResponseWriter::new(&mut out, Reply::to(head.head), 200, &date);
+                let mut response = ResponseWriter::new(&mut out, Reply::to(&head), 200, &date);
                 response.content_type("application/json");
                 response.header("X-Route", b"a").unwrap();
                 let mut body = response.begin_body();

@@ -185,6 +185,14 @@ fn continue_is_asked_for_once_and_only_when_it_helps() {
     assert_eq!(asks(&[&old, "hi"]), [false, false]);
     let empty = head.replace("Content-Length: 2", "Content-Length: 0");
     assert_eq!(asks(&[&empty]), [false]);
+    let mut scratch = Scratch::default();
+    let mut decoder = Decoder::new(&limits());
+    let mut awaits = |piece: &str| {
+        let _ = decoder.decode(piece.as_bytes(), &mut scratch);
+        decoder.awaits_continue()
+    };
+    assert_eq!([head, "", "h", "i", ""].map(&mut awaits), [true, true, false, false, false]);
+    assert_eq!([&*chunked, "", "0", "\r\n\r\n"].map(&mut awaits), [true, true, false, false]);
     // Too large: the final answer at once, and no 100.
     check(head.replace("Length: 2", "Length: 999"), &["413 body_too_large"]);
     check(head.replace("100-Continue", "200-ok"), &["417 expectation_failed"]);

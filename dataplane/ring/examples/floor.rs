@@ -34,7 +34,7 @@ fn serve<R: Reactor>(mut reactor: R, endpoint: &Endpoint) -> io::Result<()> {
                     seen[slot] = 0;
                 }
                 Event::Received { connection, buffer } => {
-                    let (buffers, outputs) = reactor.split();
+                    let (buffers, mut outputs) = reactor.split();
                     let mut heads = blank_lines(buffers.bytes(&buffer), &mut seen[connection.slot as usize]);
                     if heads > 0
                         && let Some(output) = outputs.get(connection)

@@ -100,7 +100,8 @@ pub trait Transport {
 
     /// Whether this connection's bytes are wanted (they are at first). Without it the
     /// socket's receive window closes and the peer waits. What was already
-    /// received is still delivered, at most what one turn had under way.
+    /// received is still delivered, at most what one turn had under way. A reset is
+    /// noticed when bytes are wanted again or something is sent.
     fn set_receiving(&mut self, connection: ConnectionId, wanted: bool);
 
     /// The bytes of a buffer.
@@ -115,7 +116,7 @@ pub trait Transport {
     /// The connection's output, now marked for the send at the turn's end. None
     /// if the connection is gone or closing.
     fn output(&mut self, connection: ConnectionId) -> Option<&mut Output> {
-        self.split().1.get(connection)
+        self.split().1.into_output(connection)
     }
 
     /// The receive buffers, to read.
@@ -123,7 +124,7 @@ pub trait Transport {
 
     /// Received bytes and outputs at once: a response is appended while the
     /// request is still borrowed from its buffer.
-    fn split(&mut self) -> (&ReceiveBuffers, &mut Outputs);
+    fn split(&mut self) -> (&ReceiveBuffers, Outputs<'_>);
 
     /// Connections whose slot is in use, closing ones included.
     fn connection_count(&self) -> usize;
@@ -347,7 +348,8 @@ impl From<Errno> for io::Error {
 pub struct Config {
     /// Connections, inbound and outbound, closing ones included. Beyond it an
     /// accepted connection is closed at once (counted as `refused`) and `connect`
-    /// fails. A worker that wants to answer 503 keeps its own limit below.
+    /// fails. A worker that wants to answer 503 keeps its own limit below. RLIMIT_NOFILE
+    /// bounds it as well ([`crate::raise_descriptor_limit`]).
     pub connections: u32,
     /// Receive buffers; rounded up to a power of two, at most 32768. When all are
     /// taken, receiving pauses until one is released; nothing is lost.
@@ -356,12 +358,16 @@ pub struct Config {
     pub receive_buffer_bytes: u32,
     /// Receive buffers that one connection may have unreleased before its receiving
     /// is paused, so that a caller who sits on one connection's bytes doesn't
-    /// starve the others. Receiving resumes at half of it. The kernel may overshoot
-    /// by what it had under way.
+    /// starve the others. Receiving resumes at half of it. A multishot receive may
+    /// overshoot by what the socket holds when it is read, so keep the pool larger
+    /// than a socket's first receive window (128 KiB) and release within the turn.
     pub receive_buffers_per_connection: u16,
-    /// Bytes of one send: the granularity in which a slow reader's progress is seen.
+    /// Bytes of one send at most. It is also the granularity in which a slow reader's
+    /// progress is seen ([`Output::sent_bytes`]): one that takes less than this in a
+    /// write timeout counts as stuck.
     pub send_bytes: u32,
-    /// Bytes of a file that are read ahead of their send, per connection.
+    /// Bytes of a file that are read ahead of their send, per connection. Up to
+    /// `output_buffer_bytes_kept` the chunk comes from the pool of output buffers.
     pub file_chunk_bytes: u32,
     /// Output buffers kept for reuse when connections are idle.
     pub output_buffers_kept: u32,
@@ -388,7 +394,7 @@ impl Default for Config {
             receive_buffer_bytes: 8 * 1024,
             receive_buffers_per_connection: 64,
             send_bytes: 256 * 1024,
-            file_chunk_bytes: 128 * 1024,
+            file_chunk_bytes: 64 * 1024,
             output_buffers_kept: 1024,
             output_buffer_bytes_kept: 64 * 1024,
             linger: Duration::from_secs(2),
@@ -443,7 +449,7 @@ impl fmt::Display for Features {
     }
 }
 
-/// What happened since the reactor was made. Plain counts; all but the last group only grow.
+/// What happened since the reactor was made. Plain counts that only grow.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Counters {
     /// Turns.
@@ -486,4 +492,21 @@ pub struct Counters {
     pub wakes: u64,
     /// Completions that belong to nothing any more. Anything but 0 is a bug of ours.
     pub strays: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_read_back_as_they_are_written() {
+        for text in ["127.0.0.1:8080", "[::1]:80", "unix:/run/forebay/admin.sock"] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!(endpoint.to_string(), text);
+        }
+        for text in ["", "unix:", "localhost:80", "127.0.0.1", "127.0.0.1:99999"] {
+            let error = text.parse::<Endpoint>().unwrap_err();
+            assert!(error.contains("expected"), "{error}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use forebay_base::{ConnectionId, Monotonic, Timestamp};
 
 use crate::api::{Config, Counters, Event, ListenerId, Wait};
 use crate::buffers::ReceiveBuffers;
-use crate::output::Outputs;
+use crate::output::OutputTable;
 use crate::sys;
 use crate::timers::Timers;
 use crate::wake::Sleeper;
@@ -29,7 +29,7 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) events: VecDeque<Event>,
     pub(crate) buffers: ReceiveBuffers,
-    pub(crate) outputs: Outputs,
+    pub(crate) outputs: OutputTable,
     pub(crate) timers: Timers<TimerUse>,
     pub(crate) sleeper: Sleeper,
     pub(crate) now: Monotonic,
@@ -51,7 +51,7 @@ impl Core {
             counters: Counters::default(),
             events: VecDeque::with_capacity(1024),
             buffers: ReceiveBuffers::new(config.receive_buffers, config.receive_buffer_bytes),
-            outputs: Outputs::new(&config),
+            outputs: OutputTable::new(&config),
             timers: Timers::new(),
             sleeper: Sleeper::new(wake_nonblocking)?,
             now,

@@ -610,8 +610,8 @@ impl Transport for EpollReactor {
         &self.core.buffers
     }
 
-    fn split(&mut self) -> (&ReceiveBuffers, &mut Outputs) {
-        (&self.core.buffers, &mut self.core.outputs)
+    fn split(&mut self) -> (&ReceiveBuffers, Outputs<'_>) {
+        (&self.core.buffers, Outputs::new(&mut self.core.outputs))
     }
 
     fn connection_count(&self) -> usize {

@@ -22,6 +22,31 @@
 //!   turn(wait) ...
 //! ```
 //!
+//! ```no_run
+//! use forebay_ring::{Close, Config, Event, Reactor, Transport, UringReactor, Wait};
+//!
+//! fn echo(mut reactor: impl Reactor) -> std::io::Result<()> {
+//!     reactor.listen(&"127.0.0.1:7".parse().map_err(std::io::Error::other)?)?;
+//!     loop {
+//!         reactor.turn(Wait::Forever)?;
+//!         while let Some(event) = reactor.next_event() {
+//!             match event {
+//!                 Event::Received { connection, buffer } => {
+//!                     let (buffers, mut outputs) = reactor.split();
+//!                     if let Some(output) = outputs.get(connection) {
+//!                         output.push(buffers.bytes(&buffer));
+//!                     }
+//!                     reactor.release(buffer);
+//!                 }
+//!                 Event::Eof { connection } => reactor.close(connection, Close::Flush),
+//!                 _ => {}
+//!             }
+//!         }
+//!     }
+//! }
+//! # echo(UringReactor::new(Config::default()).unwrap()).unwrap();
+//! ```
+//!
 //! No completion is handled inside the reap, so that the order of effects does
 //! not depend on how the kernel batches; no event allocates once the tables,
 //! pools and heaps have reached their working size.
@@ -46,6 +71,7 @@ pub use buffers::{ReceiveBuffer, ReceiveBuffers};
 pub use disk::File;
 pub use epoll::EpollReactor;
 pub use output::{Output, Outputs};
+pub use sys::raise_descriptor_limit;
 pub use timers::TimerId;
 pub use uring::UringReactor;
 pub use wake::Waker;

@@ -30,11 +30,53 @@ use crate::disk::File;
 /// Up to here a static or shared piece is copied: one send of 16 KiB costs less than two sends.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
-/// The outputs of all connections of a reactor.
+/// The outputs of a reactor's connections, as lent to a caller by [`crate::Transport::split`].
+///
+/// A view and not the table: what is in flight must be out of reach even of a
+/// `mem::swap`, since the kernel reads it.
 #[derive(Debug)]
-pub struct Outputs {
+pub struct Outputs<'a> {
+    table: &'a mut OutputTable,
+}
+
+impl<'a> Outputs<'a> {
+    pub(crate) fn new(table: &'a mut OutputTable) -> Self {
+        Self { table }
+    }
+
+    /// The connection's output, now marked for the send at the turn's end. None
+    /// if the connection is gone or closing.
+    pub fn get(&mut self, connection: ConnectionId) -> Option<&mut Output> {
+        self.table.get(connection)
+    }
+
+    /// [`Outputs::get`] for as long as the reactor is borrowed.
+    #[must_use]
+    pub fn into_output(self, connection: ConnectionId) -> Option<&'a mut Output> {
+        self.table.get(connection)
+    }
+
+    /// The connection's output, to look at: [`Output::pending_bytes`] for backpressure,
+    /// [`Output::sent_bytes`] for a write timeout. None if the connection is gone.
+    #[must_use]
+    pub fn peek(&self, connection: ConnectionId) -> Option<&Output> {
+        let output = self.table.outputs.get(connection.slot as usize)?;
+        if output.generation == connection.generation { Some(output) } else { None }
+    }
+
+    /// Buffers kept for reuse.
+    #[must_use]
+    pub fn spare_count(&self) -> usize {
+        self.table.spare.len()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct OutputTable {
     /// By connection slot.
-    table: Vec<Output>,
+    outputs: Vec<Output>,
+    /// By connection slot too, but never lent to callers.
+    flights: Vec<Flight>,
     /// Slots that may have something to send.
     dirty: VecDeque<u32>,
     spare: Vec<Vec<u8>>,
@@ -44,16 +86,15 @@ pub struct Outputs {
     chunk_bytes: usize,
 }
 
-/// One connection's output.
-#[derive(Debug, Default)]
+/// One connection's output. Swapping two of them is a bug, but only the callers'.
+#[derive(Debug)]
 pub struct Output {
     generation: u32,
     open: bool,
     dirty: bool,
     fill: Vec<u8>,
     queue: VecDeque<Segment>,
-    flight: Flight,
-    /// Bytes of `queue` and `flight` that are yet to be sent.
+    /// Bytes of the queue and of what is in flight that are yet to be sent.
     sealed_bytes: u64,
     sent_bytes: u64,
 }
@@ -67,7 +108,7 @@ enum Segment {
 }
 
 /// What the kernel is working on, or will next. Its memory stays where it is until
-/// [`Outputs::sent`] or [`Outputs::read`] tells that the operation has ended.
+/// [`OutputTable::sent`] or [`OutputTable::read`] tells that the operation has ended.
 #[derive(Debug, Default)]
 enum Flight {
     #[default]
@@ -106,6 +147,18 @@ pub(crate) enum Step<'a> {
 }
 
 impl Output {
+    fn new() -> Self {
+        Self {
+            generation: 0,
+            open: false,
+            dirty: false,
+            fill: Vec::new(),
+            queue: VecDeque::new(),
+            sealed_bytes: 0,
+            sent_bytes: 0,
+        }
+    }
+
     /// Where to append. Bytes of this turn can still be changed or cut, since they
     /// are sent when the turn ends; what was there before must stay.
     pub fn bytes(&mut self) -> &mut Vec<u8> {
@@ -169,10 +222,11 @@ impl Output {
     }
 }
 
-impl Outputs {
+impl OutputTable {
     pub(crate) fn new(config: &crate::Config) -> Self {
         Self {
-            table: Vec::new(),
+            outputs: Vec::new(),
+            flights: Vec::new(),
             dirty: VecDeque::new(),
             spare: Vec::new(),
             spare_max: config.output_buffers_kept as usize,
@@ -182,10 +236,8 @@ impl Outputs {
         }
     }
 
-    /// The connection's output, now marked for the send at the turn's end. None
-    /// if the connection is gone or closing.
-    pub fn get(&mut self, connection: ConnectionId) -> Option<&mut Output> {
-        let output = self.table.get_mut(connection.slot as usize)?;
+    fn get(&mut self, connection: ConnectionId) -> Option<&mut Output> {
+        let output = self.outputs.get_mut(connection.slot as usize)?;
         if output.generation != connection.generation || !output.open {
             return None;
         }
@@ -201,25 +253,13 @@ impl Outputs {
         Some(output)
     }
 
-    /// The connection's output, to look at: [`Output::pending_bytes`] for backpressure,
-    /// [`Output::sent_bytes`] for a write timeout. None if the connection is gone.
-    #[must_use]
-    pub fn peek(&self, connection: ConnectionId) -> Option<&Output> {
-        self.table.get(connection.slot as usize).filter(|o| o.generation == connection.generation)
-    }
-
-    /// Buffers kept for reuse.
-    #[must_use]
-    pub fn spare_count(&self) -> usize {
-        self.spare.len()
-    }
-
     pub(crate) fn open(&mut self, connection: ConnectionId) {
         let slot = connection.slot as usize;
-        if self.table.len() <= slot {
-            self.table.resize_with(slot + 1, Output::default);
+        if self.outputs.len() <= slot {
+            self.outputs.resize_with(slot + 1, Output::new);
+            self.flights.resize_with(slot + 1, Flight::default);
         }
-        let output = &mut self.table[slot];
+        let output = &mut self.outputs[slot];
         output.generation = connection.generation;
         output.open = true;
         output.sent_bytes = 0;
@@ -227,12 +267,12 @@ impl Outputs {
 
     /// No more appending; what is there is still sent.
     pub(crate) fn shut(&mut self, slot: u32) {
-        self.table[slot as usize].open = false;
+        self.outputs[slot as usize].open = false;
     }
 
     /// Drops what isn't in flight.
     pub(crate) fn discard(&mut self, slot: u32) {
-        let output = &mut self.table[slot as usize];
+        let output = &mut self.outputs[slot as usize];
         output.open = false;
         output.queue.clear();
         let fill = std::mem::take(&mut output.fill);
@@ -243,9 +283,9 @@ impl Outputs {
     /// The connection is gone and so is every operation on its memory.
     pub(crate) fn reset(&mut self, slot: u32) {
         self.discard(slot);
-        let output = &mut self.table[slot as usize];
+        let output = &mut self.outputs[slot as usize];
         output.generation = output.generation.wrapping_add(1);
-        match std::mem::take(&mut output.flight) {
+        match std::mem::take(&mut self.flights[slot as usize]) {
             Flight::Memory { segment: Memory::Bytes(buffer), .. } | Flight::File { chunk: buffer, .. } => {
                 self.recycle(buffer);
             }
@@ -254,7 +294,7 @@ impl Outputs {
     }
 
     pub(crate) fn mark(&mut self, slot: u32) {
-        let output = &mut self.table[slot as usize];
+        let output = &mut self.outputs[slot as usize];
         if !output.dirty {
             output.dirty = true;
             self.dirty.push_back(slot);
@@ -263,7 +303,7 @@ impl Outputs {
 
     pub(crate) fn pop_dirty(&mut self) -> Option<u32> {
         let slot = self.dirty.pop_front()?;
-        let output = &mut self.table[slot as usize];
+        let output = &mut self.outputs[slot as usize];
         output.dirty = false;
         if output.fill.is_empty() && output.fill.capacity() > 0 {
             let fill = std::mem::take(&mut output.fill);
@@ -277,16 +317,17 @@ impl Outputs {
     }
 
     pub(crate) fn is_drained(&self, slot: u32) -> bool {
-        self.table[slot as usize].pending_bytes() == 0
+        self.outputs[slot as usize].pending_bytes() == 0
     }
 
     /// The next operation. The caller starts it at once and calls nothing else for
     /// this slot that touches the flight before its end is known.
     pub(crate) fn next(&mut self, slot: u32) -> Step<'_> {
         let (send_bytes_max, chunk_bytes) = (self.send_bytes_max, self.chunk_bytes);
-        let output = &mut self.table[slot as usize];
-        if matches!(output.flight, Flight::None) {
-            output.flight = match output.queue.pop_front() {
+        let output = &mut self.outputs[slot as usize];
+        let flight = &mut self.flights[slot as usize];
+        if matches!(flight, Flight::None) {
+            *flight = match output.queue.pop_front() {
                 Some(Segment::Bytes(b)) => Flight::Memory { segment: Memory::Bytes(b), at: 0 },
                 Some(Segment::Static(b)) => Flight::Memory { segment: Memory::Static(b), at: 0 },
                 Some(Segment::Shared(b)) => Flight::Memory { segment: Memory::Shared(b), at: 0 },
@@ -305,7 +346,7 @@ impl Outputs {
             };
         }
         let more_queued = !output.queue.is_empty();
-        match &mut output.flight {
+        match flight {
             Flight::None => Step::Nothing,
             Flight::Memory { segment, at } => {
                 let rest = &segment.bytes()[*at..];
@@ -327,10 +368,10 @@ impl Outputs {
 
     /// The kernel took `count` bytes of what [`Step::Send`] offered.
     pub(crate) fn sent(&mut self, slot: u32, count: usize) {
-        let output = &mut self.table[slot as usize];
+        let output = &mut self.outputs[slot as usize];
         output.sent_bytes += count as u64;
         output.sealed_bytes = output.sealed_bytes.saturating_sub(count as u64);
-        let done = match &mut output.flight {
+        let done = match &mut self.flights[slot as usize] {
             Flight::None => false,
             Flight::Memory { segment, at } => {
                 *at += count;
@@ -342,7 +383,7 @@ impl Outputs {
             }
         };
         if done {
-            match std::mem::take(&mut output.flight) {
+            match std::mem::take(&mut self.flights[slot as usize]) {
                 Flight::Memory { segment: Memory::Bytes(buffer), .. }
                 | Flight::File { chunk: buffer, .. } => {
                     self.recycle(buffer);
@@ -354,7 +395,7 @@ impl Outputs {
 
     /// The kernel read `count` bytes, at least one, into what [`Step::Read`] offered.
     pub(crate) fn read(&mut self, slot: u32, count: usize) {
-        if let Flight::File { offset, len, filled, at, .. } = &mut self.table[slot as usize].flight {
+        if let Flight::File { offset, len, filled, at, .. } = &mut self.flights[slot as usize] {
             *offset += count as u64;
             *len = len.saturating_sub(count as u64);
             *filled = count;

@@ -43,6 +43,30 @@ pub(crate) fn eventfd(nonblocking: bool) -> io::Result<OwnedFd> {
     own(unsafe { libc::eventfd(0, flags) })
 }
 
+fn descriptor_limits() -> io::Result<libc::rlimit> {
+    let mut limits = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limits` is valid for the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits) })?;
+    Ok(limits)
+}
+
+/// The soft RLIMIT_NOFILE: it bounds a ring's descriptor table as well.
+pub(crate) fn descriptor_limit() -> u64 {
+    descriptor_limits().map_or(u64::MAX, |limits| limits.rlim_cur)
+}
+
+/// Raises the process's soft limit of descriptors (RLIMIT_NOFILE) to the hard one
+/// and returns it. To be called once at start-up: services usually start with a soft limit of
+/// 1024 for the sake of select(2), and neither a reactor's connections nor its
+/// ring's descriptor table go beyond it. Errors: `setrlimit(2)`.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let mut limits = descriptor_limits()?;
+    limits.rlim_cur = limits.rlim_max;
+    // SAFETY: `limits` is valid for the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) })?;
+    Ok(limits.rlim_cur)
+}
+
 fn clock(id: libc::clockid_t) -> libc::timespec {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for the call. It can't fail: both clocks exist (clock_gettime(2)).

@@ -1,6 +1,8 @@
 //! One suite over every reactor: io_uring with all it has, with each fallback
 //! that an older kernel would force, and epoll.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod suite;
 
 use forebay_ring::{Config, EpollReactor, Features, UringReactor};
@@ -54,6 +56,7 @@ reactors! {
     a_reset_in_the_middle_of_a_send_closes,
     churn_leaks_nothing,
     a_tiny_pool_of_buffers_loses_nothing,
+    tiny_queues_lose_nothing,
     held_buffers_pause_their_connection_only,
     a_caller_who_holds_every_buffer_does_not_make_it_spin,
     receiving_can_be_switched_off,

@@ -296,7 +296,7 @@ impl Front {
                 Some(client) => client,
                 None => break,
             };
-            let (buffers, outputs) = reactor.split();
+            let (buffers, mut outputs) = reactor.split();
             let input = buffer.map_or(&[][..], |buffer| &buffers.bytes(buffer)[offset..]);
             let output = outputs.get(connection);
             let full = output.as_ref().is_none_or(|o| o.pending_bytes() >= self.limits.output_bytes as u64);
@@ -532,6 +532,12 @@ impl Front {
             };
         }
         let idle = client.in_flight() == 0;
+        if idle && client.decoder.awaits_continue() && client.ending.is_none() {
+            // The client waits to be asked for its body; the answers before it are out now.
+            if let Some(output) = reactor.output(connection) {
+                output.push(CONTINUE);
+            }
+        }
         if let Some(how) = client.ending
             && idle
             && (!client.holding || !keep_alive)

@@ -203,6 +203,33 @@ impl Generation {
     }
 }
 
+impl Generation {
+    /// One handler under `POST /`: what `forebay run` serves itself.
+    #[must_use]
+    pub fn single(blueprint: Arc<Blueprint>, action: Action, limits: TaskLimits) -> Self {
+        let mut routes = RouteTable::builder();
+        // The first route of an empty table: can't conflict.
+        let _ = routes.add(Method::Post, "/", 0);
+        let file = blueprint.module().files.first().map_or("", |file| &file.path).into();
+        let entry = Entry {
+            work: "run".into(),
+            version: None,
+            method: "POST".into(),
+            pattern: "/".into(),
+            file,
+            target: Target::Script { blueprint: 0, action },
+            limits,
+        };
+        Self {
+            id: 1,
+            hash: String::new(),
+            routes: routes.build(),
+            entries: vec![entry],
+            blueprints: vec![blueprint],
+        }
+    }
+}
+
 /// The configuration's budgets, with those that a work sets for itself.
 fn with_own(limits: &TaskLimits, own: &forebay_bytecode::module::WorkLimits) -> TaskLimits {
     let count = |value: Option<u64>, default: usize| {

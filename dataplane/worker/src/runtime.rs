@@ -123,7 +123,7 @@ pub struct Runtime {
 struct Thread {
     mailbox: Arc<Mailbox>,
     half: Half,
-    join: Option<JoinHandle<()>>,
+    join: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,7 +244,7 @@ impl Runtime {
                 ended.fetch_add(1, Ordering::Release);
             })
             .map_err(|e| RuntimeError::Io("starting a thread".into(), e))?;
-        self.threads.push(Thread { mailbox, half, join: Some(join) });
+        self.threads.push(Thread { mailbox, half, join: Mutex::new(Some(join)) });
         Ok(())
     }
 
@@ -369,16 +369,25 @@ impl Runtime {
     }
 }
 
-impl Drop for Runtime {
-    fn drop(&mut self) {
+impl Runtime {
+    /// Ends all threads, whatever runs on them, after the write of the store that is
+    /// under way; returns when they have ended.
+    pub fn stop(&self) {
         for thread in &self.threads {
             thread.mailbox.send(Command::Stop);
         }
-        for thread in &mut self.threads {
-            if let Some(join) = thread.join.take() {
+        for thread in &self.threads {
+            let join = thread.join.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(join) = join {
                 let _ = join.join();
             }
         }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -1,18 +1,170 @@
-//! Maintenance: preparing segments.
+//! Maintenance: preparing segments, and rewriting those that are mostly garbage.
+//!
+//! Compaction has no format of its own: a live record of the victim is appended to the log
+//! again, as if it had been set to the same value, under the lock that also orders
+//! everyone else's writes. When the copies are on disk nothing points into the victim, and its file is
+//! removed; readers that still hold a value keep it mapped. A crash in between leaves both copies,
+//! of which the younger counts.
+//!
+//! A removal is copied too while there are older segments, in which the key may still stand.
 
-use crate::api::Error;
+use std::sync::Arc;
+
+use forebay_base::Timestamp;
+
+use crate::api::{Error, GROUP_BYTES_MAX, Unavailable};
+use crate::record::{Fields, Kind, Record, SEGMENT_HEADER_BYTES, record_bytes};
+use crate::recover::Walk;
+use crate::segment::Segment;
 use crate::store::{Store, lock};
 
 impl Store {
-    /// Prepares the segments that are missing. Blocks on the disk (zeroing a segment takes a
-    /// tenth of a second): call it from a thread of its own, woken by
-    /// [`Store::wait_for_maintenance`].
+    /// Prepares the segments that are missing and compacts those above
+    /// [`crate::Config::garbage_percent`]. Blocks on the disk (zeroing a segment takes a tenth of a
+    /// second): call it from a thread of its own, woken by [`Store::wait_for_maintenance`]. One call
+    /// works at a time, others wait for it.
     ///
     /// # Errors
     /// [`Error::NoSpace`]: writes go on while the active segment has room, then they are answered
-    /// [`crate::Unavailable::NoSpace`] until a later call succeeds.
-    pub fn maintain(&self) -> Result<(), Error> {
+    /// [`crate::Unavailable::NoSpace`] until a later call succeeds. [`Error::Corrupt`]: a
+    /// victim's bytes went bad; it is left as it is. [`Error::Unavailable`]: the store is poisoned
+    /// or closed, and there is nothing to do any more.
+    pub fn maintain(self: &Arc<Self>, now: Timestamp) -> Result<(), Error> {
         let _one = lock(&self.maintenance);
-        self.prepare()
+        {
+            let mut log = self.lock_log();
+            log.rolled = false;
+            if let Some(why) = log.stopped {
+                return Err(Error::Unavailable(why));
+            }
+        }
+        let mut prepared = self.prepare();
+        // Also on a full disk: compaction may free what preparation needs.
+        while matches!(prepared, Ok(()) | Err(Error::NoSpace { .. }))
+            && let Some(victim) = self.victim()
+        {
+            self.compact(now, &victim)?;
+            prepared = self.prepare();
+        }
+        prepared
+    }
+
+    /// The sealed segment with the most garbage, if that is enough.
+    fn victim(&self) -> Option<Arc<Segment>> {
+        let log = self.lock_log();
+        if log.is_stopped() {
+            return None;
+        }
+        let oldest_open = log.oldest_unwritten();
+        let index = self.read_index();
+        let mut worst: Option<(u64, &Arc<Segment>)> = None;
+        for (n, (segment, usage)) in index.segments().enumerate() {
+            if segment.header.id >= oldest_open {
+                break;
+            }
+            let bytes = u64::from(segment.header.bytes) - SEGMENT_HEADER_BYTES as u64;
+            let needed = usage.live + if n > 0 { usage.removals } else { 0 };
+            let percent = (bytes - needed.min(bytes)) * 100 / bytes;
+            if percent > u64::from(self.config.garbage_percent) && worst.is_none_or(|(p, _)| percent > p) {
+                worst = Some((percent, segment));
+            }
+        }
+        worst.map(|(_, segment)| Arc::clone(segment))
+    }
+
+    fn compact(self: &Arc<Self>, now: Timestamp, victim: &Arc<Segment>) -> Result<(), Error> {
+        let id = victim.header.id;
+        let is_oldest = self.read_index().segments().next().is_none_or(|(first, _)| first.header.id == id);
+        let bytes = victim.read_all()?;
+        let walk = Walk {
+            segment: victim,
+            bytes: &bytes,
+            sequence_before: 0,
+            adjacent: false,
+            every_record_last: false,
+        };
+        let mut records: Vec<Record<'_>> = Vec::new();
+        let end = walk.run(|record| records.push(*record))?;
+        if !end.sealed {
+            let (file, offset) = (victim.name.clone(), u64::from(end.offset));
+            return Err(Error::Corrupt { file, offset, expected: "a seal" });
+        }
+        if self.config.planted.unlink_before_sync {
+            self.unlink(victim)?;
+        }
+        let mut copied = 0;
+        for record in &records {
+            copied += self.copy(now, id, is_oldest, record)?;
+            if copied >= GROUP_BYTES_MAX {
+                copied = 0;
+                self.flush()?;
+            }
+        }
+        self.flush()?;
+        {
+            let mut index = self.write_index();
+            let live = index.segments().find(|(s, _)| s.header.id == id).map_or(0, |(_, usage)| usage.live);
+            if live > 0 {
+                // Our bug, or a write that failed: the file stays.
+                let (file, expected) = (victim.name.clone(), "no live record after compaction");
+                return Err(Error::Corrupt { file, offset: 0, expected });
+            }
+            index.remove_segment(id);
+        }
+        if self.config.planted.unlink_before_sync { Ok(()) } else { self.unlink(victim) }
+    }
+
+    fn unlink(&self, victim: &Segment) -> Result<(), Error> {
+        let what = || format!("removing {}", victim.name);
+        self.medium.remove(&victim.name).map_err(|e| Error::io(what(), e))?;
+        self.medium.sync_folder().map_err(|e| Error::io(what(), e))
+    }
+
+    /// Appends `record` of segment `id` again if it still counts. How many bytes that took.
+    fn copy(
+        self: &Arc<Self>,
+        now: Timestamp,
+        id: u32,
+        is_oldest: bool,
+        record: &Record<'_>,
+    ) -> Result<usize, Error> {
+        let Fields { kind, tenant, key, value, expires, .. } = record.fields;
+        if !matches!(kind, Kind::Set | Kind::Delete) {
+            return Ok(0);
+        }
+        let bytes = record_bytes(key.len(), value.len(), expires.is_some());
+        loop {
+            {
+                let mut log = self.lock_log();
+                if log.is_stopped() {
+                    return Err(Error::Unavailable(Unavailable::Poisoned));
+                }
+                // A younger write is under way.
+                if log.is_pending(tenant, key) {
+                    return Ok(0);
+                }
+                let counts = {
+                    let index = self.read_index();
+                    match kind {
+                        Kind::Set => {
+                            index.stored_at(tenant, key) == Some((record.sequence, id, record.offset))
+                        }
+                        _ => !is_oldest && !index.knows(tenant, key) && !self.config.planted.forget_removals,
+                    }
+                };
+                if !counts {
+                    return Ok(0);
+                }
+                if log.make_room(bytes) {
+                    // What has expired is removed for good.
+                    let expired = expires.is_some_and(|at| at <= now);
+                    let value = (kind == Kind::Set && !expired).then_some(value);
+                    log.append_one(tenant, key, value, expires.filter(|_| !expired), true);
+                    return Ok(bytes);
+                }
+            }
+            self.flush()?;
+            self.prepare()?;
+        }
     }
 }

@@ -88,7 +88,7 @@ pub(crate) enum Change {
     /// The value is in a segment.
     Stored { segment: u32, offset: u32, value_len: u32, expires: Option<Timestamp> },
     /// The key was removed, and that is in a segment.
-    Deleted,
+    Deleted { segment: u32 },
     /// Acknowledged without sync: the value is only in memory yet.
     Unsynced { value: Arc<[u8]>, expires: Option<Timestamp> },
     /// A removal that was acknowledged without sync.
@@ -132,12 +132,22 @@ struct Keyspace {
 struct Segments {
     /// Id of the first entry.
     first: u32,
-    entries: VecDeque<Option<(Arc<Segment>, u64)>>,
+    entries: VecDeque<Option<(Arc<Segment>, Usage)>>,
+}
+
+/// What a segment's bytes are good for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// Bytes of records that the index points to.
+    pub(crate) live: u64,
+    /// Bytes of removals: needed while an older segment may have the key.
+    pub(crate) removals: u64,
 }
 
 impl Segments {
-    fn entry(&mut self, id: u32) -> Option<&mut (Arc<Segment>, u64)> {
-        self.entries.get_mut(id.checked_sub(self.first)? as usize)?.as_mut()
+    fn usage(&mut self, id: u32) -> Option<&mut Usage> {
+        let entry = self.entries.get_mut(id.checked_sub(self.first)? as usize)?;
+        entry.as_mut().map(|(_, usage)| usage)
     }
 
     fn get(&self, id: u32) -> Option<&Arc<Segment>> {
@@ -197,7 +207,11 @@ impl Index {
         while segments.entries.len() <= place {
             segments.entries.push_back(None);
         }
-        segments.entries[place] = Some((Arc::clone(segment), 0));
+        segments.entries[place] = Some((Arc::clone(segment), Usage::default()));
+    }
+
+    pub(crate) fn has_segment(&self, id: u32) -> bool {
+        self.segments.get(id).is_some()
     }
 
     pub(crate) fn remove_segment(&mut self, id: u32) {
@@ -213,9 +227,9 @@ impl Index {
         }
     }
 
-    /// Every segment with the bytes of its live records, ids ascending.
-    pub(crate) fn segments(&self) -> impl Iterator<Item = (&Arc<Segment>, u64)> {
-        self.segments.entries.iter().flatten().map(|(segment, live)| (segment, *live))
+    /// Every segment with what it is good for, ids ascending.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = (&Arc<Segment>, Usage)> {
+        self.segments.entries.iter().flatten().map(|(segment, usage)| (segment, *usage))
     }
 
     /// Keys and tombstones that are held; expired ones count.
@@ -238,6 +252,11 @@ impl Index {
 
     /// Applies a record unless a younger one was applied before.
     pub(crate) fn apply(&mut self, tenant: TenantId, key: &Key, sequence: u64, change: Change) {
+        if let Change::Deleted { segment } = change
+            && let Some(usage) = self.segments.usage(segment)
+        {
+            usage.removals += record_bytes(key.len(), 0, false) as u64;
+        }
         let keyspace = self.tenants.entry(tenant.0).or_default();
         let number = match keyspace.hash.get(&**key) {
             Some(&number) => {
@@ -247,9 +266,9 @@ impl Index {
                     return;
                 }
                 if old.state == State::Stored
-                    && let Some((_, live)) = self.segments.entry(old.segment)
+                    && let Some(usage) = self.segments.usage(old.segment)
                 {
-                    *live -= record_bytes(key.len(), old.value_len as usize, old.expires) as u64;
+                    usage.live -= record_bytes(key.len(), old.value_len as usize, old.expires) as u64;
                 }
                 if old.state == State::Memory {
                     keyspace.memory.remove(&number);
@@ -257,7 +276,7 @@ impl Index {
                 if old.expires {
                     keyspace.expires.remove(&number);
                 }
-                if matches!(change, Change::Deleted) {
+                if matches!(change, Change::Deleted { .. }) {
                     keyspace.hash.remove(&**key);
                     keyspace.ordered.remove(&**key);
                     keyspace.free.push(number);
@@ -265,7 +284,7 @@ impl Index {
                 }
                 number
             }
-            None if matches!(change, Change::Deleted) => return,
+            None if matches!(change, Change::Deleted { .. }) => return,
             None => {
                 let number = match keyspace.free.pop() {
                     Some(number) => number,
@@ -293,8 +312,8 @@ impl Index {
         };
         let (state, expires, segment, offset, value_len) = match change {
             Change::Stored { segment, offset, value_len, expires } => {
-                if let Some((_, live)) = self.segments.entry(segment) {
-                    *live += record_bytes(key.len(), value_len as usize, expires.is_some()) as u64;
+                if let Some(usage) = self.segments.usage(segment) {
+                    usage.live += record_bytes(key.len(), value_len as usize, expires.is_some()) as u64;
                 }
                 (State::Stored, expires, segment, offset, value_len)
             }
@@ -302,7 +321,7 @@ impl Index {
                 keyspace.memory.insert(number, value);
                 (State::Memory, expires, 0, 0, 0)
             }
-            Change::UnsyncedDelete | Change::Deleted => (State::Gone, None, 0, 0, 0),
+            Change::UnsyncedDelete | Change::Deleted { .. } => (State::Gone, None, 0, 0, 0),
         };
         if let Some(at) = expires {
             keyspace.expires.insert(number, at);
@@ -357,6 +376,9 @@ impl Index {
             .filter(|(_, number)| keyspace.visible(now, **number).is_some())
             .skip(skip);
         for (key, &number) in visible {
+            if page.items.is_empty() {
+                page.items.reserve(limit.min(128));
+            }
             if page.items.len() == limit {
                 page.more = true;
                 break;

@@ -24,11 +24,14 @@ pub(crate) const ALIGN: usize = 8;
 /// A record that seals a segment; room for it is always left.
 pub(crate) const SEAL_BYTES: usize = RECORD_HEADER_BYTES;
 /// A record that starts an epoch.
-pub(crate) const EPOCH_BYTES: usize = padded(RECORD_HEADER_BYTES + 4);
+pub(crate) const EPOCH_BYTES: u32 = 32;
+const _: () = assert!(EPOCH_BYTES as usize == padded(RECORD_HEADER_BYTES + 4));
 /// The tenant's id in front of every key, big-endian.
 pub(crate) const TENANT_BYTES: usize = 4;
 /// Where records begin: the header has a page of its own, which no later write touches.
-pub(crate) const SEGMENT_HEADER_BYTES: usize = 4096;
+pub(crate) const FIRST_RECORD: u32 = 4096;
+/// The same as a length.
+pub(crate) const SEGMENT_HEADER_BYTES: usize = FIRST_RECORD as usize;
 
 const MAGIC: [u8; 8] = *b"FOREBAYK";
 const VERSION: u32 = 1;

@@ -22,7 +22,7 @@ use crate::disk::DiskFolder;
 use crate::index::{Change, Index, Key};
 use crate::medium::Medium;
 use crate::record::{
-    ALIGN, Candidate, EPOCH_BYTES, Fields, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES,
+    ALIGN, Candidate, EPOCH_BYTES, FIRST_RECORD, Fields, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES,
     SEGMENT_HEADER_BYTES, SegmentHeader, encode,
 };
 use crate::segment::{SUFFIX, SUFFIX_TMP, Segment};
@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_on(config: Config, medium: Arc<dyn Medium>, wake: Arc<dyn Wake>) -> Result<Arc<Self>, Error> {
-        if config.segment_bytes % 512 != 0 || config.segment_bytes < 2 * SEGMENT_HEADER_BYTES as u32 {
+        if !config.segment_bytes.is_multiple_of(512) || config.segment_bytes < 2 * FIRST_RECORD {
             let what = format!("segment_bytes is {}: a multiple of 512, at least 8192", config.segment_bytes);
             return Err(Error::Config { what });
         }
@@ -131,7 +131,7 @@ fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
             last_sequence: 0,
             epoch_max: 0,
             epoch: 0,
-            offset: SEGMENT_HEADER_BYTES as u32,
+            offset: FIRST_RECORD,
             youngest: None,
             segment_max: 0,
         },
@@ -230,7 +230,7 @@ fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
             value_len: u32::try_from(value.len()).unwrap_or(u32::MAX),
             expires,
         },
-        Kind::Delete => Change::Deleted,
+        Kind::Delete => Change::Deleted { segment: segment.header.id },
         Kind::Epoch | Kind::Seal => return,
     };
     index.apply(tenant, &Key::new(key), record.sequence, change);
@@ -282,7 +282,7 @@ fn start_epoch(
             Err(e) => Err(Error::io(what(), e)),
         }
     };
-    if offset as usize + EPOCH_BYTES + SEAL_BYTES > active.header.bytes as usize {
+    if (offset + EPOCH_BYTES) as usize + SEAL_BYTES > active.header.bytes as usize {
         let mut seal = Vec::new();
         let seed = active.seeds(tail.epoch).of(Kind::Seal);
         encode(&mut seal, seed, offset, next_sequence, &fields(Kind::Seal, &[]));
@@ -292,7 +292,7 @@ fn start_epoch(
             Some(segment) => segment,
             None => create()?,
         };
-        offset = SEGMENT_HEADER_BYTES as u32;
+        offset = FIRST_RECORD;
     }
     if !config.planted.keep_epoch {
         let mut bytes = Vec::new();
@@ -301,7 +301,7 @@ fn start_epoch(
         encode(&mut bytes, seed, offset, next_sequence, &fields(Kind::Epoch, &value));
         write(&active, offset, &bytes)?;
         next_sequence += 1;
-        offset += EPOCH_BYTES as u32;
+        offset += EPOCH_BYTES;
     }
     let mut spares = unsealed;
     while spares.len() < config.spare_segments {
@@ -326,38 +326,38 @@ impl WalkEnd {
 }
 
 /// Reads a segment's records from front to back.
-struct Walk<'a> {
-    segment: &'a Segment,
-    bytes: &'a [u8],
+pub(crate) struct Walk<'a> {
+    pub(crate) segment: &'a Segment,
+    pub(crate) bytes: &'a [u8],
     /// Of the youngest record of the segments before.
-    sequence_before: u64,
+    pub(crate) sequence_before: u64,
     /// The segment before this one was read too.
-    adjacent: bool,
+    pub(crate) adjacent: bool,
     /// A planted bug.
-    every_record_last: bool,
+    pub(crate) every_record_last: bool,
 }
 
-struct WalkEnd {
+pub(crate) struct WalkEnd {
     /// Behind the last whole batch.
-    offset: u32,
+    pub(crate) offset: u32,
     /// Of the last whole batch.
     group_start: u32,
     records: u64,
     last_sequence: u64,
     epoch: u32,
-    sealed: bool,
+    pub(crate) sealed: bool,
     /// Something that isn't zero follows.
     torn: bool,
 }
 
 impl<'a> Walk<'a> {
     /// Calls `visit` with the records of whole batches, in order.
-    fn run(&self, mut visit: impl FnMut(&Record<'a>)) -> Result<WalkEnd, Error> {
+    pub(crate) fn run(&self, mut visit: impl FnMut(&Record<'a>)) -> Result<WalkEnd, Error> {
         let mut epoch = self.segment.header.epoch;
         let mut seeds = self.segment.seeds(epoch);
         let mut end = WalkEnd {
-            offset: SEGMENT_HEADER_BYTES as u32,
-            group_start: SEGMENT_HEADER_BYTES as u32,
+            offset: FIRST_RECORD,
+            group_start: FIRST_RECORD,
             records: 0,
             last_sequence: self.sequence_before,
             epoch,
@@ -368,7 +368,7 @@ impl<'a> Walk<'a> {
         let mut group_start = 0;
         let mut at = SEGMENT_HEADER_BYTES;
         loop {
-            let expected = end.last_sequence + batch.len() as u64 + 1;
+            let expected = batch.last().map_or(end.last_sequence, |r| r.sequence).saturating_add(1);
             let record = Candidate::at(self.bytes, at).and_then(|c| c.check(self.bytes, seeds)).filter(|r| {
                 let first = !self.adjacent && end.records == 0 && batch.is_empty();
                 let in_sequence = r.sequence == expected || (first && r.sequence > self.sequence_before);
@@ -429,7 +429,7 @@ impl<'a> Walk<'a> {
             let first = !self.adjacent && end.records == 0;
             let plausible = candidate.group_start > end.offset
                 && candidate.group_start as usize <= at
-                && candidate.group_start as usize % ALIGN == 0
+                && (candidate.group_start as usize).is_multiple_of(ALIGN)
                 && candidate.sequence > end.last_sequence
                 && (first || candidate.sequence <= sequence_max);
             if !plausible {

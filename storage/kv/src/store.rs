@@ -5,9 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::RawFd;
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
-};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
@@ -48,7 +46,7 @@ impl std::fmt::Debug for Store {
 #[derive(Debug)]
 pub(crate) struct Log {
     /// Why writes are refused, if they are for good.
-    stopped: Option<Unavailable>,
+    pub(crate) stopped: Option<Unavailable>,
     pub(crate) next_sequence: u64,
     pub(crate) epoch: u32,
     /// Where records are appended.
@@ -59,6 +57,8 @@ pub(crate) struct Log {
     /// Prepared segments, ids ascending and above the active one's.
     pub(crate) spares: VecDeque<Arc<Segment>>,
     pub(crate) next_segment: u32,
+    /// A segment was sealed since the last maintenance.
+    pub(crate) rolled: bool,
     /// The last preparation failed for want of space.
     no_space: bool,
     /// Groups not yet handed out, oldest first; the last one is open.
@@ -88,6 +88,7 @@ struct Group {
     segment: Arc<Segment>,
     start: u32,
     bytes: Vec<u8>,
+    first_sequence: u64,
     last_sequence: u64,
     entries: Vec<Entry>,
     waiters: Vec<Waiter>,
@@ -168,7 +169,8 @@ impl CommitJob {
 /// write, so that nobody waits forever.
 #[derive(Debug)]
 pub struct CommitTicket {
-    store: Weak<Store>,
+    /// Keeps the folder locked while a write is in flight.
+    store: Arc<Store>,
     core: CoreId,
     expected: usize,
     reported: bool,
@@ -179,18 +181,15 @@ impl CommitTicket {
     /// Anything but all of them poisons the store. `buffer` is the job's, to be reused.
     pub fn finish(mut self, result: std::io::Result<usize>, buffer: Vec<u8>) {
         self.reported = true;
-        if let Some(store) = self.store.upgrade() {
-            store.finish(self.core, matches!(result, Ok(n) if n == self.expected), self.expected, buffer);
-        }
+        let whole = matches!(result, Ok(n) if n == self.expected);
+        self.store.finish(self.core, whole, self.expected, buffer);
     }
 }
 
 impl Drop for CommitTicket {
     fn drop(&mut self) {
-        if !self.reported
-            && let Some(store) = self.store.upgrade()
-        {
-            store.finish(self.core, false, self.expected, Vec::new());
+        if !self.reported {
+            self.store.finish(self.core, false, self.expected, Vec::new());
         }
     }
 }
@@ -286,7 +285,7 @@ impl Store {
         completion.number = decided.numbers.last().map(|n| n.sum);
         let first = log.next_sequence;
         log.append(tenant, ops, &decided.numbers);
-        let rolled = log.spares.len() < self.config.spare_segments;
+        let rolled = log.rolled;
         let waiter = Waiter { core, completion };
         if sync {
             // append made sure that there is an open group.
@@ -316,12 +315,7 @@ impl Store {
         let job = CommitJob {
             file: Arc::clone(&group.segment.file),
             offset: u64::from(group.start),
-            ticket: CommitTicket {
-                store: Arc::downgrade(self),
-                core,
-                expected: bytes.len(),
-                reported: false,
-            },
+            ticket: CommitTicket { store: Arc::clone(self), core, expected: bytes.len(), reported: false },
             bytes,
         };
         if self.config.planted.acknowledge_before_sync {
@@ -402,11 +396,11 @@ impl Store {
         let index = self.read_index();
         let mut stats = log.stats;
         stats.keys = index.len();
-        for (segment, live) in index.segments() {
+        for (segment, usage) in index.segments() {
             let end =
                 if segment.header.id == log.active.header.id { log.offset } else { segment.header.bytes };
             stats.log_bytes += u64::from(end);
-            stats.live_bytes += live;
+            stats.live_bytes += usage.live;
             stats.segments += 1;
         }
         stats.segments += log.spares.len();
@@ -417,8 +411,10 @@ impl Store {
     /// the thread that calls it.
     pub fn wait_for_maintenance(&self, timeout: Duration) -> bool {
         let log = self.lock_log();
-        let wanted = |log: &mut Log| log.spares.len() >= self.config.spare_segments && log.stopped.is_none();
-        match self.changed.wait_timeout_while(log, timeout, wanted) {
+        let idle = |log: &mut Log| {
+            log.spares.len() >= self.config.spare_segments && !log.rolled && !log.is_stopped()
+        };
+        match self.changed.wait_timeout_while(log, timeout, idle) {
             Ok((_, result)) => !result.timed_out(),
             Err(_) => true,
         }
@@ -466,25 +462,29 @@ impl Store {
         self.flush()
     }
 
-    /// Writes everything that was submitted, or waits for whoever does.
+    /// Writes everything that was submitted before, or waits for whoever does.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the store is poisoned.
     pub fn flush(self: &Arc<Self>) -> Result<(), Error> {
+        let until = self.lock_log().next_sequence;
         loop {
             if let Some(job) = self.poll_commit(self.maintenance_core()) {
                 job.run();
-                continue;
             }
-            let log = self.lock_log();
-            if log.stopped == Some(Unavailable::Poisoned) {
-                return Err(Error::Unavailable(Unavailable::Poisoned));
-            }
-            if log.in_flight.is_none() && log.groups.is_empty() {
-                return Ok(());
-            }
-            if log.in_flight.is_some() {
-                drop(self.changed.wait(log).unwrap_or_else(PoisonError::into_inner));
+            let mut log = self.lock_log();
+            loop {
+                if log.stopped == Some(Unavailable::Poisoned) {
+                    return Err(Error::Unavailable(Unavailable::Poisoned));
+                }
+                let oldest = log.in_flight.iter().chain(&log.groups).next().map(|g| g.first_sequence);
+                if oldest.is_none_or(|oldest| oldest >= until) {
+                    return Ok(());
+                }
+                if log.in_flight.is_none() {
+                    break;
+                }
+                log = self.changed.wait(log).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
@@ -632,7 +632,7 @@ impl Store {
         // In flight still, so nobody else is here and the order of sequences holds.
         {
             let mut index = self.write_index();
-            if !index.segments().any(|(known, _)| known.header.id == segment.header.id) {
+            if !index.has_segment(segment.header.id) {
                 index.add_segment(&segment);
             }
             for entry in &entries {
@@ -783,6 +783,7 @@ impl Log {
             offset: end.offset,
             spares: end.spares,
             next_segment: end.next_segment,
+            rolled: false,
             no_space: false,
             groups: VecDeque::new(),
             in_flight: None,
@@ -799,7 +800,7 @@ impl Log {
 
     /// Makes sure that the open group has room for `bytes` in its segment; rolls
     /// over to a spare segment if the active one hasn't. False if there is no spare.
-    fn make_room(&mut self, bytes: usize) -> bool {
+    pub(crate) fn make_room(&mut self, bytes: usize) -> bool {
         let free = (self.active.header.bytes - self.offset) as usize;
         if bytes + SEAL_BYTES <= free {
             return true;
@@ -815,10 +816,8 @@ impl Log {
         });
         self.seeds = next.seeds(next.header.epoch);
         self.active = next;
-        #[expect(clippy::cast_possible_truncation, reason = "4096")]
-        {
-            self.offset = SEGMENT_HEADER_BYTES as u32;
-        }
+        self.rolled = true;
+        self.offset = record::FIRST_RECORD;
         true
     }
 
@@ -843,28 +842,54 @@ impl Log {
                     None => (None, None),
                 },
             };
-            let kind = if value.is_some() { Kind::Set } else { Kind::Delete };
-            let (last, bytes) = (i + 1 == ops.len(), value.unwrap_or(&[]));
-            let sequence = self.next_sequence;
-            let segment = self.active.header.id;
-            let offset = self.append_record(Fields { kind, last, expires, tenant, key, value: bytes });
-            #[expect(clippy::cast_possible_truncation, reason = "within KV_VALUE_BYTES_MAX")]
-            let change = match value {
-                Some(value) => Change::Stored { segment, offset, value_len: value.len() as u32, expires },
-                None => Change::Deleted,
-            };
-            let key = Key::new(key);
-            self.pending
-                .insert((tenant.0, key.clone()), Pending { sequence, value: value.map(Into::into), expires });
-            if let Some(group) = self.groups.back_mut() {
-                group.entries.push(Entry { tenant, key, sequence, change });
-            }
+            self.append_one(tenant, key, value, expires, i + 1 == ops.len());
         }
+    }
+
+    /// Appends the record that sets or (`None`) removes one key.
+    pub(crate) fn append_one(
+        &mut self,
+        tenant: TenantId,
+        key: &[u8],
+        value: Option<&[u8]>,
+        expires: Option<Timestamp>,
+        last: bool,
+    ) {
+        let kind = if value.is_some() { Kind::Set } else { Kind::Delete };
+        let sequence = self.next_sequence;
+        let segment = self.active.header.id;
+        let offset =
+            self.append_record(Fields { kind, last, expires, tenant, key, value: value.unwrap_or(&[]) });
+        #[expect(clippy::cast_possible_truncation, reason = "within KV_VALUE_BYTES_MAX")]
+        let change = match value {
+            Some(value) => Change::Stored { segment, offset, value_len: value.len() as u32, expires },
+            None => Change::Deleted { segment },
+        };
+        let key = Key::new(key);
+        let pending = Pending { sequence, value: value.map(Into::into), expires };
+        self.pending.insert((tenant.0, key.clone()), pending);
+        if let Some(group) = self.groups.back_mut() {
+            group.entries.push(Entry { tenant, key, sequence, change });
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    pub(crate) fn is_pending(&self, tenant: TenantId, key: &[u8]) -> bool {
+        self.pending.contains_key(&(tenant.0, Key::new(key)))
+    }
+
+    /// The id of the oldest segment that isn't all on disk.
+    pub(crate) fn oldest_unwritten(&self) -> u32 {
+        let waiting = self.in_flight.iter().chain(&self.groups).map(|g| g.segment.header.id).next();
+        waiting.unwrap_or(self.active.header.id)
     }
 
     /// Appends a record that starts the next epoch, if there is room: the mark of a clean close.
     fn append_epoch(&mut self) {
-        if record::EPOCH_BYTES + SEAL_BYTES > (self.active.header.bytes - self.offset) as usize {
+        if record::EPOCH_BYTES as usize + SEAL_BYTES > (self.active.header.bytes - self.offset) as usize {
             return;
         }
         self.epoch += 1;
@@ -886,6 +911,7 @@ impl Log {
             segment: Arc::clone(&self.active),
             start: self.offset,
             bytes: std::mem::take(&mut self.spare_buffer),
+            first_sequence: self.next_sequence,
             last_sequence: 0,
             entries: Vec::new(),
             waiters: Vec::new(),

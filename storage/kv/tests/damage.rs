@@ -1,6 +1,8 @@
 //! Damage to the files of a store that was closed: every flipped bit is noticed or
 //! harmless, and whatever the bytes are, an open ends without a panic and soon.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 
 use std::sync::Arc;
@@ -15,12 +17,14 @@ use forebay_kv::{Config, Error, NoWake, Store};
 fn closed_store(seed: u64) -> (Vec<(String, Vec<u8>)>, State, Config) {
     let mut world = World::new(seed, Planted::default());
     world.uniform = None;
+    // No compaction: the ids stay without gaps.
+    world.config.garbage_percent = 100;
     world.open().unwrap();
     let store = world.store.clone().unwrap();
     while store.stats().segments < 5 {
         world.submit().unwrap();
         store.flush().unwrap();
-        let _ = store.maintain();
+        let _ = store.maintain(NOW);
     }
     let state = world.show().unwrap();
     store.close().unwrap();
@@ -56,7 +60,7 @@ fn every_flipped_bit_is_noticed_or_harmless() {
     for file in 0..files.len() {
         for at in 0..files[file].1.len() {
             // The rest of a header's page means nothing.
-            if (64..4096).contains(&at) && at % 256 != 0 {
+            if ((64..4096).contains(&at) && at % 256 != 0) || (at >= 4096 && at % 2 != file % 2) {
                 continue;
             }
             let bit = 1 << rng.below(8);

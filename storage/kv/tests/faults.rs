@@ -83,12 +83,12 @@ fn a_full_disk_is_read_only_and_recovers() {
     };
     assert_eq!(outcome, Outcome::Unavailable(Unavailable::NoSpace));
     assert_eq!(store.store().unavailable(), Some(Unavailable::NoSpace));
-    assert!(matches!(store.store().maintain(), Err(Error::NoSpace { .. })));
+    assert!(matches!(store.store().maintain(NOW), Err(Error::NoSpace { .. })));
     for n in 0..written {
         assert!(store.store().exists(NOW, tenant, &n.to_be_bytes()));
     }
     disk.set_full(false);
-    store.store().maintain().unwrap();
+    store.store().maintain(NOW).unwrap();
     assert_eq!(store.store().unavailable(), None);
     assert_eq!(session.set(NOW, tenant, b"again", b"ok").unwrap(), Outcome::Ok);
 }
@@ -106,6 +106,8 @@ fn a_failed_write_poisons_until_the_next_open() {
     let refused = Outcome::Unavailable(Unavailable::Poisoned);
     assert_eq!(session.set(NOW, tenant, b"a", b"3").unwrap(), refused);
     assert_eq!(store.store().get(NOW, tenant, b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    // Else the thread that maintains would spin.
+    assert!(matches!(store.store().maintain(NOW), Err(Error::Unavailable(Unavailable::Poisoned))));
     assert!(matches!(store.close(), Err(Error::Unavailable(Unavailable::Poisoned))));
     let store = Blocking::open_on(config, Arc::new(disk.kill())).unwrap();
     assert_eq!(store.session(CoreId(0)).set(NOW, tenant, b"a", b"4").unwrap(), Outcome::Ok);

@@ -16,14 +16,14 @@ const THREADS: u16 = 2;
 /// The example beside this test's binary, target/PROFILE/examples/kv_writer. Plain `cargo test` builds it;
 /// with `--test kill` nobody does, so it is built here, which costs nothing if it is fresh.
 fn writer() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
+    let test = std::env::current_exe().expect("this test has a path");
+    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--package", "forebay-kv", "--example", "kv_writer"]);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
-    assert!(cargo.status().unwrap().success());
+    assert!(cargo.status().is_ok_and(|s| s.success()), "the writer doesn't build");
     profile.join("examples/kv_writer")
 }
 

@@ -25,13 +25,15 @@
 //! | [`migrate`] | `migrations/*.sql`, applied once and in order |
 //!
 //! Protocol source: PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55 in version 15), protocol 3.0.
+//!
 //! # The pool, for the worker that owns the sockets
 //! ```text
 //! Pool::new(config, limits, seed, now)
 //! pool.query(token, &sql, &params, shape, delivery, now)   Ok(()): an Event::Done will follow; Err: none will
-//! pool.abandon(token)                                      the task is gone: no event, the rows are dropped
+//! pool.begin(t, mode, now), query_in(t, token, ...), end(t, token, commit)   a transaction, named by its token t
+//! pool.abandon(token, now)                                 the task is gone: no event, the rows are dropped
 //! pool.poll_action() -> Option<Action>                     after every call above and below, until None:
-//!     Action::Connect { link, address }                      then handle_connected or handle_closed
+//!     Action::Connect { link }                               then handle_connected or handle_closed
 //!     Action::Send { link, bytes }                           one per link at a time; then handle_sent
 //!     Action::Close { link }                                 then nothing more for this link
 //! pool.handle_connected(link)
@@ -43,8 +45,8 @@
 //! ```
 //! `Link` carries a generation: what arrives for an old one is ignored.
 //!
-//! Absent on purpose for now, and refused with an error that says so: TLS, COPY, transactions across queries
-//! on a pool (the [`blocking`] client has them), LISTEN, cursors.
+//! Absent on purpose for now, and refused with an error that says so: TLS, COPY, LISTEN, cursors, several hosts.
+//! Absent without a word: cancelling a statement at the server, one Sync for several read-only queries.
 
 pub mod blocking;
 pub mod builder;

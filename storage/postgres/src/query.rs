@@ -112,7 +112,7 @@ pub struct Complete {
 /// What came out of a connection.
 #[derive(Debug, PartialEq)]
 pub enum Event {
-    /// The query is over. On `Ok` exactly one value was pushed into its sink. On an error with
+    /// The query is over. On `Ok` exactly one value was pushed into its sink (none for BEGIN, COMMIT, ROLLBACK). On an error with
     /// [`Delivery::Streaming`] the sink may hold an unfinished list, which the caller drops.
     Done {
         /// Which query.

@@ -1,4 +1,5 @@
 //! The query builder: its text, its refusals, and its meaning on a real server.
+#![allow(clippy::unwrap_used, reason = "a test; helpers outside of #[test] functions unwrap too")]
 
 mod common;
 
@@ -326,7 +327,6 @@ fn holds(tree: &Value, row: Row, captured: &[Value]) -> bool {
 }
 
 #[test]
-#[expect(clippy::cast_precision_loss, reason = "small integers")]
 fn a_predicate_selects_what_a_script_would() {
     let mut client = common::client();
     client.batch("create table p (n int, a int4, b int8, s text, f bool)").unwrap();

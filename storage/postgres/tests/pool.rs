@@ -1,4 +1,5 @@
 //! The pool against a real server: pipelining, failures, healing, bounds.
+#![allow(clippy::unwrap_used, reason = "a test; helpers outside of #[test] functions unwrap too")]
 
 mod common;
 #[path = "common/driver.rs"]
@@ -9,6 +10,7 @@ use std::time::Duration;
 use driver::Driver;
 use forebay_base::Value;
 use forebay_base::limits::DatabaseLimits;
+use forebay_postgres::pool::DRAIN_SILENCE_MAX;
 use forebay_postgres::{Delivery, Param, QueryError, Shape, Token};
 
 fn limits() -> DatabaseLimits {
@@ -185,14 +187,14 @@ fn an_abandoned_query_keeps_its_place_and_drains() {
         let gone = driver.start(sql, &[Param::Int(500)], Shape::Rows, delivery);
         let after = driver.start("select 7", &[], Shape::Scalar, Delivery::Whole);
         driver.turn(Duration::from_millis(100));
-        assert!(driver.pool.abandon(gone));
+        assert!(driver.abandon(gone));
         driver.sinks.0.remove(&gone);
         assert_eq!(driver.wait(after).unwrap().1, Value::Int(7));
-        assert!(!driver.pool.abandon(gone));
+        assert!(!driver.abandon(gone));
         // One that still waits for its statement, and one that has only a sink less.
         let text = format!("select 8 -- {delivery:?}");
         let waiting = driver.start(&text, &[], Shape::Scalar, delivery);
-        assert!(driver.pool.abandon(waiting));
+        assert!(driver.abandon(waiting));
         let orphan = driver.start(sql, &[Param::Int(3)], Shape::Rows, delivery);
         driver.sinks.0.remove(&orphan);
         assert_eq!(driver.run("select 9", &[], Shape::Scalar), Ok(Value::Int(9)));
@@ -204,6 +206,7 @@ fn an_abandoned_query_keeps_its_place_and_drains() {
 fn bounds_are_named_outcomes() {
     let small = DatabaseLimits {
         connections: 1,
+        transactions: 0,
         window: 2,
         queue: 3,
         result_bytes: 100_000,
@@ -271,4 +274,25 @@ fn a_constraint_that_fails_at_commit_delivers_nothing() {
     assert_eq!((&*error.table, &*error.constraint, &*error.schema), ("d", "d_pkey", "public"));
     assert!(error.detail.contains("already exists"));
     admin.batch("drop table d").unwrap();
+}
+
+#[test]
+fn an_abandoned_query_without_end_costs_its_connection() {
+    let mut driver = Driver::new(common::config(), DatabaseLimits { connections: 1, ..limits() });
+    let sql = "select pg_sleep($1)";
+    driver.run(sql, &[Param::Int(0)], Shape::Rows).unwrap();
+    let endless = driver.start(sql, &[Param::Int(60)], Shape::Rows, Delivery::Whole);
+    let behind = driver.start(sql, &[Param::Int(0)], Shape::Rows, Delivery::Whole);
+    driver.turn(Duration::from_millis(20));
+    let now = driver.now();
+    assert!(driver.pool.abandon(endless, now));
+    driver.sinks.0.remove(&endless);
+    let deadline = driver.pool.next_deadline();
+    assert_eq!(deadline, now.after(DRAIN_SILENCE_MAX));
+    driver.pool.handle_timeout(deadline);
+    let error = driver.wait(behind).unwrap_err();
+    assert!(matches!(&error, QueryError::Lost { cause, .. } if cause.contains("silent")), "{error}");
+    // The clock of this test ran ahead: so does the first reconnect.
+    driver.pool.handle_timeout(deadline.after(Duration::from_secs(1)));
+    assert_eq!(driver.run("select 1", &[], Shape::Scalar), Ok(Value::Int(1)));
 }

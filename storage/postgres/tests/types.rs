@@ -1,6 +1,6 @@
 //! Every type against the server's own text, with random values: binary results, and what we decoded as a parameter
 //! again.
-
+#![allow(clippy::unwrap_used, reason = "a test; helpers outside of #[test] functions unwrap too")]
 #![expect(clippy::cast_possible_truncation, reason = "float4 on purpose")]
 
 mod common;

@@ -177,8 +177,12 @@ mod tests {
         };
         let frame = d.render();
         assert_eq!(d.line_column(), (2, 15));
-        for part in ["error[FB0201]: `pay` is not defined", "blueprints/order.js:2:15", "^^^", "did you mean `payload`?"]
-        {
+        for part in [
+            "error[FB0201]: `pay` is not defined",
+            "blueprints/order.js:2:15",
+            "^^^",
+            "did you mean `payload`?",
+        ] {
             assert!(frame.contains(part), "{part} is not in\n{frame}");
         }
     }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use oxc_allocator::Allocator;
 use oxc_ast::ast::{
-    Declaration, ExportDefaultDeclarationKind, ImportDeclarationSpecifier, ImportOrExportKind, ModuleExportName,
-    Program, Statement, StringLiteral,
+    Declaration, ExportDefaultDeclarationKind, ImportDeclarationSpecifier, ImportOrExportKind,
+    ModuleExportName, Program, Statement, StringLiteral,
 };
 use oxc_parser::{ParseOptions, Parser};
 use oxc_semantic::{Semantic, SemanticBuilder};
@@ -176,11 +176,19 @@ impl<'a> Files<'a> {
                     "FB0704",
                     *span,
                     format!("`{path}` has no export `{name}`"),
-                    did_you_mean(name, names.iter().map(String::as_str)),
+                    export_hint(name, &names),
                 ));
             }
         }
     }
+}
+
+/// What to import instead of `name`.
+pub(crate) fn export_hint(name: &str, names: &[String]) -> Option<String> {
+    did_you_mean(name, names.iter().map(String::as_str)).or_else(|| match names {
+        [] => Some("it exports nothing".into()),
+        names => Some(format!("it exports {}", names.join(", "))),
+    })
 }
 
 impl File<'_> {
@@ -280,8 +288,9 @@ impl<'a> Loading<'a, '_> {
             preserve_parens: false,
             ..ParseOptions::default()
         };
-        let parsed =
-            Parser::new(self.allocator, self.allocator.alloc_str(text), source_type).with_options(options).parse();
+        let parsed = Parser::new(self.allocator, self.allocator.alloc_str(text), source_type)
+            .with_options(options)
+            .parse();
         let syntax_errors = |sink: &mut Sink, list: &[oxc_diagnostics::OxcDiagnostic]| {
             let mut failed = false;
             for error in list {
@@ -290,12 +299,16 @@ impl<'a> Loading<'a, '_> {
                 }
                 failed = true;
                 let place = |label: &oxc_diagnostics::LabeledSpan| Place {
-                    start: u32::try_from(label.offset()).unwrap_or(u32::MAX),
-                    end: u32::try_from(label.offset() + label.len()).unwrap_or(u32::MAX),
+                    start: label.offset(),
+                    end: label.offset().saturating_add(label.len()),
                 };
-                let first = error.labels.first().map_or(Place::default(), place);
-                let others = error.labels.iter().skip(1);
-                let labels = others.map(|l| (place(l), l.label().unwrap_or("here").to_string())).collect();
+                // The caret belongs to the second declaration, not to the first.
+                let is_second = error.message.contains("already been declared");
+                let caret = if is_second { error.labels.len().saturating_sub(1) } else { 0 };
+                let first = error.labels.get(caret).map_or(Place::default(), place);
+                let others = error.labels.iter().enumerate().filter(|(i, _)| *i != caret);
+                let labels =
+                    others.map(|(_, l)| (place(l), l.label().unwrap_or("here").to_string())).collect();
                 let hint = error.help.as_ref().map(ToString::to_string);
                 report(sink, "FB0101", error.message.to_string(), first, labels, hint);
             }
@@ -315,11 +328,13 @@ impl<'a> Loading<'a, '_> {
         if syntax_errors(self.sink, &built.diagnostics) {
             return None;
         }
+        let mut semantic = built.semantic;
+        crate::scope::repair(&mut semantic);
         Some(File {
             path,
             text: shared,
             program,
-            semantic: built.semantic,
+            semantic,
             imports: HashMap::new(),
             exports: BTreeMap::new(),
             stars: Vec::new(),
@@ -357,7 +372,8 @@ impl<'a> Loading<'a, '_> {
         if !ends_well {
             let known = self.loader.modules();
             let hint = [".js", ".ts"].iter().map(|e| format!("{path}{e}")).find(|p| known.contains(p));
-            let hint = hint.map_or("name a .js or .ts file".to_string(), |p| format!("did you mean \"{p}\"?"));
+            let hint =
+                hint.map_or("name a .js or .ts file".to_string(), |p| format!("did you mean \"{p}\"?"));
             return refuse(self.sink, "FB0703", format!("`{name}` is not a .js or .ts file"), Some(hint));
         }
         if let Some(&known) = self.by_path.get(&path) {
@@ -466,7 +482,10 @@ impl<'a> Loading<'a, '_> {
                         let scoping = file.semantic.scoping();
                         let symbol = reference.and_then(|r| scoping.get_reference(r).symbol_id());
                         match symbol {
-                            Some(symbol) if scoping.symbol_flags(symbol).is_value() || scoping.symbol_flags(symbol).is_import() => {
+                            Some(symbol)
+                                if scoping.symbol_flags(symbol).is_value()
+                                    || scoping.symbol_flags(symbol).is_import() =>
+                            {
                                 file.exports
                                     .insert(specifier.exported.name().to_string(), Export::Local(symbol));
                             }
@@ -486,7 +505,8 @@ impl<'a> Loading<'a, '_> {
                     for specifier in &e.specifiers {
                         if specifier.export_kind != ImportOrExportKind::Type {
                             let name = specifier.local.name().to_string();
-                            file.exports.insert(specifier.exported.name().to_string(), Export::From(from, name));
+                            file.exports
+                                .insert(specifier.exported.name().to_string(), Export::From(from, name));
                         }
                     }
                 }
@@ -543,7 +563,9 @@ mod tests {
 
     #[test]
     fn import_paths_are_resolved_within_the_app() {
-        let check = |from, name, path: Option<&str>| assert_eq!(resolve(from, name).as_deref(), path, "{from} {name}");
+        let check = |from, name, path: Option<&str>| {
+            assert_eq!(resolve(from, name).as_deref(), path, "{from} {name}")
+        };
         check("blueprints/a/b.js", "../../lib/x.js", Some("lib/x.js"));
         check("lib/a.js", "./b.js", Some("lib/b.js"));
         check("blueprints/b.js", "lib/x/../y.js", Some("lib/y.js"));

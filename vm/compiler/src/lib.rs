@@ -66,7 +66,9 @@ pub fn compile(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnosti
             .stack_size(nesting::STACK_BYTES)
             .spawn_scoped(scope, || compile_here(loader, path));
         match thread {
-            Ok(thread) => thread.join().unwrap_or_else(|_| Err(failed("the compiler has failed on this file"))),
+            Ok(thread) => {
+                thread.join().unwrap_or_else(|_| Err(failed("the compiler has failed on this file")))
+            }
             Err(why) => Err(failed(&format!("there is no memory for the compiler's stack: {why}"))),
         }
     })
@@ -112,17 +114,21 @@ pub fn check_app(modules: &[&Module]) -> Vec<Diagnostic> {
         };
         for work in &module.works {
             if let Some(other) = names.insert(&work.name, &file.path) {
-                let place = work.routes.first().map_or(Place::default(), |r| Place {
-                    start: r.position.start,
-                    end: r.position.end,
-                });
+                let place = work
+                    .routes
+                    .first()
+                    .map_or(Place::default(), |r| Place { start: r.position.start, end: r.position.end });
                 report("FB0507", place, format!("there is a work \"{}\" in `{other}`, too", work.name));
             }
             for route in &work.routes {
                 let key = (route.method.to_string(), lower::normalised(&route.pattern));
                 if let Some(other) = routes.insert(key, &file.path) {
                     let place = Place { start: route.position.start, end: route.position.end };
-                    report("FB0510", place, format!("{} {} is a route of `{other}`, too", route.method, route.pattern));
+                    report(
+                        "FB0510",
+                        place,
+                        format!("{} {} is a route of `{other}`, too", route.method, route.pattern),
+                    );
                 }
             }
         }

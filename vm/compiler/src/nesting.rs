@@ -50,7 +50,9 @@ pub(crate) fn check(text: &str) -> Result<(), Span> {
                 continue;
             }
             b'/' => {
-                if before == Before::Operator && let Some(end) = regex_end(bytes, i) {
+                if before == Before::Operator
+                    && let Some(end) = regex_end(bytes, i)
+                {
                     i = end;
                     now = Before::Value;
                 }
@@ -109,8 +111,30 @@ enum Before {
 
 /// Words behind which an expression or statement nests.
 const KEYWORDS: &[&str] = &[
-    "typeof", "void", "delete", "await", "new", "if", "else", "while", "for", "do", "with", "yield", "async",
-    "return", "throw", "case", "in", "of", "instanceof", "keyof", "readonly", "unique", "infer", "extends",
+    "typeof",
+    "void",
+    "delete",
+    "await",
+    "new",
+    "if",
+    "else",
+    "while",
+    "for",
+    "do",
+    "with",
+    "yield",
+    "async",
+    "return",
+    "throw",
+    "case",
+    "in",
+    "of",
+    "instanceof",
+    "keyof",
+    "readonly",
+    "unique",
+    "infer",
+    "extends",
 ];
 
 fn is_word(c: u8) -> bool {

@@ -64,7 +64,9 @@ impl Ctx<'_> {
                 let cont = Cont::with(ContKind::Iterate, dst, 0, arg(3));
                 return self.park_on_effect(function, args.get(..3).unwrap_or_default(), cont);
             }
-            HostFn::HttpRequest => return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst)),
+            HostFn::HttpRequest => {
+                return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst));
+            }
             HostFn::Sleep
             | HostFn::KvGet
             | HostFn::KvSet
@@ -178,7 +180,13 @@ impl Ctx<'_> {
         self.new_response(status, body, headers, Value::UNDEFINED)
     }
 
-    fn new_response(&mut self, status: u16, body: Value, headers: Value, kind: Value) -> Result<Value, Throw> {
+    fn new_response(
+        &mut self,
+        status: u16,
+        body: Value,
+        headers: Value,
+        kind: Value,
+    ) -> Result<Value, Throw> {
         let proto = self.mem.local.known.response;
         let r = self.mem.new_object_of(kind::RESPONSE, proto, 3)?;
         self.mem.heap.store(r, 3, u64::from(status));

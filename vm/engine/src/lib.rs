@@ -43,8 +43,8 @@ mod value_ref;
 mod vm;
 
 pub use api::{
-    BlueprintId, BodyKind, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Headers, Host, LoadError, LogLevel,
-    NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
+    BlueprintId, BodyKind, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Headers, Host, LoadError,
+    LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
 pub use value_ref::{QueryOp, ValueRef};

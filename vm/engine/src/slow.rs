@@ -257,7 +257,8 @@ impl Ctx<'_> {
             if let Some((slot, attrs)) = self.mem.local.shapes.find(shape, atom) {
                 if attrs & attr::ACCESSOR == 0 {
                     let slot = self.mem.cache_slot(holder, slot);
-                    self.mem.local.caches[unit][site] = Cache { header, holder: at, proto: first, slot, next: 0 };
+                    self.mem.local.caches[unit][site] =
+                        Cache { header, holder: at, proto: first, slot, next: 0 };
                 }
                 return;
             }
@@ -266,7 +267,13 @@ impl Ctx<'_> {
     }
 
     /// `v.key = value`, and teaches the site's cache.
-    pub(crate) fn set_field(&mut self, unit: usize, site: usize, v: Value, value: Value) -> Result<Put, Throw> {
+    pub(crate) fn set_field(
+        &mut self,
+        unit: usize,
+        site: usize,
+        v: Value,
+        value: Value,
+    ) -> Result<Put, Throw> {
         let key = self.site_key(unit, site);
         if !v.is_object() {
             return self.set_on_primitive(v, key);
@@ -318,7 +325,13 @@ impl Ctx<'_> {
     }
 
     /// Defines a property of a literal, and teaches the site's cache.
-    pub(crate) fn def_field(&mut self, unit: usize, site: usize, v: Value, value: Value) -> Result<(), Throw> {
+    pub(crate) fn def_field(
+        &mut self,
+        unit: usize,
+        site: usize,
+        v: Value,
+        value: Value,
+    ) -> Result<(), Throw> {
         let key = self.site_key(unit, site);
         if !v.is_object() {
             return Err(Throw::type_error("not an object"));

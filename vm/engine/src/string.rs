@@ -228,7 +228,8 @@ impl Heap {
     fn flatten(&mut self, rope: Ref) -> Result<Value, Throw> {
         let header = self.header(rope);
         let len = self.load(rope, 1) as u32 as usize;
-        let flat = self.raw_string(len, (header >> 32) as usize, header & (ASCII | ENDS_HIGH | STARTS_LOW))?;
+        let flat =
+            self.raw_string(len, (header >> 32) as usize, header & (ASCII | ENDS_HIGH | STARTS_LOW))?;
         // Ropes lean to either side without bound: the walk keeps its own stack.
         let mut rest = vec![rope];
         let mut at = 0;

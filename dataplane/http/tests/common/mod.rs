@@ -62,7 +62,7 @@ pub fn line(request: &Request<'_>) -> String {
                 line += &format!(" {name}={}", String::from_utf8_lossy(value));
             }
         }
-        if !head.head.keep_alive() {
+        if !head.keep_alive() {
             line += " close";
         }
         if !request.body.is_empty() {

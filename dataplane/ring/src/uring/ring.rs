@@ -21,7 +21,7 @@ use io_uring::{IoUring, Probe, opcode, squeue};
 
 use crate::api::{Config, Features};
 use crate::buffers::ReceiveBuffers;
-use crate::sys::SocketAddress;
+use crate::sys::{self, SocketAddress};
 
 /// Submission queue entries. Beyond it entries wait in a list of ours for the next enter.
 const SUBMISSION_ENTRIES: u32 = 2048;
@@ -92,7 +92,10 @@ impl Ring {
 
         let mut probe = Probe::new();
         io.submitter().register_probe(&mut probe)?;
-        let descriptors = config.connections.saturating_add(DESCRIPTOR_SLACK);
+        // A table beyond RLIMIT_NOFILE is refused (EMFILE). With a smaller one accepting pauses when
+        // it is full, just as it would for want of descriptors.
+        let limit = u32::try_from(sys::descriptor_limit()).unwrap_or(u32::MAX);
+        let descriptors = config.connections.saturating_add(DESCRIPTOR_SLACK).min(limit);
         // Without FIXED_FD_INSTALL (6.8) a direct descriptor can't be asked for its peer.
         features.direct_descriptors = !config.without.direct_descriptors
             && probe.is_supported(opcode::FixedFdInstall::CODE)

@@ -79,7 +79,7 @@ fn check_empty<R: Reactor>(r: &R) {
 fn echo<R: Reactor>(r: &mut R, event: Event) {
     match event {
         Event::Received { connection, buffer } => {
-            let (buffers, outputs) = r.split();
+            let (buffers, mut outputs) = r.split();
             if let Some(output) = outputs.get(connection) {
                 output.push(buffers.bytes(&buffer));
             }
@@ -96,7 +96,7 @@ const ANSWER: &[u8] = b"<answer>";
 fn answer<R: Reactor>(r: &mut R, event: Event) {
     match event {
         Event::Received { connection, buffer } => {
-            let (buffers, outputs) = r.split();
+            let (buffers, mut outputs) = r.split();
             let count = buffers.bytes(&buffer).iter().filter(|b| **b == b'\n').count();
             if let Some(output) = outputs.get(connection) {
                 for _ in 0..count {
@@ -248,7 +248,7 @@ pub(crate) fn a_slow_reader_costs_neither_memory_nor_turns<R: Reactor>(make: Mak
     // Turns of 10 ms while waiting, and a few for each 256 KiB; io_uring takes one per send,
     // epoll one per opening of the socket's window.
     let turns = r.counters().turns;
-    assert!(turns < 20_000, "{turns} turns");
+    assert!(turns < 2_000, "{turns} turns");
     assert!(r.split().1.spare_count() < 16);
 }
 
@@ -387,6 +387,38 @@ pub(crate) fn a_tiny_pool_of_buffers_loses_nothing<R: Reactor>(make: Make<R>) {
     assert!(r.counters().no_buffers > 0, "the pool never ran dry: {:?}", r.counters());
 }
 
+pub(crate) fn tiny_queues_lose_nothing<R: Reactor>(make: Make<R>) {
+    // Submissions don't fit and wait in line; completions overflow, which ends multishots.
+    let mut r = make(Config { completion_entries: 4, ..small() });
+    let address = listen(&mut r);
+    let path = scratch("queues");
+    let file = File::from(std::fs::File::create(&path).unwrap());
+    let (mut started, mut ended) = (0, 0);
+    let app = |r: &mut R, event: Event| match event {
+        Event::Received { .. } => {
+            for _ in 0..4 {
+                r.write_at(&file, started, vec![b'x'], Durability::Buffered, started);
+                started += 1;
+            }
+            echo(r, event);
+        }
+        Event::Disk { result, .. } => {
+            assert_eq!(result, Ok(1));
+            ended += 1;
+        }
+        event => echo(r, event),
+    };
+    serve(&mut r, app, || echo_clients(address, 32, 100_000));
+    turn_until(
+        &mut r,
+        |_, event| ended += u64::from(matches!(event, Event::Disk { .. })),
+        |r| r.counters().turns.is_multiple_of(50),
+    );
+    assert_eq!(started, ended);
+    println!("{:?}", r.counters());
+    std::fs::remove_file(path).unwrap();
+}
+
 pub(crate) fn held_buffers_pause_their_connection_only<R: Reactor>(make: Make<R>) {
     const HOG_BYTES: usize = 2 * 1024 * 1024;
     // The kernel may overshoot the 8 by what the socket's receive buffer holds when it is first read.
@@ -417,12 +449,13 @@ pub(crate) fn held_buffers_pause_their_connection_only<R: Reactor>(make: Make<R>
     };
     // Ticks of the app even when nothing else happens.
     serve_ticking(&mut r, app, || {
-        let mut hog = client(address);
-        let hog = thread::spawn(move || hog.write_all(&vec![b'H'; HOG_BYTES]));
-        pause(100);
-        echo_clients(address, 16, 20_000);
-        others_done.store(true, Ordering::Relaxed);
-        hog.join().unwrap().unwrap();
+        thread::scope(|scope| {
+            let mut hog = client(address);
+            scope.spawn(move || hog.write_all(&vec![b'H'; HOG_BYTES]).unwrap());
+            pause(100);
+            echo_clients(address, 16, 20_000);
+            others_done.store(true, Ordering::Relaxed);
+        });
     });
     assert_eq!(hogged, HOG_BYTES);
     assert!(kept_most < 700, "one connection had {kept_most} of 1024 buffers");
@@ -767,6 +800,19 @@ pub(crate) fn unix_sockets_know_their_peer<R: Reactor>(make: Make<R>) {
     });
     // One was the look whether somebody listens there.
     assert_eq!(peers, 2);
+    let out = r.connect(&endpoint).unwrap();
+    r.output(out).unwrap().push(b"from our own");
+    let mut back = Vec::new();
+    let app = |r: &mut R, event: Event| match event {
+        Event::Received { connection, buffer } if connection == out => {
+            back.extend_from_slice(r.bytes(&buffer));
+            r.release(buffer);
+            r.close(out, Close::Flush);
+        }
+        event => echo(r, event),
+    };
+    turn_until(&mut r, app, |r| r.counters().connected == 1 && r.connection_count() == 0);
+    assert_eq!(back, b"from our own");
     r.stop_listening(listener);
     turn_until(&mut r, echo, |r| r.local_addr(listener).is_none());
     assert!(!path.exists(), "the socket's file is left behind");
@@ -967,7 +1013,7 @@ pub(crate) fn dropping_with_work_under_way_is_clean<R: Reactor>(make: Make<R>) {
                 r.output(connection).unwrap().bytes().resize(8 * 1024 * 1024, b'y');
             }
             // Never released: it goes with the pool.
-            Event::Received { buffer, .. } => std::mem::forget(buffer),
+            Event::Received { buffer, .. } => drop(buffer),
             _ => {}
         };
         turn_until(&mut r, app, |r| r.counters().received_bytes == 10);

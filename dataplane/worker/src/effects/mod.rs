@@ -249,7 +249,7 @@ impl Effects {
     }
 
     /// A run is over: whatever it still has in flight is of no interest any more.
-    pub(crate) fn abandon(&mut self, run: u64) {
+    pub(crate) fn abandon(&mut self, run: u64, now: Monotonic) {
         if self.outstanding.remove(&run).is_none() {
             return;
         }
@@ -259,7 +259,7 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql => self.sql.abandon(key),
+                    What::Sql => self.sql.abandon(key, now),
                     What::Http => self.upstream.abandon(key),
                     What::Kv(_) | What::Sleep => {}
                 }

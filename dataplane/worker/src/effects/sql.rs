@@ -53,9 +53,9 @@ impl Sql {
 
     pub(crate) fn sent(&mut self, _link: Link) {}
 
-    pub(crate) fn abandon(&mut self, key: u64) {
+    pub(crate) fn abandon(&mut self, key: u64, now: Monotonic) {
         if let Some(pool) = &mut self.pool {
-            pool.abandon(Token(key));
+            pool.abandon(Token(key), now);
         }
     }
 }

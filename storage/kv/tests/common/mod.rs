@@ -5,6 +5,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use forebay_base::rng::Rng;
@@ -58,14 +59,13 @@ pub fn model(state: &mut State, tenant: u32, ops: &[OwnedOp]) -> (Outcome, Optio
                 state.remove(&key(k));
                 None
             }
-            OwnedOp::Snx(k, v) => {
-                if state.contains_key(&key(k)) {
-                    Some((Outcome::Conflict, k))
-                } else {
-                    state.insert(key(k), v.clone());
+            OwnedOp::Snx(k, v) => match state.entry(key(k)) {
+                Entry::Occupied(_) => Some((Outcome::Conflict, k)),
+                Entry::Vacant(place) => {
+                    place.insert(v.clone());
                     None
                 }
-            }
+            },
             OwnedOp::Cas(k, expected, new) => {
                 if state.get(&key(k)) == expected.as_ref() {
                     match new {
@@ -352,8 +352,12 @@ impl World {
                 _ => {
                     self.drain()?;
                     if self.rng.one_in(3) {
+                        // Compaction waits for the write in flight.
+                        if let Some(job) = self.job.take() {
+                            job.run();
+                        }
                         // Fails when the disk dies under it.
-                        let _ = store.maintain();
+                        let _ = store.maintain(NOW);
                     } else if !self.unsynced && !self.disk.is_dead() {
                         self.check_prefix()?;
                     }

@@ -9,7 +9,7 @@
     reason = "a helper of tests and of the bench: poll(2) and a clock are its business"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use forebay_base::limits::DatabaseLimits;
 use forebay_base::value::ValueBuilder;
 use forebay_base::{Monotonic, Value, ValueSink};
+use forebay_postgres::pool::Mode;
 use forebay_postgres::{
     Action, Complete, Config, Delivery, Event, Link, Param, Pool, QueryError, Receiver, Shape, Sql, Token,
 };
@@ -43,6 +44,7 @@ pub struct Driver {
     start: Instant,
     next: u64,
     pub sinks: Sinks,
+    no_value: HashSet<Token>,
     pub done: HashMap<Token, Result<(Complete, Value), QueryError>>,
     /// Largest read and write: small ones split everything.
     pub read_bytes: usize,
@@ -58,6 +60,7 @@ impl Driver {
             start: Instant::now(),
             next: 1,
             sinks: Sinks::default(),
+            no_value: HashSet::new(),
             done: HashMap::new(),
             read_bytes: 64 * 1024,
             write_bytes: usize::MAX,
@@ -71,16 +74,79 @@ impl Driver {
 
     /// Starts a query; an error at once is an answer too.
     pub fn start(&mut self, sql: &str, params: &[Param<'_>], shape: Shape, delivery: Delivery) -> Token {
+        let (token, now) = (self.token(true), self.now());
+        let sql = if sql.starts_with("select") { Sql::read(sql) } else { Sql::new(sql) };
+        let started = self.pool.query(token, &sql, params, shape, delivery, now);
+        self.started(token, started)
+    }
+
+    fn token(&mut self, value: bool) -> Token {
         let token = Token(self.next);
         self.next += 1;
         self.sinks.0.insert(token, ValueBuilder::default());
-        let now = self.now();
-        let sql = if sql.starts_with("select") { Sql::read(sql) } else { Sql::new(sql) };
-        if let Err(error) = self.pool.query(token, &sql, params, shape, delivery, now) {
+        if !value {
+            self.no_value.insert(token);
+        }
+        token
+    }
+
+    fn started(&mut self, token: Token, started: Result<(), QueryError>) -> Token {
+        if let Err(error) = started {
             self.sinks.0.remove(&token);
+            self.no_value.remove(&token);
             self.done.insert(token, Err(error));
         }
         token
+    }
+
+    pub fn begin(&mut self) -> Token {
+        let (token, now) = (self.token(false), self.now());
+        let started = self.pool.begin(token, Mode::default(), now);
+        self.started(token, started)
+    }
+
+    pub fn end(&mut self, transaction: Token, commit: bool) -> Token {
+        let token = self.token(false);
+        let ended = self.pool.end(transaction, token, commit);
+        self.started(token, ended)
+    }
+
+    pub fn start_in(&mut self, transaction: Token, sql: &str, params: &[Param<'_>], shape: Shape) -> Token {
+        let token = self.token(true);
+        let started = self.pool.query_in(transaction, token, &Sql::new(sql), params, shape, Delivery::Whole);
+        self.started(token, started)
+    }
+
+    pub fn run_in(
+        &mut self,
+        transaction: Token,
+        sql: &str,
+        params: &[Param<'_>],
+        shape: Shape,
+    ) -> Result<Value, QueryError> {
+        let token = self.start_in(transaction, sql, params, shape);
+        self.wait(token).map(|(_, value)| value)
+    }
+
+    /// The task of an abandoned query takes its sink along.
+    pub fn forget(&mut self, token: Token) {
+        self.sinks.0.remove(&token);
+        self.no_value.remove(&token);
+    }
+
+    /// Breaks a connection, as the network does.
+    pub fn break_one(&mut self, which: u64) {
+        let mut links: Vec<Link> = self.sockets.keys().copied().collect();
+        links.sort_by_key(|link| link.index);
+        if let Some(link) = links.get(usize::try_from(which % 64).unwrap() % links.len().max(1)) {
+            self.close(*link, "broken by the test");
+            self.collect();
+        }
+    }
+
+    pub fn abandon(&mut self, token: Token) -> bool {
+        let now = self.now();
+        self.pool.abandon(token, now)
     }
 
     /// Runs one query to its end.
@@ -213,7 +279,17 @@ impl Driver {
         while let Some(event) = self.pool.poll_event() {
             if let Event::Done { token, result } = event {
                 let sink = self.sinks.0.remove(&token).expect("one answer for each query");
-                let result = result.map(|complete| (complete, sink.finish().expect("exactly one value")));
+                // BEGIN, COMMIT and ROLLBACK push none.
+                let value = sink.finish();
+                let value = if self.no_value.remove(&token) {
+                    assert_eq!(value, None);
+                    Value::Undefined
+                } else if result.is_ok() {
+                    value.expect("exactly one value")
+                } else {
+                    Value::Undefined
+                };
+                let result = result.map(|complete| (complete, value));
                 assert!(self.done.insert(token, result).is_none(), "{token:?} is answered twice");
             }
         }

@@ -2,7 +2,8 @@
 
 use forebay_bytecode::Op;
 use oxc_ast::ast::{
-    AssignmentExpression, AssignmentTarget, Expression, IdentifierReference, SimpleAssignmentTarget, UpdateExpression,
+    AssignmentExpression, AssignmentTarget, Expression, IdentifierReference, SimpleAssignmentTarget,
+    UpdateExpression,
 };
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::operator::{AssignmentOperator, UpdateOperator};
@@ -84,7 +85,12 @@ impl<'a> Lower<'_, 'a> {
             Name::Variable(symbol) => {
                 let kind = self.variable(symbol).kind;
                 if self.survey.work_of(self.file(), symbol).is_some() {
-                    self.error("FB0502", id.span, format!("`{}` is a work, known at build time", id.name), None);
+                    self.error(
+                        "FB0502",
+                        id.span,
+                        format!("`{}` is a work, known at build time", id.name),
+                        None,
+                    );
                     return None;
                 }
                 if matches!(kind, Kind::Const | Kind::SelfName) {
@@ -97,7 +103,9 @@ impl<'a> Lower<'_, 'a> {
                         "FB0204",
                         id.span,
                         format!("`{}` is shared by all requests and can't be assigned", id.name),
-                        Some("module variables are fixed once the module is loaded: keep what changes in `kv`"),
+                        Some(
+                            "module variables are fixed once the module is loaded: keep what changes in `kv`",
+                        ),
                     );
                     return None;
                 }
@@ -113,11 +121,21 @@ impl<'a> Lower<'_, 'a> {
                 Some(Place::Variable(symbol, id.span))
             }
             Name::Import(_) => {
-                self.error("FB0205", id.span, format!("`{}` is imported and can't be assigned", id.name), None);
+                self.error(
+                    "FB0205",
+                    id.span,
+                    format!("`{}` is imported and can't be assigned", id.name),
+                    None,
+                );
                 None
             }
             Name::Undefined | Name::Host(_) | Name::Namespace | Name::Global(_) => {
-                self.error("FB0206", id.span, format!("`{}` is built in and can't be assigned", id.name), None);
+                self.error(
+                    "FB0206",
+                    id.span,
+                    format!("`{}` is built in and can't be assigned", id.name),
+                    None,
+                );
                 None
             }
             Name::Unknown => {
@@ -179,7 +197,9 @@ impl<'a> Lower<'_, 'a> {
                         self.f().abx(Op::SetModule, value, slot, span);
                     }
                     // An assigned variable that is captured has a cell.
-                    Binding::Upvalue(_) => self.error("FB0999", at, "this assignment can't be compiled", None),
+                    Binding::Upvalue(_) => {
+                        self.error("FB0999", at, "this assignment can't be compiled", None)
+                    }
                 }
             }
             Place::Field(object, key) => {
@@ -305,7 +325,8 @@ impl<'a> Lower<'_, 'a> {
             }
             let result = self.result_register(want);
             let Some(place) = self.place(target, later) else { return result };
-            let value = self.expression(&e.right, if result >= mark { Want::Free(result) } else { free_or_any(want) });
+            let value = self
+                .expression(&e.right, if result >= mark { Want::Free(result) } else { free_or_any(want) });
             self.store(&place, value, e.span);
             return self.finish_value(value, want, mark, e.span);
         }
@@ -411,7 +432,9 @@ impl<'a> Lower<'_, 'a> {
         // Reading a constant is fine; only writing it throws.
         let place = match target {
             SimpleAssignmentTarget::AssignmentTargetIdentifier(id) => match self.resolve(id) {
-                Name::Variable(symbol) if matches!(self.variable(symbol).kind, Kind::Const | Kind::SelfName) => {
+                Name::Variable(symbol)
+                    if matches!(self.variable(symbol).kind, Kind::Const | Kind::SelfName) =>
+                {
                     self.load_variable(symbol, Want::Free(value), id.span);
                     Some(Place::Constant(id.span))
                 }

@@ -1,19 +1,19 @@
 //! Member chains and calls: methods, optional chaining, spread, `new`, `delete`,
 //! and calls of the host.
 
-use forebay_bytecode::module::uses;
+use forebay_bytecode::module::{function_flags, uses};
 use forebay_bytecode::{Global, HostFn, HostKind, Instr, Op};
 use oxc_ast::ast::{
-    Argument, CallExpression, ChainElement, ChainExpression, ComputedMemberExpression, Expression, IdentifierReference,
-    NewExpression, StaticMemberExpression,
+    Argument, CallExpression, ChainElement, ChainExpression, ComputedMemberExpression, Expression,
+    IdentifierReference, NewExpression, StaticMemberExpression,
 };
 use oxc_span::{GetSpan, Span};
 
 use super::function::strip;
-use super::{Lower, Name, Want, host};
+use super::{Binding, Lower, Name, Want, host};
 use crate::diagnostic::did_you_mean;
 use crate::emit::{Patch, Reg};
-use crate::files::Target;
+use crate::files::{Target, export_hint};
 
 /// Arguments of one call instruction; more go through an array.
 const ARGUMENTS_MAX: usize = 250;
@@ -89,7 +89,13 @@ impl<'a> Lower<'_, 'a> {
 
     /// The object of a member. `is_method`: the member is called, so that a query
     /// doesn't end here.
-    fn object_of(&mut self, e: &'a Expression<'a>, want: Want, nulls: &mut Vec<Patch>, is_method: bool) -> Reg {
+    fn object_of(
+        &mut self,
+        e: &'a Expression<'a>,
+        want: Want,
+        nulls: &mut Vec<Patch>,
+        is_method: bool,
+    ) -> Reg {
         if !is_method && self.ends_with_verb(strip(e)) {
             let mark = self.f().next;
             let query = self.link(e, Want::Any, nulls);
@@ -101,7 +107,12 @@ impl<'a> Lower<'_, 'a> {
         self.link(e, want, nulls)
     }
 
-    fn static_member(&mut self, m: &'a StaticMemberExpression<'a>, want: Want, nulls: &mut Vec<Patch>) -> Reg {
+    fn static_member(
+        &mut self,
+        m: &'a StaticMemberExpression<'a>,
+        want: Want,
+        nulls: &mut Vec<Patch>,
+    ) -> Reg {
         if let Expression::Identifier(id) = strip(&m.object) {
             match self.resolve(id) {
                 Name::Import(Target::Namespace(file)) => {
@@ -110,11 +121,13 @@ impl<'a> Lower<'_, 'a> {
                     match self.files.export(file, name) {
                         Some(target) => match self.slot_of_target(target) {
                             Some(slot) => self.f().abx(Op::GetModule, register, slot, m.span),
-                            None => self.error("FB0706", m.span, "a namespace can't be used as a value", None),
+                            None => {
+                                self.error("FB0706", m.span, "a namespace can't be used as a value", None)
+                            }
                         },
                         None => {
                             let names = self.files.export_names(file);
-                            let hint = did_you_mean(name, names.iter().map(String::as_str));
+                            let hint = export_hint(name, &names);
                             let path = self.files.list[file].path.clone();
                             let message = format!("`{path}` has no export `{name}`");
                             self.error("FB0704", m.property.span, message, hint.as_deref());
@@ -144,7 +157,12 @@ impl<'a> Lower<'_, 'a> {
         register
     }
 
-    fn computed_member(&mut self, m: &'a ComputedMemberExpression<'a>, want: Want, nulls: &mut Vec<Patch>) -> Reg {
+    fn computed_member(
+        &mut self,
+        m: &'a ComputedMemberExpression<'a>,
+        want: Want,
+        nulls: &mut Vec<Patch>,
+    ) -> Reg {
         let mark = self.f().next;
         let object = self.object_of(&m.object, Want::Any, nulls, false);
         if m.optional {
@@ -189,7 +207,8 @@ impl<'a> Lower<'_, 'a> {
                         Name::Host(HostFn::Req) => {}
                         Name::Host(_) | Name::Namespace => {
                             let path = format!("{}.{}", id.name, m.property.name);
-                            let known = (!m.optional && !c.optional).then(|| HostFn::from_path(&path)).flatten();
+                            let known =
+                                (!m.optional && !c.optional).then(|| HostFn::from_path(&path)).flatten();
                             if let Some(function) = known {
                                 return self.host_call(function, c, want);
                             }
@@ -224,7 +243,13 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// Callee and `this` into two registers; where the call is shown in traces.
-    fn callee_into(&mut self, callee: &'a Expression<'a>, base: Reg, this: Reg, nulls: &mut Vec<Patch>) -> Span {
+    fn callee_into(
+        &mut self,
+        callee: &'a Expression<'a>,
+        base: Reg,
+        this: Reg,
+        nulls: &mut Vec<Patch>,
+    ) -> Span {
         match callee {
             Expression::StaticMemberExpression(m) if !self.is_import_namespace(&m.object) => {
                 self.static_method(m, base, this, nulls);
@@ -239,7 +264,9 @@ impl<'a> Lower<'_, 'a> {
                 let mut inner = Vec::new();
                 match &c.expression {
                     ChainElement::StaticMemberExpression(m) => self.static_method(m, base, this, &mut inner),
-                    ChainElement::ComputedMemberExpression(m) => self.computed_method(m, base, this, &mut inner),
+                    ChainElement::ComputedMemberExpression(m) => {
+                        self.computed_method(m, base, this, &mut inner)
+                    }
                     element => {
                         self.chain_element(element, Want::Free(base), &mut inner);
                         self.f().a(Op::LoadUndefined, this, c.span);
@@ -267,7 +294,13 @@ impl<'a> Lower<'_, 'a> {
         }
     }
 
-    fn static_method(&mut self, m: &'a StaticMemberExpression<'a>, base: Reg, this: Reg, nulls: &mut Vec<Patch>) {
+    fn static_method(
+        &mut self,
+        m: &'a StaticMemberExpression<'a>,
+        base: Reg,
+        this: Reg,
+        nulls: &mut Vec<Patch>,
+    ) {
         let object = self.object_register(&m.object, this, nulls);
         if m.optional {
             nulls.push(self.f().jump(Op::JumpIfNullish, object, m.span));
@@ -277,7 +310,13 @@ impl<'a> Lower<'_, 'a> {
         self.f().abc(Op::GetMethod, base, object, site, m.property.span);
     }
 
-    fn computed_method(&mut self, m: &'a ComputedMemberExpression<'a>, base: Reg, this: Reg, nulls: &mut Vec<Patch>) {
+    fn computed_method(
+        &mut self,
+        m: &'a ComputedMemberExpression<'a>,
+        base: Reg,
+        this: Reg,
+        nulls: &mut Vec<Patch>,
+    ) {
         self.object_of(&m.object, Want::Free(this), nulls, true);
         if m.optional {
             nulls.push(self.f().jump(Op::JumpIfNullish, this, m.span));
@@ -290,27 +329,32 @@ impl<'a> Lower<'_, 'a> {
 
     /// The object of a method: in its own register if it is a variable, else in `this`.
     fn object_register(&mut self, e: &'a Expression<'a>, this: Reg, nulls: &mut Vec<Patch>) -> Reg {
-        if let Expression::Identifier(_) | Expression::ThisExpression(_) = strip(e) {
-            let mark = self.f().next;
-            let register = self.expression(e, Want::Any);
-            if register < mark {
-                return register;
-            }
-            // Not a local: it went to a new register, above the call's.
-            self.f().next = mark;
-            let last = self.f().code.len() - 1;
-            let load = self.f().code[last];
-            if load.a() == register
-                && let Some(op) = load.op()
-            {
-                self.f().code[last] = Instr::abx(op, this, load.bx());
-                return this;
-            }
-            self.f().move_to(this, register, e.span());
-            return this;
+        if let Some(register) = self.local_register(strip(e)) {
+            return register;
         }
         self.object_of(e, Want::Free(this), nulls, true);
         this
+    }
+
+    /// The register of an expression that is a local variable or `this`.
+    fn local_register(&mut self, e: &Expression<'a>) -> Option<Reg> {
+        match e {
+            Expression::Identifier(id) => {
+                let Name::Variable(symbol) = self.resolve(id) else { return None };
+                let v = self.variable(symbol);
+                if v.early && !v.is_initialised_at(id.span.start)
+                    || self.survey.work_of(self.file(), symbol).is_some()
+                {
+                    return None;
+                }
+                match self.binding(symbol) {
+                    Binding::Register(register) => Some(register),
+                    Binding::Cell(_) | Binding::Upvalue(_) | Binding::UpCell(_) | Binding::Slot(_) => None,
+                }
+            }
+            Expression::ThisExpression(_) => (self.f().flags & function_flags::ARROW == 0).then_some(0),
+            _ => None,
+        }
     }
 
     /// Arguments and the call itself; callee and `this` are in place.
@@ -408,10 +452,16 @@ impl<'a> Lower<'_, 'a> {
         match strip(e) {
             Expression::ChainExpression(c) => match &c.expression {
                 ChainElement::StaticMemberExpression(m) => self.delete_static(m, register, span, &mut nulls),
-                ChainElement::ComputedMemberExpression(m) => self.delete_computed(m, register, span, &mut nulls),
+                ChainElement::ComputedMemberExpression(m) => {
+                    self.delete_computed(m, register, span, &mut nulls)
+                }
                 ChainElement::TSNonNullExpression(t) => match strip(&t.expression) {
-                    Expression::StaticMemberExpression(m) => self.delete_static(m, register, span, &mut nulls),
-                    Expression::ComputedMemberExpression(m) => self.delete_computed(m, register, span, &mut nulls),
+                    Expression::StaticMemberExpression(m) => {
+                        self.delete_static(m, register, span, &mut nulls)
+                    }
+                    Expression::ComputedMemberExpression(m) => {
+                        self.delete_computed(m, register, span, &mut nulls)
+                    }
                     _ => self.unsupported(span, "this `delete` is", None),
                 },
                 ChainElement::CallExpression(_) | ChainElement::PrivateFieldExpression(_) => {
@@ -444,7 +494,13 @@ impl<'a> Lower<'_, 'a> {
         register
     }
 
-    fn delete_static(&mut self, m: &'a StaticMemberExpression<'a>, to: Reg, span: Span, nulls: &mut Vec<Patch>) {
+    fn delete_static(
+        &mut self,
+        m: &'a StaticMemberExpression<'a>,
+        to: Reg,
+        span: Span,
+        nulls: &mut Vec<Patch>,
+    ) {
         if self.refuse_host_member(&m.object, m.span).is_none() {
             return;
         }
@@ -459,7 +515,13 @@ impl<'a> Lower<'_, 'a> {
         self.f().next = mark;
     }
 
-    fn delete_computed(&mut self, m: &'a ComputedMemberExpression<'a>, to: Reg, span: Span, nulls: &mut Vec<Patch>) {
+    fn delete_computed(
+        &mut self,
+        m: &'a ComputedMemberExpression<'a>,
+        to: Reg,
+        span: Span,
+        nulls: &mut Vec<Patch>,
+    ) {
         let mark = self.f().next;
         let object = self.object_of(&m.object, Want::Any, nulls, false);
         if m.optional {
@@ -560,7 +622,8 @@ impl<'a> Lower<'_, 'a> {
             }
             Name::Host(function) => {
                 let arguments = if function.arity().1 == 0 { "" } else { "x" };
-                let hint = format!("call it, or wrap it: `{arguments} => {name}({arguments})`").replace("` =>", "`() =>");
+                let hint = format!("call it, or wrap it: `{arguments} => {name}({arguments})`")
+                    .replace("` =>", "`() =>");
                 self.error("FB0405", id.span, format!("`{name}` is not a value"), Some(&hint));
             }
             _ => {
@@ -666,7 +729,9 @@ impl<'a> Lower<'_, 'a> {
             && let Some(function) = self.effect_root(&m.object)
         {
             let name = function.path();
-            let hint = format!("it waits and gives its value: `const x = {name}(...)`; a promise of it is `(async () => {name}(...))()`");
+            let hint = format!(
+                "it waits and gives its value: `const x = {name}(...)`; a promise of it is `(async () => {name}(...))()`"
+            );
             let message = format!("`{name}` gives a value, not a promise");
             self.error("FB0407", m.property.span, message, Some(&hint));
         }

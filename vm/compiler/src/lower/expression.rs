@@ -7,9 +7,9 @@
 use forebay_bytecode::module::function_flags;
 use forebay_bytecode::{Instr, Op};
 use oxc_ast::ast::{
-    ArrayExpression, ArrayExpressionElement, BinaryExpression, ConditionalExpression, Expression, IdentifierReference,
-    LogicalExpression, ObjectExpression, ObjectPropertyKind, PropertyKey, PropertyKind, TemplateLiteral,
-    UnaryExpression,
+    ArrayExpression, ArrayExpressionElement, BinaryExpression, ConditionalExpression, Expression,
+    IdentifierReference, LogicalExpression, ObjectExpression, ObjectPropertyKind, PropertyKey, PropertyKind,
+    TemplateLiteral, UnaryExpression,
 };
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::operator::{BinaryOperator, LogicalOperator, UnaryOperator};
@@ -432,8 +432,12 @@ impl<'a> Lower<'_, 'a> {
         let own_name = name.as_deref().unwrap_or("");
         let value = match &p.value {
             Expression::FunctionExpression(f) if p.method || is_accessor => {
-                let form = if is_accessor { Form::Accessor } else { Form::Method };
-                let index = self.function(f, own_name, form);
+                let prefix = match p.kind {
+                    PropertyKind::Init => "",
+                    PropertyKind::Get => "get ",
+                    PropertyKind::Set => "set ",
+                };
+                let index = self.function(f, &format!("{prefix}{own_name}"), Form::Method);
                 self.closure(index, Want::Any, f.span)
             }
             value => self.named_expression(value, own_name, Want::Any),
@@ -458,7 +462,9 @@ impl<'a> Lower<'_, 'a> {
             PropertyKey::StaticIdentifier(id) => Some(id.name.to_string()),
             PropertyKey::PrivateIdentifier(_) => None,
             key if computed => self.constant_key(key.as_expression()?),
-            PropertyKey::StringLiteral(s) if !s.lone_surrogates && !is_index(&s.value) => Some(s.value.to_string()),
+            PropertyKey::StringLiteral(s) if !s.lone_surrogates && !is_index(&s.value) => {
+                Some(s.value.to_string())
+            }
             _ => None,
         }
     }
@@ -466,7 +472,9 @@ impl<'a> Lower<'_, 'a> {
     /// The name of a computed key that is a string literal and not an array index.
     pub(super) fn constant_key(&mut self, e: &Expression<'a>) -> Option<String> {
         match e {
-            Expression::StringLiteral(s) if !s.lone_surrogates && !is_index(&s.value) => Some(s.value.to_string()),
+            Expression::StringLiteral(s) if !s.lone_surrogates && !is_index(&s.value) => {
+                Some(s.value.to_string())
+            }
             Expression::TemplateLiteral(t) if t.expressions.is_empty() => {
                 let quasi = t.quasis.first()?;
                 let text = quasi.value.cooked?.to_string();
@@ -595,7 +603,11 @@ impl<'a> Lower<'_, 'a> {
 
 /// Whether a key is an array index, which is read as an element.
 fn is_index(key: &str) -> bool {
-    key == "0" || (!key.starts_with('0') && key.len() <= 10 && key.bytes().all(|b| b.is_ascii_digit()) && !key.is_empty())
+    key == "0"
+        || (!key.starts_with('0')
+            && key.len() <= 10
+            && key.bytes().all(|b| b.is_ascii_digit())
+            && !key.is_empty())
 }
 
 fn binary_op(operator: BinaryOperator) -> Op {

@@ -4,7 +4,7 @@ use forebay_bytecode::module::{function_flags, uses};
 use forebay_bytecode::{FunctionIndex, Instr, Op};
 use oxc_ast::ast::{
     ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, Declaration, ExportDefaultDeclarationKind,
-    Expression, FormalParameters, Function, Statement, TSAccessibility,
+    Expression, FormalParameters, Function, Statement,
 };
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::scope::ScopeId;
@@ -18,23 +18,23 @@ use crate::scope::Kind;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Plain,
+    /// Methods, getters and setters: not constructors.
     Method,
-    /// `get x() {}`, `set x(v) {}`.
-    Accessor,
 }
 
 impl<'a> Lower<'_, 'a> {
     /// Compiles a function; its captures refer to the function under construction.
-    pub(super) fn function(&mut self, function: &'a Function<'a>, name: &str, form: Form) -> Option<FunctionIndex> {
+    pub(super) fn function(
+        &mut self,
+        function: &'a Function<'a>,
+        name: &str,
+        form: Form,
+    ) -> Option<FunctionIndex> {
         let head = Span::new(function.span.start, function.params.span.start.max(function.span.start));
         if function.generator {
             let hint = "build an array, or take a callback";
             self.unsupported(head, "generators are", Some(hint));
             return None;
-        }
-        if let Some(this) = &function.this_param {
-            // A type only: `function f(this: T)`.
-            let _ = this;
         }
         let body = function.body.as_ref()?;
         let mut flags = if function.r#async { function_flags::ASYNC } else { 0 };
@@ -55,7 +55,11 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// Compiles an arrow function.
-    pub(super) fn arrow(&mut self, arrow: &'a ArrowFunctionExpression<'a>, name: &str) -> Option<FunctionIndex> {
+    pub(super) fn arrow(
+        &mut self,
+        arrow: &'a ArrowFunctionExpression<'a>,
+        name: &str,
+    ) -> Option<FunctionIndex> {
         let flags = function_flags::ARROW | if arrow.r#async { function_flags::ASYNC } else { 0 };
         let scope = arrow.scope_id.get()?;
         self.begin_function(scope, flags, name, None);
@@ -99,11 +103,21 @@ impl<'a> Lower<'_, 'a> {
             let hint = "split it";
             if self.functions.is_empty() {
                 self.functions.push(builder);
-                self.error("FB0804", span, "this code needs too many registers or property accesses", Some(hint));
+                self.error(
+                    "FB0804",
+                    span,
+                    "this code needs too many registers or property accesses",
+                    Some(hint),
+                );
                 let builder = self.functions.pop().expect("just pushed");
                 return builder.finish(&mut self.module);
             }
-            self.error("FB0804", span, "this function needs too many registers or property accesses", Some(hint));
+            self.error(
+                "FB0804",
+                span,
+                "this function needs too many registers or property accesses",
+                Some(hint),
+            );
         }
         builder.finish(&mut self.module)
     }
@@ -112,7 +126,6 @@ impl<'a> Lower<'_, 'a> {
     fn parameters(&mut self, params: &'a FormalParameters<'a>, scope: ScopeId) {
         for p in &params.items {
             if p.accessibility.is_some() || p.readonly || p.r#override {
-                let _: Option<TSAccessibility> = p.accessibility;
                 self.unsupported(p.span, "parameter properties are", None);
             }
             if let Some(decorator) = p.decorators.first() {

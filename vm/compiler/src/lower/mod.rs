@@ -26,9 +26,7 @@ use std::collections::HashMap;
 
 use forebay_bytecode::module::{SourceFile, function_flags};
 use forebay_bytecode::{FunctionIndex, Global, HostFn, Module, Op};
-use oxc_ast::ast::{
-    Declaration, ExportDefaultDeclarationKind, Expression, IdentifierReference, Statement,
-};
+use oxc_ast::ast::{Declaration, ExportDefaultDeclarationKind, Expression, IdentifierReference, Statement};
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::scope::ScopeId;
 use oxc_syntax::symbol::SymbolId;
@@ -125,11 +123,8 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
     lower.program();
     let mut module = lower.module;
     module.constants = lower.pool.constants;
-    module.files = files
-        .list
-        .iter()
-        .map(|f| SourceFile { path: (*f.path).into(), text: (*f.text).into() })
-        .collect();
+    module.files =
+        files.list.iter().map(|f| SourceFile { path: (*f.path).into(), text: (*f.text).into() }).collect();
     module
 }
 
@@ -201,7 +196,7 @@ impl<'p, 'a> Lower<'p, 'a> {
         let result = self.f().take();
         self.f().a(Op::LoadUndefined, result, end);
         self.f().a(Op::Return, result, end);
-        self.finish_function(end)
+        self.finish_function(Span::empty(0))
     }
 
     /// A statement of a module's or script's top level.
@@ -215,7 +210,12 @@ impl<'p, 'a> Lower<'p, 'a> {
             | Statement::ExportDefaultDeclaration(_)
                 if self.file() == 0 && !self.survey.is_module =>
             {
-                self.error("FB0705", statement.span(), "a script exports nothing", Some("modules in lib/ do"));
+                self.error(
+                    "FB0705",
+                    statement.span(),
+                    "a script exports nothing",
+                    Some("modules in lib/ do"),
+                );
             }
             Statement::ExportAllDeclaration(_)
             | Statement::ExportNamedDeclaration(_)
@@ -295,7 +295,11 @@ impl<'p, 'a> Lower<'p, 'a> {
 
     fn unsupported_class(&mut self, span: Span) {
         let head = Span::new(span.start, span.end.min(span.start + 5));
-        self.unsupported(head, "classes are", Some("use functions and object literals: `function make() { return {...}; }`"));
+        self.unsupported(
+            head,
+            "classes are",
+            Some("use functions and object literals: `function make() { return {...}; }`"),
+        );
     }
 
     // Names.

@@ -6,8 +6,8 @@
 
 use forebay_bytecode::{Instr, Op};
 use oxc_ast::ast::{
-    ArrayAssignmentTarget, ArrayPattern, AssignmentTarget, AssignmentTargetMaybeDefault, AssignmentTargetProperty,
-    BindingPattern, Expression, ObjectAssignmentTarget, ObjectPattern, PropertyKey,
+    ArrayAssignmentTarget, ArrayPattern, AssignmentTarget, AssignmentTargetMaybeDefault,
+    AssignmentTargetProperty, BindingPattern, Expression, ObjectAssignmentTarget, ObjectPattern, PropertyKey,
 };
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::symbol::SymbolId;
@@ -176,7 +176,14 @@ impl<'a> Lower<'_, 'a> {
 
     /// Where an exception from `start .. end` goes: close the iterator, whose own
     /// exception doesn't count, and throw on.
-    pub(super) fn close_on_throw(&mut self, iterator: Reg, start: u32, end: u32, gaps: &[(u32, u32)], span: Span) {
+    pub(super) fn close_on_throw(
+        &mut self,
+        iterator: Reg,
+        start: u32,
+        end: u32,
+        gaps: &[(u32, u32)],
+        span: Span,
+    ) {
         let f = self.f();
         let mark = f.next;
         let exception = f.take();

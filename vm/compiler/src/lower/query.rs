@@ -105,7 +105,9 @@ impl<'a> Lower<'_, 'a> {
                         let constant = self.pool.data(bytes);
                         self.f().abx(Op::LoadConst, data, constant, arrow.span);
                     }
-                    Err(why) => self.error("FB0601", body.span(), format!("this condition is too large: {why}"), None),
+                    Err(why) => {
+                        self.error("FB0601", body.span(), format!("this condition is too large: {why}"), None)
+                    }
                 }
                 for e in &predicate.captured {
                     let register = self.f().take();
@@ -115,7 +117,8 @@ impl<'a> Lower<'_, 'a> {
                 self.f().next = mark;
                 let register = self.target(want);
                 self.note_use(HostFn::DbWhereLambda);
-                self.f().emit(Instr::abc(Op::HostCall, n, register, query, HostFn::DbWhereLambda as u16), c.span);
+                self.f()
+                    .emit(Instr::abc(Op::HostCall, n, register, query, HostFn::DbWhereLambda as u16), c.span);
                 return register;
             }
         }
@@ -134,7 +137,9 @@ impl<'a> Lower<'_, 'a> {
             return None;
         }
         match &parameter.pattern {
-            BindingPattern::BindingIdentifier(id) => Some(Row { whole: id.symbol_id.get(), columns: Vec::new() }),
+            BindingPattern::BindingIdentifier(id) => {
+                Some(Row { whole: id.symbol_id.get(), columns: Vec::new() })
+            }
             BindingPattern::ObjectPattern(o) if o.rest.is_none() => {
                 let mut columns = Vec::new();
                 for property in &o.properties {
@@ -225,7 +230,8 @@ impl<'a> Lower<'_, 'a> {
                     && m.property.name == "includes"
                     && !m.optional
                     && !c.optional
-                    && let [Argument::StaticMemberExpression(_) | Argument::Identifier(_)] = c.arguments.as_slice()
+                    && let [Argument::StaticMemberExpression(_) | Argument::Identifier(_)] =
+                        c.arguments.as_slice()
                     && let Some(wanted) = c.arguments.first().and_then(Argument::as_expression)
                     && !self.mentions(&p.row, &m.object)
                 {
@@ -305,7 +311,8 @@ impl<'a> Visit<'a> for Search<'_, '_, 'a> {
         let scoping = self.lower.files.list[self.lower.file()].semantic.scoping();
         let symbol = id.reference_id.get().and_then(|r| scoping.get_reference(r).symbol_id());
         if let Some(symbol) = symbol {
-            self.found |= self.row.whole == Some(symbol) || self.row.columns.iter().any(|(s, _)| *s == symbol);
+            self.found |=
+                self.row.whole == Some(symbol) || self.row.columns.iter().any(|(s, _)| *s == symbol);
         }
     }
 }
@@ -334,11 +341,13 @@ fn literal(e: &Expression<'_>) -> Option<Value> {
             }
         }
         Expression::StringLiteral(s) if !s.lone_surrogates => Value::Str(s.value.as_str().into()),
-        Expression::UnaryExpression(u) if u.operator == UnaryOperator::UnaryNegation => match literal(&u.argument)? {
-            Value::Int(n) if n != 0 => Value::Int(-n),
-            Value::Float(n) => Value::Float(-n),
-            _ => return None,
-        },
+        Expression::UnaryExpression(u) if u.operator == UnaryOperator::UnaryNegation => {
+            match literal(&u.argument)? {
+                Value::Int(n) if n != 0 => Value::Int(-n),
+                Value::Float(n) => Value::Float(-n),
+                _ => return None,
+            }
+        }
         Expression::ArrayExpression(a) => {
             let items: Option<Vec<Value>> =
                 a.elements.iter().map(|item| item.as_expression().and_then(literal)).collect();

@@ -8,8 +8,8 @@
 use forebay_bytecode::{Instr, Op};
 use oxc_ast::ast::{
     BlockStatement, Declaration, DoWhileStatement, Expression, ForInStatement, ForOfStatement, ForStatement,
-    ForStatementInit, ForStatementLeft, IfStatement, LabeledStatement, ReturnStatement, Statement, SwitchStatement,
-    TryStatement, VariableDeclaration, VariableDeclarationKind, WhileStatement,
+    ForStatementInit, ForStatementLeft, IfStatement, LabeledStatement, ReturnStatement, Statement,
+    SwitchStatement, TryStatement, VariableDeclaration, VariableDeclarationKind, WhileStatement,
 };
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::scope::ScopeId;
@@ -104,7 +104,9 @@ impl<'a> Lower<'_, 'a> {
                 self.error("FB0707", s.span(), "imports and exports stand at the top level", None);
             }
             Statement::TSExportAssignment(e) => self.unsupported(e.span, "`export =` is", None),
-            Statement::TSNamespaceExportDeclaration(e) => self.unsupported(e.span, "`export as namespace` is", None),
+            Statement::TSNamespaceExportDeclaration(e) => {
+                self.unsupported(e.span, "`export as namespace` is", None)
+            }
         }
         self.f().next = mark;
     }
@@ -143,6 +145,9 @@ impl<'a> Lower<'_, 'a> {
         let is_top_level = self.functions.len() == 1;
         for declarator in &d.declarations {
             let mark = self.f().next;
+            if d.kind == VariableDeclarationKind::Var {
+                self.refuse_redeclared(&declarator.id);
+            }
             if is_top_level
                 && let Some(init) = &declarator.init
                 && self.work_statement(init)
@@ -182,6 +187,19 @@ impl<'a> Lower<'_, 'a> {
                 (_, None) => {}
             }
             self.f().next = mark;
+        }
+    }
+
+    /// A `var` that names a parameter again is a variable of its own if closures
+    /// in the parameter list see the parameter: refused instead of mixed up.
+    fn refuse_redeclared(&mut self, pattern: &'a oxc_ast::ast::BindingPattern<'a>) {
+        for id in pattern.get_binding_identifiers() {
+            let Some(symbol) = id.symbol_id.get() else { continue };
+            let v = self.variable(symbol);
+            if v.kind == Kind::Param && v.captured.iter().any(|p| *p < id.span.start) {
+                let message = format!("`var {}` names a parameter that is captured", id.name);
+                self.error("FB0304", id.span, message, Some("give it another name"));
+            }
         }
     }
 
@@ -291,7 +309,11 @@ impl<'a> Lower<'_, 'a> {
 
     fn label(&mut self, l: &'a LabeledStatement<'a>, mut labels: Vec<String>) {
         if let Statement::FunctionDeclaration(f) = &l.body {
-            self.unsupported(Span::new(l.span.start, f.params.span.start), "a label before a function is", None);
+            self.unsupported(
+                Span::new(l.span.start, f.params.span.start),
+                "a label before a function is",
+                None,
+            );
             return;
         }
         labels.push(l.label.name.to_string());
@@ -394,7 +416,8 @@ impl<'a> Lower<'_, 'a> {
             self.error("FB0104", r.span, "`return` stands outside a function", Some(hint));
             return;
         }
-        let is_free = self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
+        let is_free =
+            self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
         match &r.argument {
             Some(value) if is_free => self.return_value(value, r.span),
             Some(value) => {
@@ -608,6 +631,9 @@ impl<'a> Lower<'_, 'a> {
                 if matches!(d.kind, VariableDeclarationKind::Using | VariableDeclarationKind::AwaitUsing) {
                     self.unsupported(d.span, "`using` is", None);
                 } else if let Some(declarator) = d.declarations.first() {
+                    if d.kind == VariableDeclarationKind::Var {
+                        self.refuse_redeclared(&declarator.id);
+                    }
                     self.bind_pattern(&declarator.id, value);
                 }
             }

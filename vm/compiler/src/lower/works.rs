@@ -10,7 +10,8 @@ use std::collections::HashMap;
 use forebay_bytecode::Op;
 use forebay_bytecode::module::{Action, Position, Route, Work};
 use oxc_ast::ast::{
-    Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, Statement, StaticMemberExpression,
+    Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, Statement,
+    StaticMemberExpression,
 };
 use oxc_semantic::Semantic;
 use oxc_span::{GetSpan, Span};
@@ -24,13 +25,31 @@ use forebay_bytecode::FunctionIndex;
 
 /// Methods that are built.
 const METHODS: &[&str] = &[
-    "router", "get", "post", "put", "patch", "delete", "handle", "version", "timeout", "limits", "file", "assets",
-    "static", "redirect",
+    "router", "get", "post", "put", "patch", "delete", "handle", "version", "timeout", "limits", "file",
+    "assets", "static", "redirect",
 ];
 /// Methods of the design that aren't built yet.
 const NOT_BUILT: &[&str] = &[
-    "retry", "use", "durable", "on", "sse", "every", "schedule", "hourly", "daily", "weekly", "monthly", "cache",
-    "limit", "idempotent", "cors", "auth", "render", "done", "fail", "as",
+    "retry",
+    "use",
+    "durable",
+    "on",
+    "sse",
+    "every",
+    "schedule",
+    "hourly",
+    "daily",
+    "weekly",
+    "monthly",
+    "cache",
+    "limit",
+    "idempotent",
+    "cors",
+    "auth",
+    "render",
+    "done",
+    "fail",
+    "as",
 ];
 /// Methods that answer without a function.
 const SELF_CONTAINED: &[&str] = &["file", "assets", "redirect", "render"];
@@ -207,8 +226,12 @@ impl<'a> Lower<'_, 'a> {
         if !name.is_empty()
             && let Some(first) = self.work_names.insert(name.clone(), call.span)
         {
-            let mut diagnostic =
-                self.files.list[0].error("FB0507", call.span, format!("there are two works \"{name}\""), None);
+            let mut diagnostic = self.files.list[0].error(
+                "FB0507",
+                call.span,
+                format!("there are two works \"{name}\""),
+                None,
+            );
             let place = crate::Place { start: first.start, end: first.end };
             diagnostic.labels.push((place, "the first one".into()));
             self.sink.push(diagnostic);
@@ -243,7 +266,8 @@ impl<'a> Lower<'_, 'a> {
             }
             _ => {
                 let known = METHODS.iter().chain(NOT_BUILT).copied();
-                let hint = did_you_mean(method, known).unwrap_or_else(|| format!("there are {}", METHODS.join(", ")));
+                let hint = did_you_mean(method, known)
+                    .unwrap_or_else(|| format!("there are {}", METHODS.join(", ")));
                 let message = format!("a work has no method `{method}`");
                 self.error("FB0504", member.property.span, message, Some(&hint));
                 return;
@@ -255,7 +279,12 @@ impl<'a> Lower<'_, 'a> {
             _ => (1, 1),
         };
         if arguments.len() < least || arguments.len() > most {
-            self.error("FB0503", span, format!("wrong number of arguments for `.{method}()`"), Some(signature));
+            self.error(
+                "FB0503",
+                span,
+                format!("wrong number of arguments for `.{method}()`"),
+                Some(signature),
+            );
             return;
         }
         match method {
@@ -276,9 +305,8 @@ impl<'a> Lower<'_, 'a> {
                 self.route(work, pending, &verb, &arguments[0], arguments.get(1), span);
             }
             "handle" => {
-                if let Some(slot) = self.handler(&arguments[0]) {
-                    self.answer(work, pending, &Action::Handler(slot), span);
-                }
+                let slot = self.handler(&arguments[0]);
+                self.answer(work, pending, &Action::Handler(slot.unwrap_or(0)), span);
             }
             "version" => {
                 if let Some(version) = self.constant_string(&arguments[0]) {
@@ -292,20 +320,18 @@ impl<'a> Lower<'_, 'a> {
             }
             "limits" => self.limits(work, &arguments[0]),
             "file" => {
-                if let Some(path) = self.constant_path(&arguments[0]) {
-                    self.answer(work, pending, &Action::File(path.into()), span);
-                }
+                let path = self.constant_path(&arguments[0]).unwrap_or_default();
+                self.answer(work, pending, &Action::File(path.into()), span);
             }
             "assets" => {
-                if let Some(path) = self.constant_path(&arguments[0]) {
-                    for &route in &pending.routes {
-                        let route = &mut self.module.works[work].routes[route];
-                        if !route.pattern.contains("{*") {
-                            route.pattern = format!("{}/{{*rest}}", route.pattern.trim_end_matches('/')).into();
-                        }
+                let path = self.constant_path(&arguments[0]).unwrap_or_default();
+                for &route in &pending.routes {
+                    let route = &mut self.module.works[work].routes[route];
+                    if !route.pattern.contains("{*") {
+                        route.pattern = format!("{}/{{*rest}}", route.pattern.trim_end_matches('/')).into();
                     }
-                    self.answer(work, pending, &Action::Assets(path.into()), span);
                 }
+                self.answer(work, pending, &Action::Assets(path.into()), span);
             }
             "static" => {
                 if let Some(ms) = self.constant_duration(&arguments[0]) {
@@ -318,15 +344,18 @@ impl<'a> Lower<'_, 'a> {
                     None => Some(302.0),
                     Some(status) => self.constant_number(status),
                 };
-                let (Some(to), Some(status)) = (to, status) else { return };
-                let known = [301u16, 302, 303, 307, 308].into_iter().find(|s| f64::from(*s) == status);
-                match known {
-                    Some(status) => self.answer(work, pending, &Action::Redirect(to.into(), status), span),
-                    None => {
-                        let hint = "301, 302, 303, 307 or 308";
-                        self.error("FB0503", arguments[1].span(), "this is not a status of a redirect", Some(hint));
-                    }
+                let known = [301u16, 302, 303, 307, 308].into_iter().find(|s| Some(f64::from(*s)) == status);
+                if status.is_some() && known.is_none() {
+                    let hint = "301, 302, 303, 307 or 308";
+                    self.error(
+                        "FB0503",
+                        arguments[1].span(),
+                        "this is not a status of a redirect",
+                        Some(hint),
+                    );
                 }
+                let action = Action::Redirect(to.unwrap_or_default().into(), known.unwrap_or(302));
+                self.answer(work, pending, &action, span);
             }
             _ => self.error("FB0999", span, "this link can't be compiled", None),
         }
@@ -411,7 +440,12 @@ impl<'a> Lower<'_, 'a> {
     fn limits(&mut self, work: usize, argument: &'a Argument<'a>) {
         const KEYS: &[&str] = &["fuel", "wall", "memory", "stack_depth", "fibers", "effects"];
         let Some(Expression::ObjectExpression(o)) = argument.as_expression().map(strip) else {
-            self.error("FB0503", argument.span(), "limits are an object literal", Some("`limits({fuel: 1000000})`"));
+            self.error(
+                "FB0503",
+                argument.span(),
+                "limits are an object literal",
+                Some("`limits({fuel: 1000000})`"),
+            );
             return;
         };
         for property in &o.properties {
@@ -526,13 +560,19 @@ impl<'a> Lower<'_, 'a> {
     fn duration_of(&mut self, e: &'a Expression<'a>) -> Option<u64> {
         let ms = match strip(e) {
             Expression::NumericLiteral(n) => whole(n.value),
-            Expression::StringLiteral(s) => {
-                with_unit(&s.value, &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)])
-            }
+            Expression::StringLiteral(s) => with_unit(
+                &s.value,
+                &[("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)],
+            ),
             _ => None,
         };
         if ms.is_none() {
-            self.error("FB0503", e.span(), "this must be a duration", Some("`\"30s\"`, `\"500ms\"`, `\"24h\"`, or milliseconds"));
+            self.error(
+                "FB0503",
+                e.span(),
+                "this must be a duration",
+                Some("`\"30s\"`, `\"500ms\"`, `\"24h\"`, or milliseconds"),
+            );
         }
         ms
     }
@@ -609,8 +649,8 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
             if segment.contains(['{', '}']) {
                 return Err(format!("`{segment}`: a parameter takes a whole segment"));
             }
-            if segment.starts_with(':') {
-                return Err(format!("`{segment}`: parameters are written `{{{}}}`", &segment[1..]));
+            if let Some(name) = segment.strip_prefix(':') {
+                return Err(format!("`{segment}`: parameters are written `{{{name}}}`"));
             }
             continue;
         };
@@ -651,7 +691,8 @@ mod tests {
 
     #[test]
     fn units() {
-        let check = |text: &str, value| assert_eq!(with_unit(text, &[("ms", 1), ("s", 1000)]), value, "{text}");
+        let check =
+            |text: &str, value| assert_eq!(with_unit(text, &[("ms", 1), ("s", 1000)]), value, "{text}");
         check("30s", Some(30_000));
         check("5 ms", Some(5));
         check("0s", None);

@@ -312,11 +312,8 @@ impl Int {
         }
         let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
         let limbs = [low(mantissa), low(mantissa >> 32)];
-        let limbs = if exponent >= 1075 {
-            shl(&limbs, exponent - 1075)
-        } else {
-            shr(&limbs, 1075 - exponent).0
-        };
+        let limbs =
+            if exponent >= 1075 { shl(&limbs, exponent - 1075) } else { shr(&limbs, 1075 - exponent).0 };
         Some(Self::new(value < 0.0, limbs))
     }
 
@@ -407,10 +404,7 @@ impl Int {
             return None;
         }
         let (quotient, remainder) = div_rem(&self.limbs, &other.limbs);
-        Some((
-            Self::new(self.negative != other.negative, quotient),
-            Self::new(self.negative, remainder),
-        ))
+        Some((Self::new(self.negative != other.negative, quotient), Self::new(self.negative, remainder)))
     }
 
     /// self to the power of `exponent`; None if it would be larger than [`LIMBS_MAX`].

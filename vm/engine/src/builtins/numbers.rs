@@ -18,7 +18,13 @@ const fn math(name: &'static str, length: u8, call: super::NativeFn) -> Native {
 
 pub(crate) const NATIVES: &[Native] = &[
     Native { on: "", name: "Number", length: 1, call: construct_number, kind: Kind::Constructor("number") },
-    Native { on: "", name: "Boolean", length: 1, call: construct_boolean, kind: Kind::Constructor("boolean") },
+    Native {
+        on: "",
+        name: "Boolean",
+        length: 1,
+        call: construct_boolean,
+        kind: Kind::Constructor("boolean"),
+    },
     Native { on: "", name: "BigInt", length: 1, call: construct_bigint, kind: Kind::Constructor("bigint") },
     on("", "parseInt", 2, parse_int),
     on("", "parseFloat", 1, parse_float),
@@ -468,7 +474,9 @@ fn pow(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 fn max(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    extreme(ctx, a, f64::NEG_INFINITY, |n, best| n > best || (n == 0.0 && best == 0.0 && !n.is_sign_negative()))
+    extreme(ctx, a, f64::NEG_INFINITY, |n, best| {
+        n > best || (n == 0.0 && best == 0.0 && !n.is_sign_negative())
+    })
 }
 
 fn min(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

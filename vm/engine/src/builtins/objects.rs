@@ -171,9 +171,7 @@ fn restricted(ctx: &mut Ctx<'_>, a: Args, frozen: bool) -> Result<Value, Throw> 
     for key in keys {
         let loose = match ctx.get_own(object, key)? {
             Own::None => false,
-            Own::Data(_, attrs) => {
-                attrs & attr::CONFIGURABLE != 0 || (frozen && attrs & attr::WRITABLE != 0)
-            }
+            Own::Data(_, attrs) => attrs & attr::CONFIGURABLE != 0 || (frozen && attrs & attr::WRITABLE != 0),
             Own::Accessor(_, _, attrs) => attrs & attr::CONFIGURABLE != 0,
         };
         if loose {
@@ -453,8 +451,7 @@ fn construct_symbol(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if a.construct {
         return Err(Throw::type_error("Symbol is not a constructor"));
     }
-    let description =
-        if ctx.arg(a, 0).is_undefined() { Value::UNDEFINED } else { ctx.str_arg(a, 0)? };
+    let description = if ctx.arg(a, 0).is_undefined() { Value::UNDEFINED } else { ctx.str_arg(a, 0)? };
     ctx.new_symbol(description)
 }
 

@@ -11,7 +11,14 @@
 //! for those who can wait, and 503 for the rest. A query that was sent is never sent again by the pool: only its
 //! caller knows whether that is safe.
 //!
+//! A transaction owns a connection of its own from BEGIN to COMMIT (`transaction.rs`): on a shared one another task's
+//! write would be rolled back with it.
+//!
 //! All methods take `now`; [`Pool::next_deadline`] says when [`Pool::handle_timeout`] has work.
+
+mod transaction;
+
+pub use transaction::{Isolation, Mode};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,13 +38,16 @@ use crate::query::{Access, Delivery, Event, Receiver, Shape, Sql, Token};
 pub const LINK_OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Wait after a first failure; doubles with each one that follows.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
+/// How long the server may be silent about an abandoned query before its connection is given up: a statement without
+/// end, or a server that is gone without a word, must not hold its places for ever.
+pub const DRAIN_SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Longest wait between two attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// Names a connection of the pool for its owner. What arrives for an older generation is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct Link {
-    /// 0 <= index < `DatabaseLimits::connections`.
+    /// 0 <= index < `DatabaseLimits::connections + transactions`.
     pub index: u32,
     /// Counts the attempts to connect this link; wraps.
     pub generation: u32,
@@ -66,12 +76,37 @@ pub enum Action {
 }
 
 enum State {
-    Down { retry_at: Monotonic },
-    Dialing { deadline: Monotonic },
-    Open { connection: Box<Connection>, deadline: Option<Monotonic>, sending: bool },
+    Down {
+        retry_at: Monotonic,
+    },
+    Dialing {
+        deadline: Monotonic,
+    },
+    /// `deadline`: of becoming ready, later of hearing about an abandoned query.
+    Open {
+        connection: Box<Connection>,
+        deadline: Option<Monotonic>,
+        sending: bool,
+    },
+}
+
+/// Who may use a link.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Every query without a transaction.
+    Shared,
+    /// The next transaction.
+    Free,
+    /// The transaction that this token began.
+    Owned(Token),
+    /// Its COMMIT or ROLLBACK is asked for, under the token `end`, and waits for queries that wait for their statements.
+    Finishing { end: Token, commit: bool },
+    /// Nobody until the server has answered everything.
+    Ending,
 }
 
 struct Slot {
+    lane: Lane,
     generation: u32,
     failures: u32,
     state: State,
@@ -100,6 +135,8 @@ pub struct PoolStats {
     pub connecting: usize,
     /// Links that wait for their next attempt.
     pub down: usize,
+    /// Transactions that have a connection.
+    pub transactions: usize,
     /// Queries on links.
     pub in_flight: usize,
     /// Queries that wait for a place.
@@ -124,6 +161,8 @@ pub struct Pool {
     limits: DatabaseLimits,
     links: Vec<Slot>,
     queue: VecDeque<Queued>,
+    /// Transactions that wait for a connection.
+    begins: VecDeque<transaction::Begin>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
     rng: Rng,
@@ -146,6 +185,7 @@ impl Pool {
             config: Arc::new(config),
             links: Vec::new(),
             queue: VecDeque::new(),
+            begins: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
             rng: Rng::new(seed),
@@ -153,13 +193,18 @@ impl Pool {
             totals: PoolStats::default(),
             limits,
         };
+        let slot = |lane, retry_at| Slot {
+            lane,
+            generation: 0,
+            failures: 0,
+            state: State::Down { retry_at },
+            buffer: Vec::new(),
+        };
         for _ in 0..pool.limits.connections.max(1) {
-            pool.links.push(Slot {
-                generation: 0,
-                failures: 0,
-                state: State::Down { retry_at: now },
-                buffer: Vec::new(),
-            });
+            pool.links.push(slot(Lane::Shared, now));
+        }
+        for _ in 0..pool.limits.transactions {
+            pool.links.push(slot(Lane::Free, Monotonic::NEVER));
         }
         pool.handle_timeout(now);
         pool
@@ -211,14 +256,25 @@ impl Pool {
         Ok(())
     }
 
-    /// Forgets a query: no event follows. What was sent drains in its place. False if there is none.
-    pub fn abandon(&mut self, token: Token) -> bool {
+    /// Forgets a query: no event follows. What was sent drains in its place; if the server is silent about it for
+    /// [`DRAIN_SILENCE_MAX`], its connection ends. The token of a transaction takes all of its queries along, and
+    /// rolls it back. False if there is no such query.
+    pub fn abandon(&mut self, token: Token, now: Monotonic) -> bool {
         if let Some(index) = self.queue.iter().position(|queued| queued.token == token) {
             self.queue.remove(index);
             return true;
         }
+        if self.abandon_begin(token, now) {
+            return true;
+        }
         self.links.iter_mut().any(|slot| match &mut slot.state {
-            State::Open { connection, .. } => connection.abandon(token),
+            State::Open { connection, deadline, .. } => {
+                let found = connection.abandon(token);
+                if connection.is_draining() && deadline.is_none() {
+                    *deadline = Some(now.after(DRAIN_SILENCE_MAX));
+                }
+                found
+            }
             _ => false,
         })
     }
@@ -259,7 +315,8 @@ impl Pool {
         if let Some(slot) = current(&mut self.links, link)
             && let State::Dialing { deadline } = slot.state
         {
-            let connection = Box::new(Connection::new(config, limits, Use::Shared));
+            let usage = if slot.lane == Lane::Shared { Use::Shared } else { Use::Transaction };
+            let connection = Box::new(Connection::new(config, limits, usage));
             slot.state = State::Open { connection, deadline: Some(deadline), sending: false };
         }
     }
@@ -280,20 +337,30 @@ impl Pool {
     pub fn handle_bytes(&mut self, link: Link, bytes: &[u8], now: Monotonic, receiver: &mut dyn Receiver) {
         let Some(slot) = current(&mut self.links, link) else { return };
         let State::Open { connection, deadline, .. } = &mut slot.state else { return };
+        let was_ready = connection.is_ready();
         connection.handle_bytes(bytes, receiver);
         while let Some(event) = connection.poll_event() {
+            if let Event::Done { token, result: Err(_) } = &event
+                && slot.lane == Lane::Owned(*token)
+            {
+                // BEGIN itself failed: nobody will end this transaction.
+                slot.lane = Lane::Ending;
+            }
             self.events.push_back(event);
         }
         if let Some(cause) = connection.closed() {
             let cause: Box<str> = cause.into();
             self.actions.push_back(Action::Close { link });
             self.down(link, cause, now);
-        } else if deadline.is_some() && connection.is_ready() {
-            *deadline = None;
-            slot.failures = 0;
-            self.totals.connects += 1;
+        } else if connection.is_ready() {
+            if !was_ready {
+                slot.failures = 0;
+                self.totals.connects += 1;
+            }
+            *deadline = connection.is_draining().then(|| now.after(DRAIN_SILENCE_MAX));
         }
         self.dispatch();
+        self.dispatch_transactions(link, now);
     }
 
     /// The transport ended, or couldn't be opened.
@@ -317,8 +384,14 @@ impl Pool {
                     if deadline <= now =>
                 {
                     let link = link_of(index, slot.generation);
+                    let cause = match &slot.state {
+                        State::Open { connection, .. } if connection.is_ready() => {
+                            "the server is silent about an abandoned query"
+                        }
+                        _ => "no connection within connect_timeout",
+                    };
                     self.actions.push_back(Action::Close { link });
-                    self.down(link, "no connection within connect_timeout".into(), now);
+                    self.down(link, cause.into(), now);
                 }
                 _ => {}
             }
@@ -329,6 +402,14 @@ impl Pool {
                 self.totals.unavailable += 1;
                 let result = Err(QueryError::Unavailable(self.why("no place in time").into()));
                 self.events.push_back(Event::Done { token: queued.token, result });
+            }
+        }
+        while self.begins.front().is_some_and(|begin| begin.deadline <= now) {
+            if let Some(begin) = self.begins.pop_front() {
+                self.totals.unavailable += 1;
+                let result =
+                    Err(QueryError::Unavailable(self.why("no connection for a transaction in time").into()));
+                self.events.push_back(Event::Done { token: begin.token, result });
             }
         }
     }
@@ -342,14 +423,16 @@ impl Pool {
             State::Open { deadline: None, .. } => Monotonic::NEVER,
         });
         let queue = self.queue.front().map(|queued| queued.deadline);
-        links.chain(queue).min().unwrap_or(Monotonic::NEVER)
+        let begin = self.begins.front().map(|begin| begin.deadline);
+        links.chain(queue).chain(begin).min().unwrap_or(Monotonic::NEVER)
     }
 
     /// The pool's state, for metrics.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
-        let mut stats = PoolStats { queued: self.queue.len(), ..self.totals.clone() };
+        let mut stats = PoolStats { queued: self.queue.len() + self.begins.len(), ..self.totals.clone() };
         for slot in &self.links {
+            stats.transactions += usize::from(!matches!(slot.lane, Lane::Shared | Lane::Free));
             match &slot.state {
                 State::Open { connection, .. } => {
                     stats.in_flight += connection.in_flight();
@@ -360,6 +443,8 @@ impl Pool {
                     }
                 }
                 State::Dialing { .. } => stats.connecting += 1,
+                // Not needed so far.
+                State::Down { retry_at: Monotonic::NEVER } => {}
                 State::Down { .. } => stats.down += 1,
             }
         }
@@ -371,6 +456,7 @@ impl Pool {
         let window = self.limits.window.max(1);
         self.links
             .iter_mut()
+            .filter(|slot| slot.lane == Lane::Shared)
             .filter_map(|slot| match &mut slot.state {
                 State::Open { connection, .. } => Some(&mut **connection),
                 _ => None,
@@ -412,6 +498,13 @@ impl Pool {
         let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
         let retry_at = now.after(Duration::from_nanos(half + self.rng.below(half)));
         slot.generation = slot.generation.wrapping_add(1);
+        let finishing = match slot.lane {
+            Lane::Finishing { end, .. } => Some(end),
+            _ => None,
+        };
+        if slot.lane != Lane::Shared {
+            slot.lane = Lane::Free;
+        }
         let mut last = cause;
         if let State::Open { mut connection, .. } =
             std::mem::replace(&mut slot.state, State::Down { retry_at })
@@ -424,6 +517,11 @@ impl Pool {
             if let Some(cause) = connection.closed() {
                 last = cause.into();
             }
+        }
+        if let Some(token) = finishing {
+            // Its COMMIT was never sent.
+            let result = Err(QueryError::Lost { unknown_outcome: false, cause: last.clone() });
+            self.events.push_back(Event::Done { token, result });
         }
         self.totals.disconnects += 1;
         self.totals.last_failure = Some(last);

@@ -1,0 +1,273 @@
+//! From an app folder to a [`Generation`]: find the blueprints, compile, verify,
+//! load, put together. Everything that `check`, `serve` and `dev` refuse is refused here.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forebay_base::limits::TaskLimits;
+use forebay_bytecode::{Module, content_hash, verify};
+use forebay_compiler::{Diagnostic, Loader, Severity, compile};
+use forebay_engine::{Blueprint, ErrorReport, LoadError};
+use forebay_worker::Generation;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::frame::Frame;
+
+/// Bytes of one source file. Beyond it the app is refused.
+pub const SOURCE_BYTES_MAX: u64 = 1024 * 1024;
+/// Blueprints of one app. Beyond it the app is refused.
+pub const BLUEPRINT_COUNT_MAX: usize = 4096;
+/// Depth of folders below `blueprints/`.
+const DEPTH_MAX: usize = 32;
+
+/// Reads sources from an app folder. Only files below it, by their path in it.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The app folder `root`.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+}
+
+impl Loader for Folder {
+    fn load(&self, path: &str) -> Option<Box<str>> {
+        let relative = Path::new(path);
+        let inside = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        let file = self.root.join(relative);
+        if !inside || fs::metadata(&file).ok()?.len() > SOURCE_BYTES_MAX {
+            return None;
+        }
+        fs::read_to_string(file).ok().map(Into::into)
+    }
+
+    fn modules(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let _ = walk(&self.root, &self.root.join("lib"), 0, &mut |path| {
+            if is_source(path) {
+                found.push(path.to_owned());
+            }
+        });
+        found
+    }
+}
+
+/// Why an app can't be served, ready to be shown.
+#[derive(Clone, Debug, Default)]
+pub struct Problems {
+    /// Code frames and sentences, one per problem.
+    pub frames: Vec<String>,
+    /// The same for programs: `code`, `file`, `line`, `column`, `message`.
+    pub list: Vec<Value>,
+}
+
+impl Problems {
+    fn add(&mut self, text: String, fact: Value) {
+        self.frames.push(text);
+        self.list.push(fact);
+    }
+
+    fn sentence(&mut self, code: &str, text: String) {
+        self.add(format!("error[{code}]: {text}"), json!({ "code": code, "message": text }));
+    }
+
+    /// Everything as one text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = self.frames.join("\n");
+        let count = self.frames.len();
+        let _ = write!(text, "\n{count} {}", if count == 1 { "problem" } else { "problems" });
+        text
+    }
+}
+
+/// An app that compiled.
+#[derive(Debug)]
+pub struct Built {
+    /// Ready to be served.
+    pub generation: Generation,
+    /// Code frames of warnings.
+    pub warnings: Vec<String>,
+}
+
+/// Compiles and loads everything in `root`.
+///
+/// # Errors
+/// All problems that one pass can find.
+pub fn build(root: &Path, id: u64, limits: &TaskLimits) -> Result<Built, Problems> {
+    let mut problems = Problems::default();
+    let mut paths = Vec::new();
+    let folder = root.join("blueprints");
+    if let Err(error) = walk(root, &folder, 0, &mut |path| paths.push(path.to_owned())) {
+        problems.sentence("app/blueprints", format!("can't read {}: {error}", folder.display()));
+        return Err(problems);
+    }
+    paths.sort();
+    if paths.len() > BLUEPRINT_COUNT_MAX {
+        problems.sentence("app/blueprints", format!("more than {BLUEPRINT_COUNT_MAX} blueprints"));
+        return Err(problems);
+    }
+    let loader = Folder::new(root);
+    let mut blueprints = Vec::new();
+    let mut warnings = Vec::new();
+    let mut hash = Sha256::new();
+    for path in &paths {
+        if path.ends_with(".sxs") {
+            let why = format!("{path}: S-expressions are not built yet; write this blueprint in JavaScript");
+            problems.sentence("app/sxs", why);
+        }
+        if !is_source(path) || path.ends_with(".test.js") || path.ends_with(".test.ts") {
+            continue;
+        }
+        if let Some(blueprint) = load_one(&loader, path, &mut hash, &mut warnings, &mut problems) {
+            blueprints.push(blueprint);
+        }
+    }
+    if !problems.frames.is_empty() {
+        return Err(problems);
+    }
+    let hash: String = hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    match Generation::build(id, hash, root, blueprints, limits) {
+        Ok(generation) => Ok(Built { generation, warnings }),
+        Err(errors) => {
+            for error in errors {
+                problems.sentence("app/routes", error.to_string());
+            }
+            Err(problems)
+        }
+    }
+}
+
+fn load_one(
+    loader: &dyn Loader,
+    path: &str,
+    hash: &mut Sha256,
+    warnings: &mut Vec<String>,
+    problems: &mut Problems,
+) -> Option<Arc<Blueprint>> {
+    match load_file(loader, path) {
+        Ok((blueprint, diagnostics)) => {
+            hash.update(content_hash(blueprint.module()));
+            warnings.extend(diagnostics.iter().map(Diagnostic::render));
+            Some(blueprint)
+        }
+        Err(LoadFailure::Build(diagnostics)) => {
+            for diagnostic in &diagnostics {
+                problems.add(diagnostic.render(), fact(diagnostic));
+            }
+            None
+        }
+        Err(LoadFailure::Bug(text)) => {
+            problems.sentence("app/compiler", text);
+            None
+        }
+        Err(LoadFailure::Init(module, report)) => {
+            let text = explain(&module, &report);
+            problems.add(text, json!({ "code": report.code, "file": path, "message": report.message }));
+            None
+        }
+    }
+}
+
+/// Why one file can't be loaded.
+#[derive(Debug)]
+pub enum LoadFailure {
+    /// Its author's mistakes.
+    Build(Vec<Diagnostic>),
+    /// Its top level threw.
+    Init(Box<Module>, Box<ErrorReport>),
+    /// Ours: the compiler wrote what the verifier refuses, or the kernel gave no memory.
+    Bug(String),
+}
+
+/// Compiles, verifies and loads one file; also gives its warnings.
+///
+/// # Errors
+/// [`LoadFailure`].
+pub fn load_file(loader: &dyn Loader, path: &str) -> Result<(Arc<Blueprint>, Vec<Diagnostic>), LoadFailure> {
+    let (module, warnings) = compile(loader, path).map_err(LoadFailure::Build)?;
+    let kept = module.clone();
+    let verified = verify(module).map_err(|error| {
+        LoadFailure::Bug(format!("{path}: the compiler made bytecode that its own verifier refuses: {error}"))
+    })?;
+    match Blueprint::load(&verified) {
+        Ok(blueprint) => Ok((blueprint, warnings)),
+        Err(LoadError::Init(report)) => Err(LoadFailure::Init(Box::new(kept), report)),
+        Err(LoadError::NoMemory) => Err(LoadFailure::Bug(format!("{path}: the kernel gave no memory"))),
+    }
+}
+
+fn fact(diagnostic: &Diagnostic) -> Value {
+    let (line, column) = diagnostic.line_column();
+    json!({
+        "code": diagnostic.code,
+        "severity": if diagnostic.severity == Severity::Error { "error" } else { "warning" },
+        "file": &*diagnostic.file,
+        "line": line,
+        "column": column,
+        "message": diagnostic.message,
+        "hint": diagnostic.hint,
+    })
+}
+
+/// An error of a running script as a code frame, with its stack.
+#[must_use]
+pub fn explain(module: &Module, report: &ErrorReport) -> String {
+    let title = match (&*report.name, &*report.message) {
+        ("", message) => message.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, message) => format!("{name}: {message}"),
+    };
+    let place = report.position.and_then(|(file, start, end)| {
+        module.files.get(usize::from(file)).map(|file| (file, start as usize..end as usize))
+    });
+    let Some((file, span)) = place else {
+        return format!("error[{}]: {title}\n{}", report.code, report.stack).trim_end().to_owned();
+    };
+    // Codes of traps are ours and few; a frame wants them to live as long as the program.
+    let code = forebay_engine::Trap::ALL.iter().map(|trap| trap.code()).find(|code| **code == *report.code);
+    let frame = Frame { code: code.unwrap_or("script_error"), title, span, label: String::new(), help: None };
+    let mut text = frame.render(&file.path, &file.text, false);
+    if !report.stack.is_empty() {
+        let _ = write!(text, "\n{}", report.stack.trim_end());
+    }
+    text
+}
+
+fn is_source(path: &str) -> bool {
+    path.ends_with(".js") || path.ends_with(".ts")
+}
+
+/// Calls `each` with every file below `folder`, by its path in `root`; none if there is no such folder.
+fn walk(root: &Path, folder: &Path, depth: usize, each: &mut dyn FnMut(&str)) -> std::io::Result<()> {
+    let items = match fs::read_dir(folder) {
+        Ok(items) => items,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for item in items {
+        let path = item?.path();
+        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        if hidden {
+            continue;
+        }
+        if path.is_dir() {
+            if depth < DEPTH_MAX {
+                walk(root, &path, depth + 1, each)?;
+            }
+        } else if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
+            each(name);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! The store on a real folder against a BTreeMap: expiry, paging, unsynced writes,
+//! several threads, compaction, and reopening in between.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::cast_possible_truncation, reason = "small random numbers")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use forebay_base::rng::Rng;
+use forebay_base::value::codec::decode_int;
+use forebay_base::{CoreId, TenantId, Timestamp};
+use forebay_kv::{Blocking, Config, Error, Op, Outcome, PAGE_ITEMS_MAX, Refused, verify};
+
+type Model = BTreeMap<(u32, Vec<u8>), (Vec<u8>, Option<Timestamp>)>;
+
+fn config(folder: &Path, cores: u16) -> Config {
+    let mut config = Config::new(folder, cores);
+    config.segment_bytes = 64 * 1024;
+    config
+}
+
+fn live(model: &Model, now: Timestamp, tenant: u32, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    model
+        .iter()
+        .filter(|((t, key), (_, expires))| {
+            *t == tenant && key.starts_with(prefix) && expires.is_none_or(|at| at > now)
+        })
+        .map(|((_, key), (value, _))| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn check(store: &Blocking, model: &Model, now: Timestamp, rng: &mut Rng) {
+    for tenant in 0..3 {
+        for prefix in [&b""[..], b"k", b"k1", b"k\xff", b"nothing"] {
+            let expected = live(model, now, tenant, prefix);
+            let limit = 1 + rng.below(9) as usize;
+            let mut found = Vec::new();
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page =
+                    store.store().scan(now, TenantId(tenant), prefix, after.as_deref(), limit).unwrap();
+                assert!(page.items.len() <= limit);
+                found.extend(page.items.iter().map(|i| (i.key().to_vec(), i.value.to_vec())));
+                after = page.items.last().map(|i| i.key().to_vec());
+                if !page.more {
+                    break;
+                }
+            }
+            assert_eq!(found, expected, "tenant {tenant} prefix {:?}", prefix.escape_ascii().to_string());
+            let offset = rng.below(expected.len() as u64 + 2) as usize;
+            let page = store.store().iterate(now, TenantId(tenant), prefix, offset, limit).unwrap();
+            let skipped: Vec<_> = expected.iter().skip(offset).take(limit).cloned().collect();
+            let items: Vec<_> = page.items.iter().map(|i| (i.key().to_vec(), i.value.to_vec())).collect();
+            assert_eq!(items, skipped);
+            assert_eq!(page.more, expected.len() > offset + limit);
+        }
+    }
+}
+
+#[test]
+fn the_store_is_a_map() {
+    let seed = std::env::var("KV_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    println!("rerun: KV_SEED={seed} cargo test -p forebay-kv --test model the_store");
+    let mut rng = Rng::new(seed);
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("data");
+    let mut model = Model::new();
+    let mut now = Timestamp(0);
+    for life in 0..12 {
+        let store = Blocking::open(config(&folder, 1)).unwrap();
+        check(&store, &model, now, &mut rng);
+        let mut session = store.session(CoreId(0));
+        for step in 0..1500 {
+            now.0 += rng.below(20) as i64;
+            let tenant = rng.below(3) as u32;
+            let key = match rng.below(8) {
+                0 => format!("k\u{ff}{}", "long".repeat(rng.below(20) as usize)).into_bytes(),
+                1 => Vec::new(),
+                n => format!("k{}", rng.below(10 * n)).into_bytes(),
+            };
+            let value = vec![rng.next_u64() as u8; rng.below(300) as usize];
+            let expires = rng.one_in(3).then(|| Timestamp(now.0 + rng.below(2000) as i64));
+            let current = model
+                .get(&(tenant, key.clone()))
+                .filter(|(_, expires)| expires.is_none_or(|at| at > now))
+                .map(|(value, _)| value.clone());
+            let entry = (tenant, key.clone());
+            let sync = rng.one_in(20);
+            let (op, expected) = match rng.below(5) {
+                0 => {
+                    model.remove(&entry);
+                    (Op::Del { key: &key }, Outcome::Ok)
+                }
+                1 => {
+                    let op = Op::Snx { key: &key, value: &value, expires };
+                    if current.is_some() {
+                        (op, Outcome::Conflict)
+                    } else {
+                        model.insert(entry, (value.clone(), expires));
+                        (op, Outcome::Ok)
+                    }
+                }
+                2 => {
+                    let expected = if rng.one_in(3) { None } else { current.as_deref() };
+                    let op = Op::Cas { key: &key, expected, new: Some(&value), expires };
+                    if expected == current.as_deref() {
+                        model.insert(entry, (value.clone(), expires));
+                        (op, Outcome::Ok)
+                    } else {
+                        (op, Outcome::Conflict)
+                    }
+                }
+                _ => {
+                    model.insert(entry, (value.clone(), expires));
+                    (Op::Set { key: &key, value: &value, expires }, Outcome::Ok)
+                }
+            };
+            let answer = session.batch(now, TenantId(tenant), &[op], sync).unwrap();
+            assert_eq!(answer.outcome, expected, "life {life} step {step}");
+            let visible = model.get(&(tenant, key.clone())).filter(|(_, at)| at.is_none_or(|at| at > now));
+            assert_eq!(
+                store.store().get(now, TenantId(tenant), &key).unwrap().as_deref(),
+                visible.map(|(value, _)| &value[..]),
+                "life {life} step {step}"
+            );
+            if step % 100 == 0 {
+                check(&store, &model, now, &mut rng);
+                store.store().maintain(now).unwrap();
+            }
+        }
+        let stats = store.store().stats();
+        // 600 KiB go through per life; without compaction there would be ten segments more each time.
+        assert!(stats.segments < 12, "{stats:?}");
+        if life % 2 == 0 {
+            store.close().unwrap();
+        } else {
+            store.store().flush().unwrap();
+        }
+    }
+    let report = verify(&config(&folder, 1)).unwrap();
+    assert!(report.records > 100 && report.torn_at.is_none(), "{report:?}");
+}
+
+#[test]
+fn counters_are_linearizable_across_threads() {
+    const THREADS: u16 = 4;
+    const EACH: i64 = 300;
+    let temporary = tempfile::tempdir().unwrap();
+    let store = Blocking::open(config(&temporary.path().join("data"), THREADS)).unwrap();
+    let sums: Vec<i64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let store = &store;
+                scope.spawn(move || {
+                    let mut session = store.session(CoreId(thread));
+                    let mut sums = Vec::new();
+                    for n in 0..EACH {
+                        let incr = Op::Incr { key: b"counter", by: 1 };
+                        let own = format!("{thread}/{n}");
+                        let set = Op::Set { key: own.as_bytes(), value: b"x", expires: None };
+                        let answer = session.batch(Timestamp(0), TenantId(0), &[incr, set], true).unwrap();
+                        assert_eq!(answer.outcome, Outcome::Ok);
+                        let sum = answer.number.unwrap();
+                        // An acknowledged write is what everyone reads, or something later.
+                        let read = store.store().get(Timestamp(0), TenantId(0), b"counter").unwrap().unwrap();
+                        assert!(decode_int(&read).unwrap() >= sum);
+                        sums.push(sum);
+                    }
+                    sums
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|t| t.join().unwrap()).collect()
+    });
+    let mut sorted = sums;
+    sorted.sort_unstable();
+    assert!(sorted.into_iter().eq(1..=i64::from(THREADS) * EACH), "a sum was given twice or never");
+    let stats = store.store().stats();
+    assert!(stats.commits < stats.records, "nobody ever followed: {stats:?}");
+}
+
+#[test]
+fn one_of_many_sets_if_absent() {
+    const THREADS: u16 = 4;
+    let temporary = tempfile::tempdir().unwrap();
+    let store = Blocking::open(config(&temporary.path().join("data"), THREADS)).unwrap();
+    for round in 0..50 {
+        let key = format!("lock/{round}");
+        let won: Vec<bool> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let (store, key) = (&store, &key);
+                    scope.spawn(move || {
+                        let me = [thread as u8];
+                        let op = Op::Snx { key: key.as_bytes(), value: &me, expires: None };
+                        let answer = store
+                            .session(CoreId(thread))
+                            .batch(Timestamp(0), TenantId(0), &[op], true)
+                            .unwrap();
+                        // Who lost can read who won.
+                        let value =
+                            store.store().get(Timestamp(0), TenantId(0), key.as_bytes()).unwrap().unwrap();
+                        assert_eq!(answer.outcome == Outcome::Ok, *value == me);
+                        answer.outcome == Outcome::Ok
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(won.iter().filter(|w| **w).count(), 1, "round {round}");
+    }
+}
+
+#[test]
+fn pages_and_offsets_are_bounded() {
+    let temporary = tempfile::tempdir().unwrap();
+    let store = Blocking::open(config(&temporary.path().join("data"), 1)).unwrap();
+    let mut session = store.session(CoreId(0));
+    let keys: Vec<[u8; 4]> = (0..1100u32).map(u32::to_be_bytes).collect();
+    let ops: Vec<Op<'_>> = keys.iter().map(|key| Op::Set { key, value: b"", expires: None }).collect();
+    session.batch(Timestamp(0), TenantId(0), &ops, true).unwrap();
+    let page = store.store().scan(Timestamp(0), TenantId(0), b"", None, usize::MAX).unwrap();
+    assert_eq!((page.items.len(), page.more), (PAGE_ITEMS_MAX, true));
+    let refused = store.store().iterate(Timestamp(0), TenantId(0), b"", 100_001, 1).unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refused::OffsetTooLarge { .. })), "{refused}");
+}

@@ -1,0 +1,516 @@
+//! What arrives: messages out of bytes, answers to the queries in flight, healing.
+
+use std::sync::Arc;
+
+use super::startup::Auth;
+use super::statement::{self, Description, Input, Prepared, State, Waiting};
+use super::wire::{self, Body};
+use super::{
+    BackendKey, Connection, EVENTS_MAX, Entry, MESSAGE_BYTES_MAX, PARAMETERS_MAX, Phase, Running,
+    SPARE_BYTES_MAX, SPARE_MAX, Use, rows,
+};
+use crate::error::{ParameterError, QueryError, ServerError};
+use crate::param::Param;
+use crate::query::{Complete, Delivery, Event, Receiver, Sql};
+use crate::types::{CATALOG_QUERY, Catalog, CatalogRow, Scalar, Type, decode};
+
+/// What a script reads whose COMMIT wasn't one.
+const ROLLED_BACK: &str = "a statement of the transaction failed, so it was rolled back";
+
+impl Connection {
+    /// Scans `buffer` from where the last call ended; returns how many of its bytes are done with.
+    pub(super) fn process(&mut self, buffer: &[u8], receiver: &mut dyn Receiver) -> usize {
+        let mut at = self.scanned;
+        // Start of the rows that aren't decoded: everything from here on stays. What a former call left scanned
+        // is there for its rows.
+        let mut rows_at = if at > 0 { 0 } else { usize::MAX };
+        while !self.is_closed() {
+            let (kind, length) = match wire::head(&buffer[at..]) {
+                None => break,
+                Some(Ok(head)) => head,
+                Some(Err(what)) => {
+                    self.close(format!("protocol: {what}"));
+                    break;
+                }
+            };
+            if kind == b'D' {
+                let dropped = match self.fifo.front_mut() {
+                    Some(Entry::Query(running)) => {
+                        if running.error.is_none() && running.result_bytes + length > self.result_bytes_max {
+                            running.error = Some(QueryError::ResultTooLarge { limit: self.result_bytes_max });
+                        }
+                        if running.drops_rows() {
+                            running.pending = 0;
+                            rows_at = usize::MAX;
+                        }
+                        running.drops_rows()
+                    }
+                    Some(Entry::Simple { .. }) => true,
+                    _ => false,
+                };
+                if dropped {
+                    // Nothing of this row is needed: not even its memory.
+                    let here = length.min(buffer.len() - at);
+                    self.skip = length - here;
+                    at += here;
+                    continue;
+                }
+                if let Some(Entry::Query(running)) = self.fifo.front_mut() {
+                    if buffer.len() - at < length {
+                        break;
+                    }
+                    running.result_bytes += length;
+                    running.pending += 1;
+                    rows_at = rows_at.min(at);
+                    at += length;
+                    continue;
+                }
+            }
+            if length > MESSAGE_BYTES_MAX {
+                self.close(format!("protocol: a message of {length} bytes"));
+                break;
+            }
+            let Some(message) = buffer.get(at..at + length) else { break };
+            let body = &message[5..];
+            if kind == b'Z' {
+                let rows = rows_at.min(at)..at;
+                rows_at = usize::MAX;
+                self.ready_for_query(body, &buffer[rows], receiver);
+            } else if self.message(kind, body).is_none() {
+                self.close(format!("protocol: unexpected or malformed message '{}'", kind.escape_ascii()));
+            }
+            at += length;
+        }
+        if let Some(Entry::Query(running)) = self.fifo.front_mut()
+            && running.delivery == Delivery::Streaming
+            && running.pending > 0
+        {
+            rows::deliver(running, &buffer[rows_at.min(at)..at], &mut self.decode, receiver);
+            rows_at = usize::MAX;
+        }
+        if self.is_closed() {
+            self.scanned = 0;
+            return buffer.len();
+        }
+        self.scanned = at;
+        rows_at.min(at)
+    }
+
+    /// Any message but DataRow of a query and ReadyForQuery. `None`: it isn't allowed here, or malformed.
+    fn message(&mut self, kind: u8, body: &[u8]) -> Option<()> {
+        match kind {
+            b'E' => {
+                let error = wire::server_error(body)?;
+                self.error(Box::new(error))
+            }
+            b'N' => {
+                let notice = wire::server_error(body)?;
+                // A statement may raise as many as it likes; nobody reads more than these.
+                if self.events.len() < EVENTS_MAX {
+                    self.events.push_back(Event::Notice(Box::new(notice)));
+                }
+                Some(())
+            }
+            b'S' => {
+                let mut body = Body(body);
+                let (name, value) = (body.text()?, body.text()?);
+                match self.parameters.iter().position(|(key, _)| *key == name) {
+                    Some(index) => self.parameters[index].1 = value,
+                    None if self.parameters.len() < PARAMETERS_MAX => self.parameters.push((name, value)),
+                    None => {}
+                }
+                Some(())
+            }
+            // NotificationResponse: nobody listens yet.
+            b'A' => Some(()),
+            _ if matches!(self.phase, Phase::Starting(_)) => self.starting(kind, body),
+            _ => self.answer(kind, body),
+        }
+    }
+
+    fn starting(&mut self, kind: u8, body: &[u8]) -> Option<()> {
+        match kind {
+            b'R' => {
+                let Phase::Starting(auth) = &mut self.phase else { return None };
+                let auth = std::mem::replace(auth, Auth::Start);
+                match auth.handle(body, &self.config.user, self.config.password.as_deref(), &mut self.out) {
+                    Ok(next) => self.phase = Phase::Starting(next),
+                    Err(why) => self.close(format!("authentication: {why}")),
+                }
+                Some(())
+            }
+            b'K' => {
+                let mut body = Body(body);
+                self.backend = Some(BackendKey { process_id: body.u32()?, secret: body.u32()? });
+                Some(())
+            }
+            // NegotiateProtocolVersion: 3.0 is the least there is, so only an option can be unknown.
+            b'v' => {
+                self.close("the server doesn't know protocol 3.0 or an option of ours".to_owned());
+                Some(())
+            }
+            _ => None,
+        }
+    }
+
+    /// A message about the query at the head of the FIFO.
+    fn answer(&mut self, kind: u8, body: &[u8]) -> Option<()> {
+        match self.fifo.front_mut()? {
+            Entry::Query(running) => match kind {
+                b'2' => running.bound = true,
+                b'C' => running.complete.affected = wire::tag_count(body),
+                // EmptyQueryResponse; CloseComplete of a Close without a Sync of its own.
+                b'I' | b'3' => {}
+                _ => return None,
+            },
+            Entry::Prepare { description, .. } => match kind {
+                b'1' | b'3' | b'n' => {}
+                b't' => {
+                    let mut body = Body(body);
+                    let count = body.u16()?;
+                    for _ in 0..count {
+                        description.params.push(body.u32()?);
+                    }
+                }
+                b'T' => {
+                    description.has_columns = true;
+                    let mut body = Body(body);
+                    let count = body.u16()?;
+                    for _ in 0..count {
+                        let name = body.text()?;
+                        // Table, attribute number; then type; then its size, modifier and format.
+                        body.u32()?;
+                        body.u16()?;
+                        let oid = body.u32()?;
+                        body.u16()?;
+                        body.u32()?;
+                        body.u16()?;
+                        description.columns.push((name, oid));
+                    }
+                }
+                _ => return None,
+            },
+            Entry::Catalog { .. } => match kind {
+                b'T' | b'C' | b'3' => {}
+                b'D' => {
+                    let row = catalog_row(body)?;
+                    self.catalog.insert(&row);
+                }
+                _ => return None,
+            },
+            Entry::Simple { affected, rolled_back, .. } => match kind {
+                b'C' => {
+                    *affected = wire::tag_count(body);
+                    *rolled_back = body == b"ROLLBACK\0";
+                }
+                b'T' | b'I' | b'H' | b'd' | b'c' | b'3' => {}
+                b'G' => {
+                    let start = wire::begin(&mut self.out, b'f');
+                    wire::cstr(&mut self.out, "COPY FROM STDIN isn't supported");
+                    wire::end(&mut self.out, start);
+                }
+                _ => return None,
+            },
+        }
+        Some(())
+    }
+
+    fn error(&mut self, error: Box<ServerError>) -> Option<()> {
+        if error.is_fatal() || matches!(self.phase, Phase::Starting(_)) {
+            let cause = error.to_string();
+            self.fatal = Some(error);
+            self.close(cause);
+            return Some(());
+        }
+        match self.fifo.front_mut()? {
+            Entry::Query(running) => {
+                // The first error counts; what we refused already stays refused.
+                if running.error.is_none() {
+                    running.error =
+                        Some(if running.bound { QueryError::Server(error) } else { bind_error(error) });
+                }
+            }
+            Entry::Prepare { error: slot, .. }
+            | Entry::Catalog { error: slot, .. }
+            | Entry::Simple { error: slot, .. } => {
+                slot.get_or_insert(error);
+            }
+        }
+        Some(())
+    }
+
+    /// The answer to a Sync is complete. `rows` are the received bytes from the first undecoded DataRow on.
+    fn ready_for_query(&mut self, body: &[u8], rows: &[u8], receiver: &mut dyn Receiver) {
+        let [status @ (b'I' | b'T' | b'E')] = *body else {
+            self.close("protocol: a malformed ReadyForQuery".to_owned());
+            return;
+        };
+        self.status = status;
+        if let Phase::Starting(auth) = &self.phase {
+            if matches!(auth, Auth::Done) {
+                self.phase = Phase::Ready;
+            } else {
+                self.close("protocol: ready before authentication".to_owned());
+            }
+            return;
+        }
+        let left_open = self.usage == Use::Shared && status != b'I';
+        match self.fifo.pop_front() {
+            None => self.close("protocol: ReadyForQuery without a query".to_owned()),
+            Some(Entry::Query(running)) => self.finish(running, rows, left_open, receiver),
+            Some(Entry::Prepare { id, description, error }) => {
+                self.preparing -= 1;
+                self.described(id, description, error);
+            }
+            Some(Entry::Catalog { id, description, wanted, error }) => {
+                self.preparing -= 1;
+                for oid in wanted {
+                    self.catalog.insert_unknown(oid);
+                }
+                self.described(id, description, error);
+            }
+            Some(Entry::Simple { token, abandoned, error, affected, commit, rolled_back }) => {
+                if !abandoned {
+                    let result = match error {
+                        Some(error) => Err(QueryError::Server(error)),
+                        None if commit && rolled_back => Err(QueryError::Refused(ROLLED_BACK)),
+                        None => Ok(Complete { affected, ..Complete::default() }),
+                    };
+                    self.events.push_back(Event::Done { token, result });
+                }
+            }
+        }
+        if left_open {
+            self.close("a statement left a transaction open on a shared connection".to_owned());
+        }
+    }
+
+    fn finish(&mut self, mut running: Running, rows: &[u8], left_open: bool, receiver: &mut dyn Receiver) {
+        if left_open && running.error.is_none() {
+            running.error = Some(QueryError::Refused("it leaves a transaction open on a shared connection"));
+        }
+        if let Some(QueryError::Server(error)) = &running.error
+            && !running.abandoned
+            && !running.bound
+            && is_stale(error)
+        {
+            let error = error.clone();
+            if !running.healed && self.status == b'I' {
+                self.heal(running, error);
+                return;
+            }
+            // Inside a transaction: this query fails, the next use prepares again.
+            if let Some(slot) = self.statements.remove(running.prepared.id) {
+                self.requeue(slot);
+            }
+        }
+        rows::finish(&mut running, rows, &mut self.decode, receiver);
+        let Running { token, abandoned, error, complete, bytes, .. } = running;
+        if self.spare.len() < SPARE_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
+            self.spare.push(bytes);
+        }
+        if !abandoned {
+            let result = error.map_or(Ok(complete), Err);
+            self.events.push_back(Event::Done { token, result });
+        }
+    }
+
+    /// Repeats a query whose statement went stale, once that is prepared again.
+    fn heal(&mut self, running: Running, error: Box<ServerError>) {
+        let Running { token, access, shape, delivery, prepared, bytes, .. } = running;
+        let waiting = Waiting {
+            token,
+            access,
+            shape,
+            delivery,
+            input: Input::Encoded { old: Arc::clone(&prepared), bytes, error },
+        };
+        let sql = Sql { text: &prepared.text, hash: prepared.hash, access };
+        let fresh = match self.statements.find(sql.hash, sql.text) {
+            None => None,
+            Some(slot) if slot.id == prepared.id => {
+                self.statements.remove(prepared.id);
+                wire::close_statement(&mut self.out, &statement::name(prepared.id));
+                None
+            }
+            Some(slot) => match &mut slot.state {
+                State::Ready(fresh) => Some(Arc::clone(fresh)),
+                State::Preparing(list) => {
+                    list.push(waiting);
+                    self.waiting += 1;
+                    return;
+                }
+            },
+        };
+        match fresh {
+            // Another query that failed on the old one has done it already.
+            Some(fresh) => self.start(waiting, &fresh),
+            None => {
+                if let Err(error) = self.prepare(&sql, waiting) {
+                    self.events.push_back(Event::Done { token, result: Err(error) });
+                }
+            }
+        }
+    }
+
+    /// Queries that wait at a slot that goes away fail; there are none unless it was being prepared.
+    fn requeue(&mut self, slot: statement::Slot) {
+        wire::close_statement(&mut self.out, &statement::name(slot.id));
+        if let State::Preparing(list) = slot.state {
+            for waiting in list {
+                self.waiting -= 1;
+                let result = Err(QueryError::Unavailable("its statement went away".into()));
+                self.events.push_back(Event::Done { token: waiting.token, result });
+            }
+        }
+    }
+
+    /// A statement is described, or failed to be: its queries start, or fail.
+    fn described(&mut self, id: u64, description: Description, error: Option<Box<ServerError>>) {
+        if let Some(error) = error {
+            if let Some(statement::Slot { state: State::Preparing(list), .. }) = self.statements.remove(id) {
+                for waiting in list {
+                    self.waiting -= 1;
+                    let result = Err(QueryError::Server(error.clone()));
+                    self.events.push_back(Event::Done { token: waiting.token, result });
+                }
+            }
+            return;
+        }
+        let mut wanted: Vec<u32> = description
+            .params
+            .iter()
+            .chain(description.columns.iter().map(|(_, oid)| oid))
+            .copied()
+            .filter(|oid| self.catalog.get(*oid).is_none())
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        if !wanted.is_empty() {
+            let list: Vec<String> = wanted.iter().map(u32::to_string).collect();
+            wire::simple(&mut self.out, &format!("{CATALOG_QUERY}{})", list.join(",")));
+            self.fifo.push_back(Entry::Catalog { id, description, wanted, error: None });
+            self.preparing += 1;
+            return;
+        }
+        let Some(slot) = self.statements.by_id(id) else { return };
+        let prepared = Arc::new(finalize(slot, description, &self.catalog));
+        let State::Preparing(list) = std::mem::replace(&mut slot.state, State::Ready(Arc::clone(&prepared)))
+        else {
+            return;
+        };
+        for waiting in list {
+            self.waiting -= 1;
+            self.start(waiting, &prepared);
+        }
+    }
+
+    fn start(&mut self, waiting: Waiting, prepared: &Arc<Prepared>) {
+        let Waiting { token, access, shape, delivery, input } = waiting;
+        let result = match input {
+            Input::Values(values) => {
+                let params: Vec<Param<'_>> = values.iter().map(Param::from).collect();
+                self.bind(token, access, shape, delivery, Arc::clone(prepared), &params)
+            }
+            Input::Encoded { old, bytes, .. } if old.params == prepared.params => {
+                let written = prepared.bind(&mut self.out, |out| {
+                    out.extend_from_slice(&bytes);
+                    Ok::<_, QueryError>(())
+                });
+                self.push_running(token, access, shape, delivery, Arc::clone(prepared), bytes, true);
+                written
+            }
+            Input::Encoded { error, .. } => Err(QueryError::Server(error)),
+        };
+        if let Err(error) = result {
+            self.events.push_back(Event::Done { token, result: Err(error) });
+        }
+    }
+}
+
+/// Makes a statement of its description; the catalog knows its types.
+fn finalize(slot: &statement::Slot, description: Description, catalog: &Catalog) -> Prepared {
+    let resolve = |oid: u32| catalog.get(oid).unwrap_or(Type { oid, scalar: Scalar::Other, array: false });
+    let types: Box<[_]> = description.columns.iter().map(|(_, oid)| resolve(*oid)).collect();
+    let mut prefix = vec![b'B', 0, 0, 0, 0, 0];
+    wire::cstr(&mut prefix, &statement::name(slot.id));
+    let mut formats = Vec::new();
+    if types.iter().all(|ty| ty.is_binary()) {
+        formats.extend_from_slice(&[0, 1, 0, 1]);
+    } else {
+        formats.extend_from_slice(&u16::try_from(types.len()).unwrap_or(u16::MAX).to_be_bytes());
+        for ty in &types {
+            formats.extend_from_slice(&u16::from(ty.is_binary()).to_be_bytes());
+        }
+    }
+    let mut suffix = Vec::new();
+    wire::execute_and_sync(&mut suffix);
+    Prepared {
+        id: slot.id,
+        text: Arc::clone(&slot.text),
+        hash: slot.hash,
+        params: description.params.iter().map(|oid| resolve(*oid)).collect(),
+        has_columns: description.has_columns,
+        columns: description.columns.into_iter().map(|(name, _)| name).collect(),
+        types,
+        prefix: prefix.into(),
+        formats: formats.into(),
+        suffix: suffix.into(),
+    }
+}
+
+/// An error before BindComplete that comes from what the statement was when it was prepared: the server doesn't
+/// know it any more, its result type changed, or with the parameter types of then it has no meaning now (class 42
+/// without 42501, insufficient privilege: a column's type changed from int8 to text, say).
+fn is_stale(error: &ServerError) -> bool {
+    match &*error.code {
+        "26000" => true,
+        "0A000" => &*error.routine == "RevalidateCachedQuery",
+        code => code.starts_with("42") && code != "42501",
+    }
+}
+
+/// An error before BindComplete: mostly a value that the input function of its type refused.
+fn bind_error(error: Box<ServerError>) -> QueryError {
+    let refused = matches!(
+        &*error.code,
+        "22P02"
+            | "22P03"
+            | "22P05"
+            | "22003"
+            | "22007"
+            | "22008"
+            | "22015"
+            | "22021"
+            | "22023"
+            | "22032"
+            | "2202E"
+    );
+    if !refused {
+        return QueryError::Server(error);
+    }
+    // `unnamed portal parameter $2 = '...'`, in whatever language.
+    let index = error.context.split('$').nth(1).map_or(0, |rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..end].parse().unwrap_or(0)
+    });
+    ParameterError { index, type_name: Box::default(), reason: error.message }.into()
+}
+
+/// A DataRow of [`CATALOG_QUERY`], in text format.
+fn catalog_row(body: &[u8]) -> Option<CatalogRow> {
+    let mut body = Body(body);
+    if body.u16()? != 6 {
+        return None;
+    }
+    let mut fields = body.0;
+    let mut next = || decode::field(&mut fields)?.and_then(|bytes| std::str::from_utf8(bytes).ok());
+    Some(CatalogRow {
+        oid: next()?.parse().ok()?,
+        kind: *next()?.as_bytes().first()?,
+        base: next()?.parse().ok()?,
+        element: next()?.parse().ok()?,
+        element_kind: *next()?.as_bytes().first()?,
+        element_base: next()?.parse().ok()?,
+    })
+}

@@ -1,0 +1,225 @@
+//! Transactions: a connection from BEGIN to COMMIT or ROLLBACK.
+//!
+//! ```text
+//!   begin(t) --a free link--> BEGIN --Done(t)--> query_in(t, ...)* --> end(t, ...) --Done--> the link is free
+//!       \--none free--> waits, at most acquire_timeout            \-> abandon(t): ROLLBACK, no event
+//! ```
+//! The token of `begin` names the transaction. If its connection is lost its queries fail as on any other, and later
+//! calls are refused: the server has rolled it back. A link is free again when the server has answered everything
+//! and says that it is idle; one that says anything else is closed.
+
+use forebay_base::Monotonic;
+
+use super::{Action, Lane, Link, Pool, State, current, link_of};
+use crate::error::QueryError;
+use crate::param::Param;
+use crate::query::{Delivery, Event, Shape, Sql, Token};
+
+/// Isolation of a transaction (manual: "Transaction Isolation").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Isolation {
+    /// Each statement sees what was committed before it.
+    #[default]
+    ReadCommitted,
+    /// All statements see one snapshot; 40001 where that can't be kept.
+    RepeatableRead,
+    /// As if one transaction ran after the other; 40001 where that can't be kept.
+    Serializable,
+}
+
+/// How a transaction begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Mode {
+    /// Its isolation.
+    pub isolation: Isolation,
+    /// Refuses writes.
+    pub read_only: bool,
+}
+
+impl Mode {
+    fn sql(self) -> &'static str {
+        match (self.isolation, self.read_only) {
+            (Isolation::ReadCommitted, false) => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+            (Isolation::ReadCommitted, true) => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+            (Isolation::RepeatableRead, false) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE",
+            (Isolation::RepeatableRead, true) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            (Isolation::Serializable, false) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
+            (Isolation::Serializable, true) => "BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY",
+        }
+    }
+}
+
+/// A transaction without a connection.
+pub(super) struct Begin {
+    pub(super) token: Token,
+    mode: Mode,
+    pub(super) deadline: Monotonic,
+}
+
+const OVER: QueryError = QueryError::Refused("the transaction is over");
+
+impl Pool {
+    /// Starts a transaction, or lets it wait for a connection. `Ok`: an [`Event::Done`] with `token` follows, which
+    /// pushes no value; from then on `token` names the transaction.
+    ///
+    /// # Errors
+    /// The queue is full, or `DatabaseLimits::transactions` is 0.
+    pub fn begin(&mut self, token: Token, mode: Mode, now: Monotonic) -> Result<(), QueryError> {
+        if self.limits.transactions == 0 {
+            return Err(QueryError::Refused("the configuration has no connections for transactions"));
+        }
+        if self.begins.len() >= self.limits.queue {
+            self.totals.unavailable += 1;
+            return Err(QueryError::Unavailable(self.why("the queue of transactions is full").into()));
+        }
+        self.begins.push_back(Begin { token, mode, deadline: now.after(self.limits.acquire_timeout) });
+        self.start_begins(now);
+        Ok(())
+    }
+
+    /// As [`Pool::query`], inside `transaction`.
+    ///
+    /// # Errors
+    /// As [`Pool::query`]; [`QueryError::Refused`] if the transaction is over.
+    pub fn query_in(
+        &mut self,
+        transaction: Token,
+        token: Token,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+        shape: Shape,
+        delivery: Delivery,
+    ) -> Result<(), QueryError> {
+        let window = self.limits.window.max(1);
+        for slot in &mut self.links {
+            if let (Lane::Owned(owner), State::Open { connection, .. }) = (slot.lane, &mut slot.state)
+                && owner == transaction
+            {
+                if connection.in_flight() >= window {
+                    return Err(QueryError::Unavailable(
+                        "too many queries at once in one transaction".into(),
+                    ));
+                }
+                connection.query(token, sql, params, shape, delivery)?;
+                self.totals.queries += 1;
+                return Ok(());
+            }
+        }
+        Err(OVER)
+    }
+
+    /// Ends `transaction` by COMMIT or ROLLBACK, behind its queries. `Ok`: an [`Event::Done`] with `token` follows,
+    /// which pushes no value. A COMMIT that the server turned into a ROLLBACK, because a statement had failed, is an
+    /// error.
+    ///
+    /// # Errors
+    /// [`QueryError::Refused`] if the transaction is over.
+    pub fn end(&mut self, transaction: Token, token: Token, commit: bool) -> Result<(), QueryError> {
+        for slot in &mut self.links {
+            if let (Lane::Owned(owner), State::Open { connection, .. }) = (slot.lane, &mut slot.state)
+                && owner == transaction
+            {
+                if connection.waiting() > 0 {
+                    // Sent now, it would overtake them.
+                    slot.lane = Lane::Finishing { end: token, commit };
+                } else {
+                    connection.end_transaction(token, commit)?;
+                    slot.lane = Lane::Ending;
+                }
+                return Ok(());
+            }
+        }
+        Err(OVER)
+    }
+
+    /// Gives a transaction up with all of its queries: its task is gone. True if `token` named one, waiting or open.
+    pub(super) fn abandon_begin(&mut self, token: Token, now: Monotonic) -> bool {
+        if let Some(index) = self.begins.iter().position(|begin| begin.token == token) {
+            self.begins.remove(index);
+            return true;
+        }
+        for slot in &mut self.links {
+            if let (
+                Lane::Owned(owner) | Lane::Finishing { end: owner, .. },
+                State::Open { connection, deadline, .. },
+            ) = (slot.lane, &mut slot.state)
+                && owner == token
+            {
+                // Ready, as it has an owner: it can't be refused. Then everything of the token is abandoned, BEGIN
+                // too, if it is still on its way.
+                let _ = connection.end_transaction(token, false);
+                connection.abandon_all();
+                slot.lane = Lane::Ending;
+                if connection.is_draining() && deadline.is_none() {
+                    *deadline = Some(now.after(super::DRAIN_SILENCE_MAX));
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// After bytes on `link`: frees it if its transaction is over, and starts who waits.
+    pub(super) fn dispatch_transactions(&mut self, link: Link, now: Monotonic) {
+        if let Some(slot) = current(&mut self.links, link)
+            && let (Lane::Finishing { end, commit }, State::Open { connection, .. }) =
+                (slot.lane, &mut slot.state)
+            && connection.waiting() == 0
+        {
+            slot.lane = Lane::Ending;
+            if let Err(error) = connection.end_transaction(end, commit) {
+                self.events.push_back(Event::Done { token: end, result: Err(error) });
+            }
+        }
+        if let Some(slot) = current(&mut self.links, link)
+            && slot.lane == Lane::Ending
+            && let State::Open { connection, .. } = &slot.state
+            && connection.in_flight() == 0
+        {
+            if connection.status() == b'I' {
+                slot.lane = Lane::Free;
+            } else {
+                self.actions.push_back(Action::Close { link });
+                self.down(link, "a transaction was left open".into(), now);
+            }
+        }
+        self.start_begins(now);
+    }
+
+    /// Gives free links to those who wait, and connects one more if there are too few.
+    fn start_begins(&mut self, now: Monotonic) {
+        while let Some(begin) = self.begins.front() {
+            let (token, sql) = (begin.token, begin.mode.sql());
+            let free = self.links.iter_mut().find_map(|slot| match (&slot.lane, &mut slot.state) {
+                (Lane::Free, State::Open { connection, .. }) if connection.is_ready() => {
+                    Some((&mut slot.lane, connection))
+                }
+                _ => None,
+            });
+            let Some((lane, connection)) = free else { break };
+            self.begins.pop_front();
+            match connection.simple(token, sql) {
+                Ok(()) => *lane = Lane::Owned(token),
+                Err(error) => self.events.push_back(Event::Done { token, result: Err(error) }),
+            }
+        }
+        let coming = self
+            .links
+            .iter()
+            .filter(|slot| slot.lane == Lane::Free)
+            .filter(|slot| !matches!(slot.state, State::Down { retry_at: Monotonic::NEVER }))
+            .count();
+        for index in 0..self.links.len() {
+            let slot = &mut self.links[index];
+            if coming < self.begins.len()
+                && slot.lane == Lane::Free
+                && matches!(slot.state, State::Down { retry_at: Monotonic::NEVER })
+            {
+                slot.generation = slot.generation.wrapping_add(1);
+                slot.state = State::Dialing { deadline: now.after(self.config.connect_timeout) };
+                self.actions.push_back(Action::Connect { link: link_of(index, slot.generation) });
+                break;
+            }
+        }
+    }
+}
