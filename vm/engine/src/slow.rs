@@ -490,7 +490,10 @@ impl Ctx<'_> {
 
     pub(crate) fn array_spread(&mut self, target: Value, source: Value) -> Result<(), Throw> {
         self.literal_array(target)?;
-        if self.mem.is_kind(source, kind::ARRAY) && self.is_plain_array(source)? {
+        // A sparse array may have accessors among its elements.
+        let dense = self.mem.is_kind(source, kind::ARRAY)
+            && self.mem.heap.header(source.as_ref()) & crate::object::flag::SPARSE == 0;
+        if dense && self.is_plain_array(source)? {
             let o = source.as_ref();
             let len = self.mem.array_len(o);
             self.mem.heap.work += u64::from(len);
