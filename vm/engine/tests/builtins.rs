@@ -90,6 +90,16 @@ macro_rules! tables {
 
 tables! { array object string number collections json date misc generated }
 
+/// What Node doesn't have, or this appliance does in its own way: `expression => what it prints`.
+#[test]
+fn own() {
+    let lines = include_str!("builtins/own.list").lines();
+    let pairs: Vec<(&str, &str)> = lines.filter_map(|l| l.rsplit_once(" => ")).collect();
+    let cases: Vec<&str> = pairs.iter().map(|p| p.0).collect();
+    let expected: Vec<&str> = pairs.iter().map(|p| p.1).collect();
+    check("own", &cases.join("\n"), &expected.join("\n"));
+}
+
 /// What a hostile script gets: an error or a trap, within the limits, and soon.
 fn ends_with(source: &str, expect: &str) {
     let limits = TaskLimits { fuel: 20_000_000, memory: 16 << 20, ..TaskLimits::default() };

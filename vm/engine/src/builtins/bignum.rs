@@ -510,6 +510,7 @@ fn negate(limbs: &mut [u32]) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small test values")]
 mod tests {
     use super::*;
     use forebay_base::rng::Rng;

@@ -346,6 +346,7 @@ pub fn well_formed(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small test values")]
 mod tests {
     use super::*;
     use forebay_base::rng::Rng;
