@@ -580,8 +580,7 @@ impl Ctx<'_> {
                 Err(Throw::Trap(t)) => return Some(Exit::Trap(t)),
                 Err(_) => return Some(Exit::Trap(Trap::Exception)),
             };
-            loop {
-                let Some(frame) = self.frames.last_mut() else { break };
+            while let Some(frame) = self.frames.last_mut() {
                 let at = frame.pc.wrapping_sub(1);
                 if frame.unit != NATIVE_FRAME {
                     let unit = &self.mem.local.units[usize::from(frame.unit)];

@@ -1,4 +1,5 @@
 //! Host functions: the immediate ones, and how the others park.
+#![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::api::{LogLevel, Trap};
 use crate::ctx::Ctx;
@@ -150,18 +151,6 @@ impl Ctx<'_> {
                 at += 2;
             }
         })
-    }
-
-    /// The next number of `Math.random`: seeded per task from the host's random bytes.
-    pub(crate) fn random(&mut self) -> f64 {
-        if self.task.random == 0 {
-            let mut seed = [0u8; 8];
-            self.host.random(&mut seed);
-            self.task.random = u64::from_le_bytes(seed) | 1;
-        }
-        self.task.random = self.task.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = crate::string::fold(self.task.random);
-        (z >> 11) as f64 / (1u64 << 53) as f64
     }
 
     fn make_response(&mut self, body: Value, options: Value) -> Result<Value, Throw> {

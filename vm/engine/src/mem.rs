@@ -1,6 +1,7 @@
 //! What is needed to build and read values: a task's heap, and what its core
 //! holds for the blueprint. Code that runs no script works on a [`Mem`]: sinks and
 //! sources at the host boundary, JSON, objects, strings.
+#![expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
 
 use crate::heap::{Arena, Heap};
 use crate::known::Known;

@@ -1,4 +1,5 @@
 //! Values at the host boundary: [`ValueRef`] to read them, [`Sink`] to build them.
+#![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::builtins::text;
 use crate::heap::{Heap, kind};
@@ -141,6 +142,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// Calls `f` with the enumerable own properties that have a name, in order.
+    #[expect(clippy::type_complexity, reason = "a name for the callback would hide it")]
     fn each(
         &self,
         f: &mut dyn FnMut(&[u8], ValueRef<'a>) -> Result<(), ValueError>,

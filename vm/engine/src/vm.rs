@@ -1,4 +1,5 @@
 //! One core's machine: adopted blueprints, tasks in slots, pooled arenas.
+#![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::api::{
     BlueprintId, BodyKind, Clock, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Host, RequestInput,

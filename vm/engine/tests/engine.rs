@@ -1,6 +1,8 @@
 //! Whole scripts through the host boundary: results (also through node, where it is
 //! installed), limits, parking, sharing, allocations.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use forebay_base::limits::TaskLimits;
 use forebay_base::value::ValueBuilder;
 use forebay_base::{Monotonic, TenantId, Timestamp, Value, ValueSource};

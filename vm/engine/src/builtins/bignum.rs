@@ -3,6 +3,7 @@
 //! A magnitude is a slice of 32-bit limbs, lowest first, no zero at the top; zero is
 //! empty. An [`Int`] adds a sign. Schoolbook methods: the caller bounds sizes by
 //! [`LIMBS_MAX`] and charges fuel for `cost` before it starts.
+#![allow(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use std::cmp::Ordering;
 
