@@ -265,11 +265,3 @@ pub fn total(
 ) -> u64 {
     runtime.metrics().iter().map(|metrics| of(metrics).get()).sum()
 }
-
-/// CPU time that this process has used, all threads (times(2) in /proc).
-pub fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
-}
