@@ -191,7 +191,8 @@ pub(crate) struct Back {
 /// A generation with the numbers that this core's machine knows its blueprints by.
 struct Adopted {
     generation: Arc<Generation>,
-    blueprints: Vec<BlueprintId>,
+    /// None: the machine has no room for another blueprint.
+    blueprints: Vec<Option<BlueprintId>>,
     /// Names of the works, by entry, for log lines: counted without a lock.
     works: Rc<[Box<str>]>,
     runs: usize,
@@ -286,7 +287,7 @@ impl Back {
                 if self.generations[index].runs == 0
                     && let Some(old) = self.generations.remove(index)
                 {
-                    for id in old.blueprints {
+                    for id in old.blueprints.into_iter().flatten() {
                         self.vm.retire(id);
                     }
                 }
@@ -385,7 +386,9 @@ impl Back {
             return self.refuse(reactor, answers, origin, StartError::NoEntry);
         };
         let module_uses = adopted.generation.blueprints[*blueprint as usize].module().uses;
-        let id = adopted.blueprints[*blueprint as usize];
+        let Some(id) = adopted.blueprints[*blueprint as usize] else {
+            return self.refuse(reactor, answers, origin, StartError::Full);
+        };
         let now = reactor.now();
         let deadline = arrived.after(route.limits.wall_time);
         if deadline <= now {
@@ -564,7 +567,7 @@ impl Back {
                     500
                 }
                 // The client has gone.
-                None => self.vm.response(task).status,
+                None => self.vm.response(task).map_or(500, |head| head.status),
             }
         };
         self.metrics.answers[usize::from(status / 100).min(5)].add(1);
@@ -783,7 +786,9 @@ fn write_answer(
     reply: Reply,
     date: &DateCache,
 ) -> Result<u16, (&'static str, String)> {
-    let head = vm.response(task);
+    let Some(head) = vm.response(task) else {
+        return Err(("no_answer", "the task ended without an answer".into()));
+    };
     let mut response = ResponseWriter::new(out, reply, head.status, date);
     if head.has_headers {
         let mut bad = None;

@@ -284,7 +284,7 @@ impl Effects {
         let fault = match outcome {
             Outcome::Ok | Outcome::Conflict => {
                 let happened = outcome == Outcome::Ok;
-                let _ = vm.resume(task, effect, &mut |sink| match &pending {
+                super::resume(vm, task, effect, &mut |sink| match &pending {
                     Pending::Done => sink.undefined(),
                     Pending::Bool | Pending::Delete { .. } => sink.bool(happened),
                     Pending::Number => sink.int(number.unwrap_or(0)),

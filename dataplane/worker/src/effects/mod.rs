@@ -17,7 +17,7 @@ mod time;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueSource as _};
+use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource as _};
 use forebay_bytecode::HostFn;
 use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
@@ -184,7 +184,7 @@ impl Effects {
     /// A `sleep()` is over.
     pub(crate) fn slept(&mut self, vm: &mut Vm, key: u64) {
         if let Some(waiting) = self.done(key) {
-            let _ = vm.resume(waiting.task, waiting.effect, &mut |sink| sink.undefined());
+            resume(vm, waiting.task, waiting.effect, &mut |sink| sink.undefined());
         }
     }
 
@@ -206,7 +206,7 @@ impl Effects {
             let Some(waiting) = self.done(key) else { continue };
             match result {
                 Ok(response) => {
-                    let _ = vm.resume(waiting.task, waiting.effect, &mut |sink| response.emit(sink));
+                    resume(vm, waiting.task, waiting.effect, &mut |sink| response.emit(sink));
                 }
                 Err(message) => {
                     let spec = ErrorSpec { name: "HttpError", message: &message, code: None, props: &[] };
@@ -246,9 +246,9 @@ impl Effects {
         &mut self,
         vm: &mut Vm,
         call: &Call<'_>,
-        value: &mut dyn FnMut(&mut dyn forebay_base::ValueSink) -> Result<(), forebay_base::ValueError>,
+        value: Build<'_>,
     ) {
-        let _ = vm.resume(call.task, call.effect.id, value);
+        resume(vm, call.task, call.effect.id, value);
         self.resumed.push(call.run);
     }
 
@@ -391,6 +391,24 @@ impl Effects {
         self.settle_http(vm);
         self.complete_kv(vm, reactor);
     }
+}
+
+/// Pushes an effect's result.
+type Build<'a> = &'a mut dyn FnMut(&mut dyn ValueSink) -> Result<(), ValueError>;
+
+/// Answers an effect; with an exception if the value doesn't fit into the task.
+fn resume(vm: &mut Vm, task: TaskHandle, effect: EffectId, build: Build<'_>) {
+    if let Err(error) = vm.resume(task, effect, build) {
+        unfit(vm, task, effect, &error);
+    }
+}
+
+/// A result couldn't be handed over: without an exception its fiber would wait forever.
+#[cold]
+fn unfit(vm: &mut Vm, task: TaskHandle, effect: EffectId, error: &dyn std::fmt::Display) {
+    let message = error.to_string();
+    let spec = ErrorSpec { name: "RangeError", message: &message, ..ErrorSpec::default() };
+    let _ = vm.resume_error(task, effect, &spec);
 }
 
 /// One effect as it is begun.

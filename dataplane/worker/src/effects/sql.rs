@@ -146,7 +146,9 @@ impl Effects {
                     self.metrics.sql.record(now.since(waiting.since));
                     match result {
                         Ok(_) => {
-                            let _ = vm.resume_with_result(waiting.task, waiting.effect);
+                            if let Err(error) = vm.resume_with_result(waiting.task, waiting.effect) {
+                                super::unfit(vm, waiting.task, waiting.effect, &error);
+                            }
                         }
                         Err(error) => throw(vm, &waiting, &error),
                     }
