@@ -31,10 +31,9 @@ impl Sql {
             None => Err("no database is configured: [database] url in forebay.toml".into()),
         };
         let seed = u64::from(core.0) ^ now.0;
-        let pool = config
-            .database
-            .clone()
-            .map(|database| Pool::new(database, config.database_limits.clone(), seed, now));
+        // Without an address nobody would carry out what a pool asks for.
+        let database = config.database.clone().filter(|_| endpoint.is_ok());
+        let pool = database.map(|database| Pool::new(database, config.database_limits.clone(), seed, now));
         Self { pool, endpoint, connections: Vec::new(), timer: None, text: String::new(), away: false }
     }
 
@@ -144,12 +143,12 @@ impl Effects {
             match event {
                 Event::Done { token, result } => {
                     let Some(waiting) = self.done(token.0) else { continue };
-                    if let Some(metrics) = &self.metrics {
-                        metrics.sql.record(now.since(waiting.since));
-                    }
+                    self.metrics.sql.record(now.since(waiting.since));
                     match result {
                         Ok(_) => {
-                            let _ = vm.resume_with_result(waiting.task, waiting.effect);
+                            if let Err(error) = vm.resume_with_result(waiting.task, waiting.effect) {
+                                super::unfit(vm, waiting.task, waiting.effect, &error);
+                            }
                         }
                         Err(error) => throw(vm, &waiting, &error),
                     }
@@ -189,7 +188,8 @@ impl Effects {
                     if let Some(index) = connections.iter().position(|(l, _)| *l == link) {
                         let (_, connection) = connections.swap_remove(index);
                         owners.remove(&connection);
-                        reactor.close(connection, Close::Flush);
+                        // Broken, silent or of no use: nothing that it could still say matters.
+                        reactor.close(connection, Close::Now);
                     }
                 }
             }
@@ -202,7 +202,6 @@ impl Effects {
             sql.timer = Some((due, reactor.set_timer(due, tokens::DATABASE)));
         }
         self.settle_sql(vm, now);
-        self.sql_gauges();
     }
 
     /// The pool's timer has fired.
@@ -220,7 +219,7 @@ impl Effects {
     }
 
     pub(super) fn sql_gauges(&mut self) {
-        let (Some(pool), Some(metrics)) = (&self.sql.pool, &self.metrics) else { return };
+        let (Some(pool), metrics) = (&self.sql.pool, &self.metrics) else { return };
         let stats = pool.stats();
         metrics.database_ready.set(stats.ready as u64);
         metrics.database_in_flight.set(stats.in_flight as u64);
