@@ -53,7 +53,10 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) enum What {
     Kv(kv::Pending),
-    Sql,
+    /// Whether the result is with the task already, and only the event is missing.
+    Sql {
+        delivered: bool,
+    },
     Http,
     Sleep(TimerId),
 }
@@ -270,7 +273,7 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql => self.sql.abandon(key, reactor.now()),
+                    What::Sql { .. } => self.sql.abandon(key, reactor.now()),
                     What::Http => self.upstream.abandon(reactor, key),
                     What::Sleep(timer) => {
                         reactor.cancel_timer(timer);
