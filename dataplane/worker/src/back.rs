@@ -529,11 +529,13 @@ impl Back {
             reply = reply.and_close();
         }
         let status = if let VmRun::Trap(trap) = end {
-            let mut report = self.vm.error(task);
-            if report.code.is_empty() {
-                // Ours, not the machine's: the wall time.
-                report.code = trap.code().into();
-            }
+            let report = if trap == Trap::WallTime {
+                // Found by our timer, not by the machine.
+                let message = "the request took longer than its work may".into();
+                ErrorReport { code: trap.code().into(), message, ..ErrorReport::default() }
+            } else {
+                self.vm.error(task)
+            };
             let (status, code, detail) = self.failure(trap, &report, generation, entry);
             answers.answer(reactor, connection, sequence, incoming, |out, date| {
                 let problem = Problem {

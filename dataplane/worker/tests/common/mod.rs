@@ -265,3 +265,48 @@ pub fn total(
 ) -> u64 {
     runtime.metrics().iter().map(|metrics| of(metrics).get()).sum()
 }
+
+struct Source(String);
+
+impl forebay_compiler::Loader for Source {
+    fn load(&self, path: &str) -> Option<Box<str>> {
+        (path == "test.js").then(|| self.0.as_str().into())
+    }
+}
+
+/// A generation of one script.
+pub fn script(id: u64, source: &str, limits: &TaskLimits) -> Arc<Generation> {
+    let (module, _) = forebay_compiler::compile(&Source(source.into()), "test.js")
+        .unwrap_or_else(|errors| panic!("{source}\n{errors:?}"));
+    let module = forebay_bytecode::verify(module).unwrap();
+    let blueprint = forebay_engine::Blueprint::load(&module).unwrap_or_else(|e| panic!("{source}\n{e:?}"));
+    let built = Generation::build(id, format!("script-{id}"), Path::new("/"), vec![blueprint], limits);
+    Arc::new(built.unwrap())
+}
+
+/// A store in a folder, for so many cores.
+pub fn store(folder: &Path, cores: usize) -> (Arc<forebay_kv::Store>, Arc<StoreWakers>) {
+    let wakers = Arc::new(StoreWakers::default());
+    let mut config = forebay_kv::Config::new(folder, u16::try_from(cores).unwrap());
+    config.segment_bytes = 1 << 20;
+    let store = forebay_kv::Store::open(config, Arc::clone(&wakers) as Arc<dyn forebay_kv::Wake>).unwrap();
+    (store, wakers)
+}
+
+/// Runs a story on a script, in every variant, with a store.
+pub fn check_script(setup: &Setup, limits: &TaskLimits, source: &str, story: impl Fn(&Runtime, Variant)) {
+    let generation = script(1, source, limits);
+    for variant in variants() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kv, wakers) = store(&folder.path().join("data"), variant.cores);
+        let setup = Setup { store: Some((Arc::clone(&kv), wakers)), lines: Arc::default(), ..setup.clone() };
+        let runtime = setup.start(variant, Arc::clone(&generation));
+        eprintln!("{variant:?}");
+        story(&runtime, variant);
+        eventually("all connections closed", || total(&runtime, |m| &m.connections) == 0);
+        eventually("all tasks ended", || total(&runtime, |m| &m.tasks) == 0);
+        runtime.stop();
+        assert_eq!(total(&runtime, |m| &m.strays), 0);
+        kv.close().unwrap();
+    }
+}
