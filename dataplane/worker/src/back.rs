@@ -311,9 +311,13 @@ impl Back {
     }
 
     /// The core's share of a turn: a slice for every runnable task, new jobs, then
-    /// what goes out: commits and statements.
-    pub(crate) fn work<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A) {
-        let start = reactor.now();
+    /// what goes out: commits and statements. `start`: since when time counts.
+    pub(crate) fn work<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        start: Monotonic,
+    ) {
         self.wake_resumed();
         for _ in 0..self.runnable.len() {
             let Some(key) = self.runnable.pop_front() else { break };

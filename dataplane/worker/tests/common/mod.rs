@@ -62,6 +62,16 @@ pub struct Setup {
 
 impl Setup {
     pub fn start(&self, variant: Variant, generation: Arc<Generation>) -> Runtime {
+        self.start_with(variant, generation, || Box::new(|| ()))
+    }
+
+    /// `bind` runs first on every thread.
+    pub fn start_with(
+        &self,
+        variant: Variant,
+        generation: Arc<Generation>,
+        bind: impl Fn() -> forebay_worker::runtime::Bind,
+    ) -> Runtime {
         let back = BackConfig {
             store: self.store.as_ref().map(|(store, _)| Arc::clone(store)),
             wakers: self.store.as_ref().map(|(_, wakers)| Arc::clone(wakers)),
@@ -75,7 +85,7 @@ impl Setup {
             dev: false,
             explain: None,
         };
-        let plan = || CorePlan { bind_front: Box::new(|| ()), bind_back: Box::new(|| ()) };
+        let plan = || CorePlan { bind_front: bind(), bind_back: bind() };
         let config = RuntimeConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cores: (0..variant.cores).map(|_| plan()).collect(),
