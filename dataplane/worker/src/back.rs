@@ -442,13 +442,7 @@ impl Back {
     }
 
     fn run<R: Reactor>(&mut self, reactor: &R, task: TaskHandle) -> VmRun {
-        self.vm.run(
-            task,
-            reactor.now(),
-            reactor.timestamp(),
-            self.limits.slice_fuel,
-            &mut self.host,
-        )
+        self.vm.run(task, reactor.now(), reactor.timestamp(), self.limits.slice_fuel, &mut self.host)
     }
 
     /// After a slice: the run ends, waits for its next slice or for effects, or goes on at

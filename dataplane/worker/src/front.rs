@@ -494,7 +494,8 @@ impl Front {
             client.ending = Some(if now.draining { Close::Linger } else { Close::Flush });
         }
         let mut incoming = spare.pop().unwrap_or_default();
-        let what = match generation.routes.lookup(head.head.method(), head.path_bytes(), &mut incoming.params) {
+        let what = match generation.routes.lookup(head.head.method(), head.path_bytes(), &mut incoming.params)
+        {
             Lookup::Found(route) => match &generation.entries[route.value as usize].target {
                 Target::Script { .. } if request.body.len() > now.room => Local::Overloaded,
                 Target::Script { .. } => {

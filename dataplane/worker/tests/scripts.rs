@@ -5,8 +5,8 @@
 mod common;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Client, PATIENCE, Setup, check_script, eventually, get, script, total};
@@ -230,7 +230,8 @@ fn too_many_are_told_so() {
 #[test]
 fn a_turn_may_bring_more_than_the_ring_takes() {
     let source = r#"work("n").get("/n/{n}", req => req.params.n);"#;
-    let setup = Setup { worker: WorkerLimits { request_queue: 64, ..WorkerLimits::default() }, ..Setup::default() };
+    let setup =
+        Setup { worker: WorkerLimits { request_queue: 64, ..WorkerLimits::default() }, ..Setup::default() };
     check_script(&setup, &TaskLimits::default(), source, |runtime, variant| {
         if variant.placement == Placement::Split {
             // There the ring's length is what it says: how far the worker may be behind.
@@ -323,7 +324,8 @@ fn counters_and_locks_are_linearizable() {
         sums.sort_unstable();
         assert_eq!(sums, (1..=threads * each).collect::<Vec<_>>());
         let list = client(runtime).get("/list");
-        let numbers: Vec<u64> = list.text()[9..list.body.len() - 2].split(',').map(|n| n.parse().unwrap()).collect();
+        let numbers: Vec<u64> =
+            list.text()[9..list.body.len() - 2].split(',').map(|n| n.parse().unwrap()).collect();
         assert_eq!(numbers.len() as u64, threads * each);
         for thread in 0..threads {
             let own: Vec<_> = numbers.iter().filter(|n| *n / 1000 == thread).map(|n| n % 1000).collect();
@@ -448,9 +450,7 @@ fn requests_to_upstreams() {
         work("leave").get("/leave", async () => {{ (async () => http().get(far + "/slow"))(); return "left" }});
         "#
     );
-    let rewrites = vec![
-        Rewrite { from: "http://api.example".into(), to: RewriteTo::Own("/mock".into()) },
-    ];
+    let rewrites = vec![Rewrite { from: "http://api.example".into(), to: RewriteTo::Own("/mock".into()) }];
     let setup = Setup { allow_private: true, rewrites, ..Setup::default() };
     check_script(&setup, &TaskLimits::default(), &source, |runtime, variant| {
         let mut client = client(runtime);
@@ -462,10 +462,7 @@ fn requests_to_upstreams() {
         }
         assert!(total(&far, |m| &m.connections) <= variant.cores as u64, "connections are used again");
         assert_eq!(client.get("/json").text(), r#"{"hi":true}"#);
-        assert_eq!(
-            client.post("/echo", r#"{"a":1}"#).text(),
-            r#"{"type":"application/json","got":{"a":1}}"#
-        );
+        assert_eq!(client.post("/echo", r#"{"a":1}"#).text(), r#"{"type":"application/json","got":{"a":1}}"#);
         assert!(client.get("/gone").text().starts_with(r#"{"status":410,"ok":false"#));
         assert_eq!(client.get("/many").text(), r#"{"all":[200,200,200,200]}"#);
         let begin = Instant::now();

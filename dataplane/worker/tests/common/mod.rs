@@ -1,6 +1,11 @@
 //! What the tests over real sockets share: the ways a runtime can be put together, a
 //! generation made by hand, and a client that reads one answer at a time.
-#![allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "each test binary uses its part; tests have clocks")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "each test binary uses its part; tests have clocks"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
