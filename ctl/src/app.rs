@@ -200,7 +200,7 @@ pub fn load_file(loader: &dyn Loader, path: &str) -> Result<(Arc<Blueprint>, Vec
     let verified = verify(module).map_err(|error| {
         LoadFailure::Bug(format!("{path}: the compiler made bytecode that its own verifier refuses: {error}"))
     })?;
-    match Blueprint::load(verified) {
+    match Blueprint::load(&verified) {
         Ok(blueprint) => Ok((blueprint, warnings)),
         Err(LoadError::Init(report)) => Err(LoadFailure::Init(Box::new(kept), report)),
         Err(LoadError::NoMemory) => Err(LoadFailure::Bug(format!("{path}: the kernel gave no memory"))),

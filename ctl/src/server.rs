@@ -135,6 +135,10 @@ impl Server {
     /// # Errors
     /// Whatever keeps it from that, as text for stderr.
     pub fn start(app: &Path, mode: Mode, config: Config, logger: &Logger) -> Result<Self, Failure> {
+        // The rings' descriptor tables can't be larger than the soft limit, which is often 1024.
+        if let Err(error) = forebay_ring::raise_descriptor_limit() {
+            logger.warn("the limit of open files stays as it is").show("why", error).send();
+        }
         let (database, private) = database(app, mode, &config, logger)?;
         let topology = Topology::detect();
         let request = forebay_tuning::Request { cores: config.cores.clone(), placement: config.placement };

@@ -4,8 +4,10 @@
 //! | command | what it checks |
 //! |---|---|
 //! | `deny` | the dependency tree against deny.toml: names, licenses, sources |
+//! | `promises` | docs/SPECIFICATION.md against the tests that it names |
 
 mod deny;
+mod promises;
 
 use std::process::ExitCode;
 
@@ -13,8 +15,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["deny"] => deny::run(),
+        ["promises"] => promises::run(),
         _ => {
-            eprintln!("usage: cargo run -p xtask -- deny");
+            eprintln!("usage: cargo run -p xtask -- deny|promises");
             return ExitCode::from(2);
         }
     };

@@ -179,7 +179,7 @@ fn ask(socket: &Path, payload: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
 /// The machine alone: start, run, write the answer's bytes, finish.
 fn bench(blueprint: &Arc<Blueprint>, action: &Action, payload: &[u8], time: Duration) -> Outcome {
     let mut vm = Vm::new(VmConfig::default());
-    let id = vm.adopt(blueprint);
+    let id = vm.adopt(blueprint).ok_or_else(|| Failure::Failed("the machine has no room".to_owned()))?;
     let entry = Entry::of(action).ok_or_else(|| Failure::Failed("nothing to run".to_owned()))?;
     let input = RequestInput {
         method: "POST",
@@ -212,7 +212,7 @@ fn bench(blueprint: &Arc<Blueprint>, action: &Action, payload: &[u8], time: Dura
         }
         body.clear();
         vm.write_body(task, &mut body).map_err(|error| Failure::Failed(error.to_string()))?;
-        fuel = vm.fuel_used(task);
+        fuel = vm.usage(task).1;
         arena_bytes = vm.finish(task);
         Ok(())
     };

@@ -166,7 +166,8 @@ pub(crate) struct Back {
 /// A generation with the numbers that this core's machine knows its blueprints by.
 struct Adopted {
     generation: Arc<Generation>,
-    blueprints: Vec<BlueprintId>,
+    /// None: the machine has no room for another blueprint.
+    blueprints: Vec<Option<BlueprintId>>,
     /// Names of the works, by entry, for log lines: counted without a lock.
     works: Rc<[Box<str>]>,
     runs: usize,
@@ -248,7 +249,7 @@ impl Back {
     fn retire(&mut self) {
         while self.generations.len() > 2 && self.generations[0].runs == 0 {
             if let Some(old) = self.generations.pop_front() {
-                for id in old.blueprints {
+                for id in old.blueprints.into_iter().flatten() {
                     self.vm.retire(id);
                 }
             }
@@ -327,7 +328,9 @@ impl Back {
             return self.refuse(reactor, answers, origin, StartError::NoEntry);
         };
         let module_uses = adopted.generation.blueprints[*blueprint as usize].module().uses;
-        let id = adopted.blueprints[*blueprint as usize];
+        let Some(id) = adopted.blueprints[*blueprint as usize] else {
+            return self.refuse(reactor, answers, origin, StartError::Full);
+        };
         let now = reactor.now();
         let request = origin.incoming.request.view();
         let started = if module_uses & (uses::PAYLOAD | uses::REQUEST) == 0 {
@@ -658,7 +661,10 @@ impl Headers for HeadersOf<'_> {
 
 /// Writes what a task returned; says with which status.
 fn write_answer(vm: &mut Vm, task: TaskHandle, out: &mut Vec<u8>, reply: Reply, date: &DateCache) -> u16 {
-    let head = vm.response(task);
+    let Some(head) = vm.response(task) else {
+        Problem::new(500, "no_answer", "the task ended without an answer").write(out, reply, date);
+        return 500;
+    };
     let mut response = ResponseWriter::new(out, reply, head.status, date);
     let mut bad_header = None;
     let mut has_type = false;

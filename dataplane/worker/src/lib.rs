@@ -18,6 +18,7 @@ mod core;
 mod effects;
 mod front;
 pub mod generation;
+mod json;
 mod mailbox;
 mod messages;
 pub mod metrics;

@@ -28,6 +28,7 @@ use forebay_ring::{Close, Endpoint, Reactor, ReceiveBuffer, TimerId, Waker};
 
 use crate::back::BackConfig;
 use crate::effects::{Call, Owner, milliseconds};
+use crate::json::JsonWriter;
 use crate::slots::Slots;
 use crate::tokens;
 
@@ -480,9 +481,9 @@ fn write_request(
 }
 
 fn json(value: &ValueRef<'_>) -> Result<Vec<u8>, String> {
-    let mut out = Vec::new();
-    value.write_json(&mut out).map_err(|error| format!("http: body: {error}"))?;
-    Ok(out)
+    let mut writer = JsonWriter::default();
+    value.emit(&mut writer).map_err(|error| format!("http: body: {error}"))?;
+    Ok(writer.finish())
 }
 
 const fn is_idempotent(method: Method) -> bool {

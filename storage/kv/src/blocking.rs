@@ -9,9 +9,9 @@ use crate::api::{Completion, Config, Error, Op, Outcome, Refused, Unavailable, W
 use crate::medium::Medium;
 use crate::store::{Store, lock};
 
-/// Bytes of unsynced writes that collect before they are written: without other
+/// Unsynced operations that collect before they are written: without other
 /// cores there is no turn whose end would write them.
-const UNSYNCED_OPS_MAX: usize = 512;
+const UNSYNCED_OPS_MAX: usize = 4096;
 
 /// A parked thread per core.
 #[derive(Debug)]

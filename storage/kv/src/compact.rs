@@ -27,10 +27,17 @@ impl Store {
     /// # Errors
     /// [`Error::NoSpace`]: writes go on while the active segment has room, then they are answered
     /// [`crate::Unavailable::NoSpace`] until a later call succeeds. [`Error::Corrupt`]: a
-    /// victim's bytes went bad; it is left as it is.
+    /// victim's bytes went bad; it is left as it is. [`Error::Unavailable`]: the store is poisoned
+    /// or closed, and there is nothing to do any more.
     pub fn maintain(self: &Arc<Self>, now: Timestamp) -> Result<(), Error> {
         let _one = lock(&self.maintenance);
-        self.lock_log().rolled = false;
+        {
+            let mut log = self.lock_log();
+            log.rolled = false;
+            if let Some(why) = log.stopped {
+                return Err(Error::Unavailable(why));
+            }
+        }
         let mut prepared = self.prepare();
         // Also on a full disk: compaction may free what preparation needs.
         while matches!(prepared, Ok(()) | Err(Error::NoSpace { .. }))
@@ -82,6 +89,9 @@ impl Store {
             let (file, offset) = (victim.name.clone(), u64::from(end.offset));
             return Err(Error::Corrupt { file, offset, expected: "a seal" });
         }
+        if self.config.planted.unlink_before_sync {
+            self.unlink(victim)?;
+        }
         let mut copied = 0;
         for record in &records {
             copied += self.copy(now, id, is_oldest, record)?;
@@ -101,6 +111,10 @@ impl Store {
             }
             index.remove_segment(id);
         }
+        if self.config.planted.unlink_before_sync { Ok(()) } else { self.unlink(victim) }
+    }
+
+    fn unlink(&self, victim: &Segment) -> Result<(), Error> {
         let what = || format!("removing {}", victim.name);
         self.medium.remove(&victim.name).map_err(|e| Error::io(what(), e))?;
         self.medium.sync_folder().map_err(|e| Error::io(what(), e))
@@ -135,7 +149,7 @@ impl Store {
                         Kind::Set => {
                             index.stored_at(tenant, key) == Some((record.sequence, id, record.offset))
                         }
-                        _ => !is_oldest && !index.knows(tenant, key),
+                        _ => !is_oldest && !index.knows(tenant, key) && !self.config.planted.forget_removals,
                     }
                 };
                 if !counts {

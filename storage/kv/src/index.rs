@@ -210,6 +210,10 @@ impl Index {
         segments.entries[place] = Some((Arc::clone(segment), Usage::default()));
     }
 
+    pub(crate) fn has_segment(&self, id: u32) -> bool {
+        self.segments.get(id).is_some()
+    }
+
     pub(crate) fn remove_segment(&mut self, id: u32) {
         let segments = &mut self.segments;
         if let Some(place) = id.checked_sub(segments.first).map(|p| p as usize)
@@ -372,6 +376,9 @@ impl Index {
             .filter(|(_, number)| keyspace.visible(now, **number).is_some())
             .skip(skip);
         for (key, &number) in visible {
+            if page.items.is_empty() {
+                page.items.reserve(limit.min(128));
+            }
             if page.items.len() == limit {
                 page.more = true;
                 break;

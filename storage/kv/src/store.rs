@@ -5,9 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::RawFd;
-use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
-};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
@@ -48,7 +46,7 @@ impl std::fmt::Debug for Store {
 #[derive(Debug)]
 pub(crate) struct Log {
     /// Why writes are refused, if they are for good.
-    stopped: Option<Unavailable>,
+    pub(crate) stopped: Option<Unavailable>,
     pub(crate) next_sequence: u64,
     pub(crate) epoch: u32,
     /// Where records are appended.
@@ -171,7 +169,8 @@ impl CommitJob {
 /// write, so that nobody waits forever.
 #[derive(Debug)]
 pub struct CommitTicket {
-    store: Weak<Store>,
+    /// Keeps the folder locked while a write is in flight.
+    store: Arc<Store>,
     core: CoreId,
     expected: usize,
     reported: bool,
@@ -182,18 +181,15 @@ impl CommitTicket {
     /// Anything but all of them poisons the store. `buffer` is the job's, to be reused.
     pub fn finish(mut self, result: std::io::Result<usize>, buffer: Vec<u8>) {
         self.reported = true;
-        if let Some(store) = self.store.upgrade() {
-            store.finish(self.core, matches!(result, Ok(n) if n == self.expected), self.expected, buffer);
-        }
+        let whole = matches!(result, Ok(n) if n == self.expected);
+        self.store.finish(self.core, whole, self.expected, buffer);
     }
 }
 
 impl Drop for CommitTicket {
     fn drop(&mut self) {
-        if !self.reported
-            && let Some(store) = self.store.upgrade()
-        {
-            store.finish(self.core, false, self.expected, Vec::new());
+        if !self.reported {
+            self.store.finish(self.core, false, self.expected, Vec::new());
         }
     }
 }
@@ -319,12 +315,7 @@ impl Store {
         let job = CommitJob {
             file: Arc::clone(&group.segment.file),
             offset: u64::from(group.start),
-            ticket: CommitTicket {
-                store: Arc::downgrade(self),
-                core,
-                expected: bytes.len(),
-                reported: false,
-            },
+            ticket: CommitTicket { store: Arc::clone(self), core, expected: bytes.len(), reported: false },
             bytes,
         };
         if self.config.planted.acknowledge_before_sync {
@@ -641,7 +632,7 @@ impl Store {
         // In flight still, so nobody else is here and the order of sequences holds.
         {
             let mut index = self.write_index();
-            if !index.segments().any(|(known, _)| known.header.id == segment.header.id) {
+            if !index.has_segment(segment.header.id) {
                 index.add_segment(&segment);
             }
             for entry in &entries {

@@ -19,7 +19,7 @@ fn number(name: &str) -> Option<u64> {
 fn what_was_acknowledged_survives_and_nothing_else_comes_back() {
     let seeds = match number("KV_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("KV_DISKS").unwrap_or(1500),
+        None => 0..number("KV_DISKS").unwrap_or(1200),
     };
     let mut cuts = 0;
     for seed in seeds {
@@ -55,4 +55,14 @@ fn batches_without_a_marker_are_caught() {
 #[test]
 fn a_stale_tail_that_stays_valid_is_caught() {
     check_caught(Planted { keep_epoch: true, ..Planted::default() }, 3000);
+}
+
+#[test]
+fn a_segment_that_goes_before_its_copies_are_on_disk_is_caught() {
+    check_caught(Planted { unlink_before_sync: true, ..Planted::default() }, 3000);
+}
+
+#[test]
+fn removals_that_compaction_forgets_are_caught() {
+    check_caught(Planted { forget_removals: true, ..Planted::default() }, 3000);
 }

@@ -17,6 +17,8 @@ use forebay_kv::{Config, Error, NoWake, Store};
 fn closed_store(seed: u64) -> (Vec<(String, Vec<u8>)>, State, Config) {
     let mut world = World::new(seed, Planted::default());
     world.uniform = None;
+    // No compaction: the ids stay without gaps.
+    world.config.garbage_percent = 100;
     world.open().unwrap();
     let store = world.store.clone().unwrap();
     while store.stats().segments < 5 {

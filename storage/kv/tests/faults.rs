@@ -106,6 +106,8 @@ fn a_failed_write_poisons_until_the_next_open() {
     let refused = Outcome::Unavailable(Unavailable::Poisoned);
     assert_eq!(session.set(NOW, tenant, b"a", b"3").unwrap(), refused);
     assert_eq!(store.store().get(NOW, tenant, b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    // Else the thread that maintains would spin.
+    assert!(matches!(store.store().maintain(NOW), Err(Error::Unavailable(Unavailable::Poisoned))));
     assert!(matches!(store.close(), Err(Error::Unavailable(Unavailable::Poisoned))));
     let store = Blocking::open_on(config, Arc::new(disk.kill())).unwrap();
     assert_eq!(store.session(CoreId(0)).set(NOW, tenant, b"a", b"4").unwrap(), Outcome::Ok);

@@ -57,10 +57,7 @@ impl Client {
     /// [`QueryError::Unavailable`], with the address and the reason.
     pub fn connect(config: &Config) -> Result<Self, QueryError> {
         let config = Arc::new(config.clone());
-        let unavailable = |e: io::Error| match config.unix_socket() {
-            Some(path) => QueryError::Unavailable(format!("{}: {e}", path.display()).into()),
-            None => QueryError::Unavailable(format!("{:?} port {}: {e}", config.host, config.port).into()),
-        };
+        let unavailable = |e: io::Error| QueryError::Unavailable(format!("{}: {e}", config.address()).into());
         let (stream, timeouts) = open(&config).map_err(unavailable)?;
         let mut client = Self {
             stream,

@@ -201,6 +201,16 @@ impl Config {
         })
     }
 
+    /// The address for messages: the unix socket's path, or `host:port`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match &self.host {
+            Host::Unix(folder) => format!("{}/.s.PGSQL.{}", folder.display(), self.port),
+            Host::Tcp(name) if name.contains(':') => format!("[{name}]:{}", self.port),
+            Host::Tcp(name) => format!("{name}:{}", self.port),
+        }
+    }
+
     /// The unix socket's path, if the host is one.
     #[must_use]
     pub fn unix_socket(&self) -> Option<PathBuf> {

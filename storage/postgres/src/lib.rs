@@ -25,6 +25,7 @@
 //! | [`migrate`] | `migrations/*.sql`, applied once and in order |
 //!
 //! Protocol source: PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55 in version 15), protocol 3.0.
+//!
 //! # The pool, for the worker that owns the sockets
 //! ```text
 //! Pool::new(config, limits, seed, now)
@@ -32,7 +33,7 @@
 //! pool.begin(t, mode, now), query_in(t, token, ...), end(t, token, commit)   a transaction, named by its token t
 //! pool.abandon(token, now)                                 the task is gone: no event, the rows are dropped
 //! pool.poll_action() -> Option<Action>                     after every call above and below, until None:
-//!     Action::Connect { link, address }                      then handle_connected or handle_closed
+//!     Action::Connect { link }                               then handle_connected or handle_closed
 //!     Action::Send { link, bytes }                           one per link at a time; then handle_sent
 //!     Action::Close { link }                                 then nothing more for this link
 //! pool.handle_connected(link)

@@ -64,11 +64,13 @@ fn a_server_that_skips_its_proof_is_refused() {
     assert!(connection.closed().unwrap().contains("before it proved"), "{:?}", connection.closed());
 }
 
+/// Sinks, and how often each was asked for.
 #[derive(Default)]
-struct Sinks(HashMap<Token, ValueBuilder>);
+struct Sinks(HashMap<Token, ValueBuilder>, HashMap<Token, usize>);
 
 impl Receiver for Sinks {
     fn sink(&mut self, token: Token) -> Option<&mut dyn ValueSink> {
+        *self.1.entry(token).or_default() += 1;
         Some(self.0.entry(token).or_default())
     }
 }
@@ -103,9 +105,13 @@ fn ask(connection: &mut Connection, delivery: Delivery) {
 }
 
 /// Events and values, as text.
-fn outcome(connection: &mut Connection, mut sinks: Sinks) -> Vec<String> {
+fn outcome(connection: &mut Connection, mut sinks: Sinks, delivery: Delivery) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some(event) = connection.poll_event() {
+        if let (Event::Done { token, result }, Delivery::Whole) = (&event, delivery) {
+            let asked = sinks.1.get(token).copied().unwrap_or(0);
+            assert_eq!(asked, usize::from(result.is_ok()), "a whole result is pushed in one go: {event:?}");
+        }
         if let Event::Done { token, result: Ok(_) } = &event {
             lines.push(format!("{token:?} = {:?}", sinks.0.remove(token).and_then(ValueBuilder::finish)));
         }
@@ -140,7 +146,7 @@ fn any_fragmentation_gives_the_same_events() {
                 ask(&mut connection, delivery);
             }
         }
-        let expected = outcome(&mut connection, sinks);
+        let expected = outcome(&mut connection, sinks, delivery);
         assert!(expected.len() > 25, "{expected:#?}");
 
         let replay = |startup: &[&[u8]], rest: &mut dyn Iterator<Item = &[u8]>| {
@@ -155,7 +161,7 @@ fn any_fragmentation_gives_the_same_events() {
                 connection.handle_bytes(piece, &mut sinks);
             }
             assert_eq!(connection.in_flight(), 0);
-            outcome(&mut connection, sinks)
+            outcome(&mut connection, sinks, delivery)
         };
         for at in 0..startup.len() {
             let (a, b) = startup.split_at(at);
@@ -279,4 +285,31 @@ fn migrations_run_once_and_history_is_not_edited() {
         assert!(error.contains(part), "{error}");
     }
     assert!(lines.iter().any(|line| line.starts_with("applied 001_a.sql (")), "{lines:?}");
+}
+
+/// TCP, by way of a proxy: the server of the tests has none.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the proxy's two directions")]
+fn tcp_and_a_port_where_nobody_listens() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let path = common::config().unix_socket().unwrap();
+    let proxy = std::thread::spawn(move || {
+        let (client, _) = listener.accept().unwrap();
+        let server = UnixStream::connect(path).unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let up = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut &server, &mut &client);
+        up.join().unwrap();
+    });
+    let config = Config::parse(&format!("postgres://postgres@127.0.0.1:{port}/postgres"), &|_| None).unwrap();
+    let mut client = Client::connect(&config).unwrap();
+    assert_eq!(client.query("select 7", &[], Shape::Scalar).unwrap(), Value::Int(7));
+    drop(client);
+    proxy.join().unwrap();
+    let error = Client::connect(&config).unwrap_err().to_string();
+    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("refused"), "{error}");
 }

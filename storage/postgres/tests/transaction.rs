@@ -136,6 +136,11 @@ fn an_abandoned_transaction_is_rolled_back_and_its_connection_serves_the_next() 
     let next = begin(&mut d);
     assert_eq!(d.run_in(next, "select count(*) from c", &[], Shape::Scalar), Ok(Value::Int(0)));
     end(&mut d, next, true).unwrap();
+    // One whose BEGIN is on its way: the driver fails at an event for a sink that is gone.
+    let early = d.begin();
+    assert!(d.abandon(early));
+    d.forget(early);
+    d.until("free", |d| d.pool.stats().transactions == 0);
     // One that never got a connection.
     let holder = begin(&mut d);
     let waiting = d.begin();
@@ -195,9 +200,23 @@ fn the_end_comes_after_queries_that_are_not_sent_yet() {
 /// everything is free. Rerun with the seed that is printed.
 #[test]
 fn chaos() {
-    for seed in 1..=6 {
+    for seed in [1, 2, 3, 110, 150] {
         println!("seed {seed}");
         chaos_with(seed);
+    }
+}
+
+/// The task of a transaction dies: its queries go along.
+fn give_up(d: &mut Driver, open: &mut Vec<(Token, Option<Token>)>, t: Token) {
+    if d.abandon(t) {
+        d.forget(t);
+        open.retain(|(token, owner)| {
+            let gone = *owner == Some(t) && !d.done.contains_key(token);
+            if gone {
+                d.forget(*token);
+            }
+            !gone
+        });
     }
 }
 
@@ -217,7 +236,7 @@ fn chaos_with(seed: u64) {
     if rng.one_in(2) {
         (d.read_bytes, d.write_bytes) = (11, 13);
     }
-    let (mut open, mut transactions): (Vec<Token>, Vec<Token>) = (Vec::new(), Vec::new());
+    let (mut open, mut transactions): (Vec<(Token, Option<Token>)>, Vec<Token>) = (Vec::new(), Vec::new());
     let mut sql = String::new();
     for _ in 0..1500 {
         sql.clear();
@@ -233,11 +252,11 @@ fn chaos_with(seed: u64) {
         sql.push_str(["", " -- a", " -- b"][usize::try_from(rng.below(3)).unwrap()]);
         let delivery = if rng.one_in(2) { Delivery::Whole } else { Delivery::Streaming };
         match rng.below(100) {
-            0..50 => open.push(d.start(&sql, &[], Shape::Rows, delivery)),
+            0..50 => open.push((d.start(&sql, &[], Shape::Rows, delivery), None)),
             50..60 => transactions.push(d.begin()),
             60..75 if !transactions.is_empty() => {
                 let t = transactions[usize::try_from(rng.below(transactions.len() as u64)).unwrap()];
-                open.push(d.start_in(t, &sql, &[], Shape::Rows));
+                open.push((d.start_in(t, &sql, &[], Shape::Rows), Some(t)));
             }
             75..85 if !transactions.is_empty() => {
                 let t =
@@ -245,28 +264,31 @@ fn chaos_with(seed: u64) {
                 // Perhaps not begun yet: then it is refused, and begins later; the task would be gone by then.
                 let ending = d.end(t, rng.one_in(2));
                 d.until("the end", |d| d.done.contains_key(&ending));
-                if d.done.remove(&ending).is_some_and(|result| result.is_err()) && d.abandon(t) {
-                    d.forget(t);
+                if d.done.remove(&ending).is_some_and(|result| result.is_err()) {
+                    give_up(&mut d, &mut open, t);
                 }
                 d.done.remove(&t);
             }
             85..92 if !open.is_empty() => {
-                let token = open.swap_remove(usize::try_from(rng.below(open.len() as u64)).unwrap());
+                let (token, _) = open.swap_remove(usize::try_from(rng.below(open.len() as u64)).unwrap());
                 if d.done.remove(&token).is_none() {
                     assert!(d.abandon(token), "seed {seed}: {token:?} is neither done nor known");
                     d.forget(token);
                 }
             }
             92 => d.break_one(rng.next_u64()),
+            93 if !transactions.is_empty() => {
+                let t =
+                    transactions.swap_remove(usize::try_from(rng.below(transactions.len() as u64)).unwrap());
+                give_up(&mut d, &mut open, t);
+            }
             _ => d.turn(Duration::from_millis(1)),
         }
     }
     for t in transactions {
-        if d.abandon(t) {
-            d.forget(t);
-        }
+        give_up(&mut d, &mut open, t);
     }
-    for token in open {
+    for (token, _) in open {
         let _ = d.wait(token);
     }
     d.until("all is free", |d| {

@@ -176,11 +176,19 @@ impl<'a> Files<'a> {
                     "FB0704",
                     *span,
                     format!("`{path}` has no export `{name}`"),
-                    did_you_mean(name, names.iter().map(String::as_str)),
+                    export_hint(name, &names),
                 ));
             }
         }
     }
+}
+
+/// What to import instead of `name`.
+pub(crate) fn export_hint(name: &str, names: &[String]) -> Option<String> {
+    did_you_mean(name, names.iter().map(String::as_str)).or_else(|| match names {
+        [] => Some("it exports nothing".into()),
+        names => Some(format!("it exports {}", names.join(", "))),
+    })
 }
 
 impl File<'_> {
@@ -291,12 +299,16 @@ impl<'a> Loading<'a, '_> {
                 }
                 failed = true;
                 let place = |label: &oxc_diagnostics::LabeledSpan| Place {
-                    start: u32::try_from(label.offset()).unwrap_or(u32::MAX),
-                    end: u32::try_from(label.offset() + label.len()).unwrap_or(u32::MAX),
+                    start: label.offset(),
+                    end: label.offset().saturating_add(label.len()),
                 };
-                let first = error.labels.first().map_or(Place::default(), place);
-                let others = error.labels.iter().skip(1);
-                let labels = others.map(|l| (place(l), l.label().unwrap_or("here").to_string())).collect();
+                // The caret belongs to the second declaration, not to the first.
+                let is_second = error.message.contains("already been declared");
+                let caret = if is_second { error.labels.len().saturating_sub(1) } else { 0 };
+                let first = error.labels.get(caret).map_or(Place::default(), place);
+                let others = error.labels.iter().enumerate().filter(|(i, _)| *i != caret);
+                let labels =
+                    others.map(|(_, l)| (place(l), l.label().unwrap_or("here").to_string())).collect();
                 let hint = error.help.as_ref().map(ToString::to_string);
                 report(sink, "FB0101", error.message.to_string(), first, labels, hint);
             }
@@ -316,11 +328,13 @@ impl<'a> Loading<'a, '_> {
         if syntax_errors(self.sink, &built.diagnostics) {
             return None;
         }
+        let mut semantic = built.semantic;
+        crate::scope::repair(&mut semantic);
         Some(File {
             path,
             text: shared,
             program,
-            semantic: built.semantic,
+            semantic,
             imports: HashMap::new(),
             exports: BTreeMap::new(),
             stars: Vec::new(),

@@ -110,6 +110,51 @@ impl Variables {
     }
 }
 
+/// Resolves again what oxc_semantic 0.146 resolves too early: a name in a
+/// parameter list or catch parameter is bound before the scopes around it are read
+/// to their end, so that in `{ const g = (a = k) => a; let k = 7; }` it finds a `k`
+/// further out.
+pub(crate) fn repair(semantic: &mut Semantic<'_>) {
+    let scoping = semantic.scoping();
+    let nodes = semantic.nodes();
+    let mut repairs = Vec::new();
+    for old in scoping.symbol_ids() {
+        // Catch parameters were moved behind the scope that their patterns see.
+        if scoping.symbol_flags(old).is_catch_variable() {
+            continue;
+        }
+        for &id in scoping.get_resolved_reference_ids(old) {
+            let reference = scoping.get_reference(id);
+            if !reference.is_value() {
+                continue;
+            }
+            let position = semantic.reference_span(reference).start;
+            let nearest = scoping.scope_ancestors(reference.scope_id()).find_map(|scope| {
+                let found = scoping.get_binding(scope, scoping.symbol_ident(old))?;
+                let parameters = match nodes.kind(scoping.get_node_id(scope)) {
+                    AstKind::Function(f) => Some(f.params.span),
+                    AstKind::ArrowFunctionExpression(f) => Some(f.params.span),
+                    _ => None,
+                };
+                // Parameters don't see what the body declares.
+                let is_of_body = parameters.is_some_and(|p| {
+                    p.start <= position && position < p.end && scoping.symbol_span(found).start >= p.end
+                });
+                (!is_of_body && scoping.symbol_flags(found).can_be_referenced_by_value()).then_some(found)
+            });
+            if let Some(new) = nearest.filter(|new| *new != old) {
+                repairs.push((id, old, new));
+            }
+        }
+    }
+    let scoping = semantic.scoping_mut();
+    for (id, old, new) in repairs {
+        scoping.delete_resolved_reference(old, id);
+        scoping.get_reference_mut(id).set_symbol_id(new);
+        scoping.add_resolved_reference(new, id);
+    }
+}
+
 /// Finds out what each variable of a file needs. `is_module`: the top level's
 /// variables are module variables.
 pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool) -> Variables {

@@ -1,1 +1,51 @@
 //! Values, arena heap, interpreter, intrinsics, fibers, tasks.
+//!
+//! ```text
+//!   api         what a worker says and hears        vm         one core's machine: slots, pools
+//!   blueprint   a loaded module, frozen             run        a task's scheduler: fibers, microtasks
+//!   interp      the loop     call, slow             its calls, fiber switches, uncommon cases
+//!   value heap string shape object dict             representation
+//!   ops promise error                               the language's semantics without scripts
+//!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
+//!   request hostcall query value_ref                the host boundary from the inside
+//! ```
+//!
+//! Invariants: script calls never use the Rust stack; every byte of a task is in its arena, its stacks or its
+//! request buffer, all counted; references are offsets, so an arena can be copied; frozen spaces are never written.
+
+pub mod api;
+mod blueprint;
+mod builtins;
+mod call;
+mod ctx;
+mod dict;
+mod error;
+mod fiber;
+mod heap;
+mod hostcall;
+mod interp;
+mod intrinsics;
+mod known;
+mod mem;
+mod object;
+mod ops;
+mod promise;
+mod query;
+mod request;
+mod run;
+mod shape;
+mod slow;
+mod string;
+mod throw;
+mod unit;
+mod value;
+mod value_ref;
+mod vm;
+
+pub use api::{
+    BlueprintId, BodyKind, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Headers, Host, LoadError, LogLevel,
+    NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
+};
+pub use blueprint::Blueprint;
+pub use value_ref::{QueryOp, ValueRef};
+pub use vm::{Vm, VmError};

@@ -13,4 +13,8 @@ pub struct Planted {
     pub no_batch_marker: bool,
     /// An open starts no epoch: what lies behind a torn tail stays valid.
     pub keep_epoch: bool,
+    /// Compaction removes a segment before the copies of its records are on disk.
+    pub unlink_before_sync: bool,
+    /// Compaction forgets that keys were removed.
+    pub forget_removals: bool,
 }

@@ -304,12 +304,7 @@ impl Connection {
                 self.requeue(slot);
             }
         }
-        if !running.drops_rows() && running.pending > 0 {
-            rows::deliver(&mut running, rows, &mut self.decode, receiver);
-        }
-        if running.error.is_none() && !running.abandoned {
-            rows::conclude(&mut running, receiver);
-        }
+        rows::finish(&mut running, rows, &mut self.decode, receiver);
         let Running { token, abandoned, error, complete, bytes, .. } = running;
         if self.spare.len() < SPARE_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
             self.spare.push(bytes);

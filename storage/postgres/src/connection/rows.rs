@@ -8,7 +8,7 @@ use crate::error::QueryError;
 use crate::query::{Delivery, Receiver, Shape};
 use crate::types::decode;
 
-/// Pushes the DataRows of `rows` into the query's sink; other messages in between are skipped, they are handled
+/// A batch of a streaming query: pushes the DataRows of `rows` into its sink; other messages in between are skipped, they are handled
 /// already.
 pub(super) fn deliver(
     running: &mut Running,
@@ -77,23 +77,34 @@ fn push_rows(
     Ok(())
 }
 
-/// Pushes what is left of the one value of a query that went well.
-pub(super) fn conclude(running: &mut Running, receiver: &mut dyn Receiver) {
-    let missing = running.complete.rows == 0;
-    if matches!(running.shape, Shape::First | Shape::Scalar) && !missing {
+/// A query that went well, up to now: pushes the rows that are left and the end of its value, in one go.
+pub(super) fn finish(
+    running: &mut Running,
+    rows: &[u8],
+    scratch: &mut decode::Scratch,
+    receiver: &mut dyn Receiver,
+) {
+    let pending = std::mem::take(&mut running.pending);
+    let pushed_already = running.complete.rows > 0 && matches!(running.shape, Shape::First | Shape::Scalar);
+    if running.abandoned || running.error.is_some() || pushed_already {
         return;
     }
     let Some(sink) = receiver.sink(running.token) else {
         running.abandoned = true;
         return;
     };
-    let pushed = match running.shape {
+    let rows_pushed = if pending > 0 { push_rows(running, rows, pending, scratch, sink) } else { Ok(()) };
+    if let Err(error) = rows_pushed.and_then(|()| conclude(running, sink)) {
+        running.error = Some(QueryError::Value(error));
+    }
+}
+
+fn conclude(running: &Running, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    match running.shape {
         Shape::Rows if running.list_open => sink.end_list(),
         Shape::Rows => sink.begin_list(Some(0)).and_then(|()| sink.end_list()),
-        Shape::First | Shape::Scalar => sink.undefined(),
+        Shape::First | Shape::Scalar if running.complete.rows == 0 => sink.undefined(),
+        Shape::First | Shape::Scalar => Ok(()),
         Shape::Affected => sink.int(i64::try_from(running.complete.affected).unwrap_or(i64::MAX)),
-    };
-    if let Err(error) = pushed {
-        running.error = Some(QueryError::Value(error));
     }
 }

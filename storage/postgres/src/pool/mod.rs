@@ -257,7 +257,8 @@ impl Pool {
     }
 
     /// Forgets a query: no event follows. What was sent drains in its place; if the server is silent about it for
-    /// [`DRAIN_SILENCE_MAX`], its connection ends. False if there is no such query.
+    /// [`DRAIN_SILENCE_MAX`], its connection ends. The token of a transaction takes all of its queries along, and
+    /// rolls it back. False if there is no such query.
     pub fn abandon(&mut self, token: Token, now: Monotonic) -> bool {
         if let Some(index) = self.queue.iter().position(|queued| queued.token == token) {
             self.queue.remove(index);

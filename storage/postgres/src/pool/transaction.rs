@@ -132,7 +132,7 @@ impl Pool {
         Err(OVER)
     }
 
-    /// Gives a transaction up: its task is gone. True if `token` named one, waiting or open.
+    /// Gives a transaction up with all of its queries: its task is gone. True if `token` named one, waiting or open.
     pub(super) fn abandon_begin(&mut self, token: Token, now: Monotonic) -> bool {
         if let Some(index) = self.begins.iter().position(|begin| begin.token == token) {
             self.begins.remove(index);
@@ -145,10 +145,10 @@ impl Pool {
             ) = (slot.lane, &mut slot.state)
                 && owner == token
             {
-                connection.abandon_all();
-                // Ready, as it has an owner: it can't be refused.
+                // Ready, as it has an owner: it can't be refused. Then everything of the token is abandoned, BEGIN
+                // too, if it is still on its way.
                 let _ = connection.end_transaction(token, false);
-                connection.abandon(token);
+                connection.abandon_all();
                 slot.lane = Lane::Ending;
                 if connection.is_draining() && deadline.is_none() {
                     *deadline = Some(now.after(super::DRAIN_SILENCE_MAX));

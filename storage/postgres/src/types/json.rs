@@ -282,10 +282,10 @@ pub fn write(out: &mut String, value: &Value, depth: usize) -> Result<(), ValueE
     Ok(())
 }
 
-/// Appends a list as json text; see [`write`].
+/// Appends a list as json text; see [`write()`].
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_list(out: &mut String, items: &[Value], depth: usize) -> Result<(), ValueError> {
     if depth >= VALUE_DEPTH_MAX {
         return Err(ValueError::TooDeep);
@@ -301,10 +301,10 @@ pub fn write_list(out: &mut String, items: &[Value], depth: usize) -> Result<(),
     Ok(())
 }
 
-/// Appends a map as json text; see [`write`].
+/// Appends a map as json text; see [`write()`].
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_map(out: &mut String, pairs: &[(Box<str>, Value)], depth: usize) -> Result<(), ValueError> {
     if depth >= VALUE_DEPTH_MAX {
         return Err(ValueError::TooDeep);

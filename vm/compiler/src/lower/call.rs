@@ -1,7 +1,7 @@
 //! Member chains and calls: methods, optional chaining, spread, `new`, `delete`,
 //! and calls of the host.
 
-use forebay_bytecode::module::uses;
+use forebay_bytecode::module::{function_flags, uses};
 use forebay_bytecode::{Global, HostFn, HostKind, Instr, Op};
 use oxc_ast::ast::{
     Argument, CallExpression, ChainElement, ChainExpression, ComputedMemberExpression, Expression,
@@ -10,10 +10,10 @@ use oxc_ast::ast::{
 use oxc_span::{GetSpan, Span};
 
 use super::function::strip;
-use super::{Lower, Name, Want, host};
+use super::{Binding, Lower, Name, Want, host};
 use crate::diagnostic::did_you_mean;
 use crate::emit::{Patch, Reg};
-use crate::files::Target;
+use crate::files::{Target, export_hint};
 
 /// Arguments of one call instruction; more go through an array.
 const ARGUMENTS_MAX: usize = 250;
@@ -127,7 +127,7 @@ impl<'a> Lower<'_, 'a> {
                         },
                         None => {
                             let names = self.files.export_names(file);
-                            let hint = did_you_mean(name, names.iter().map(String::as_str));
+                            let hint = export_hint(name, &names);
                             let path = self.files.list[file].path.clone();
                             let message = format!("`{path}` has no export `{name}`");
                             self.error("FB0704", m.property.span, message, hint.as_deref());
@@ -329,27 +329,32 @@ impl<'a> Lower<'_, 'a> {
 
     /// The object of a method: in its own register if it is a variable, else in `this`.
     fn object_register(&mut self, e: &'a Expression<'a>, this: Reg, nulls: &mut Vec<Patch>) -> Reg {
-        if let Expression::Identifier(_) | Expression::ThisExpression(_) = strip(e) {
-            let mark = self.f().next;
-            let register = self.expression(e, Want::Any);
-            if register < mark {
-                return register;
-            }
-            // Not a local: it went to a new register, above the call's.
-            self.f().next = mark;
-            let last = self.f().code.len() - 1;
-            let load = self.f().code[last];
-            if load.a() == register
-                && let Some(op) = load.op()
-            {
-                self.f().code[last] = Instr::abx(op, this, load.bx());
-                return this;
-            }
-            self.f().move_to(this, register, e.span());
-            return this;
+        if let Some(register) = self.local_register(strip(e)) {
+            return register;
         }
         self.object_of(e, Want::Free(this), nulls, true);
         this
+    }
+
+    /// The register of an expression that is a local variable or `this`.
+    fn local_register(&mut self, e: &Expression<'a>) -> Option<Reg> {
+        match e {
+            Expression::Identifier(id) => {
+                let Name::Variable(symbol) = self.resolve(id) else { return None };
+                let v = self.variable(symbol);
+                if v.early && !v.is_initialised_at(id.span.start)
+                    || self.survey.work_of(self.file(), symbol).is_some()
+                {
+                    return None;
+                }
+                match self.binding(symbol) {
+                    Binding::Register(register) => Some(register),
+                    Binding::Cell(_) | Binding::Upvalue(_) | Binding::UpCell(_) | Binding::Slot(_) => None,
+                }
+            }
+            Expression::ThisExpression(_) => (self.f().flags & function_flags::ARROW == 0).then_some(0),
+            _ => None,
+        }
     }
 
     /// Arguments and the call itself; callee and `this` are in place.

@@ -432,8 +432,12 @@ impl<'a> Lower<'_, 'a> {
         let own_name = name.as_deref().unwrap_or("");
         let value = match &p.value {
             Expression::FunctionExpression(f) if p.method || is_accessor => {
-                let form = if is_accessor { Form::Accessor } else { Form::Method };
-                let index = self.function(f, own_name, form);
+                let prefix = match p.kind {
+                    PropertyKind::Init => "",
+                    PropertyKind::Get => "get ",
+                    PropertyKind::Set => "set ",
+                };
+                let index = self.function(f, &format!("{prefix}{own_name}"), Form::Method);
                 self.closure(index, Want::Any, f.span)
             }
             value => self.named_expression(value, own_name, Want::Any),

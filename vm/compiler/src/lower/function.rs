@@ -4,7 +4,7 @@ use forebay_bytecode::module::{function_flags, uses};
 use forebay_bytecode::{FunctionIndex, Instr, Op};
 use oxc_ast::ast::{
     ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, Declaration, ExportDefaultDeclarationKind,
-    Expression, FormalParameters, Function, Statement, TSAccessibility,
+    Expression, FormalParameters, Function, Statement,
 };
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::scope::ScopeId;
@@ -18,9 +18,8 @@ use crate::scope::Kind;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Plain,
+    /// Methods, getters and setters: not constructors.
     Method,
-    /// `get x() {}`, `set x(v) {}`.
-    Accessor,
 }
 
 impl<'a> Lower<'_, 'a> {
@@ -36,10 +35,6 @@ impl<'a> Lower<'_, 'a> {
             let hint = "build an array, or take a callback";
             self.unsupported(head, "generators are", Some(hint));
             return None;
-        }
-        if let Some(this) = &function.this_param {
-            // A type only: `function f(this: T)`.
-            let _ = this;
         }
         let body = function.body.as_ref()?;
         let mut flags = if function.r#async { function_flags::ASYNC } else { 0 };
@@ -131,7 +126,6 @@ impl<'a> Lower<'_, 'a> {
     fn parameters(&mut self, params: &'a FormalParameters<'a>, scope: ScopeId) {
         for p in &params.items {
             if p.accessibility.is_some() || p.readonly || p.r#override {
-                let _: Option<TSAccessibility> = p.accessibility;
                 self.unsupported(p.span, "parameter properties are", None);
             }
             if let Some(decorator) = p.decorators.first() {

@@ -196,7 +196,7 @@ impl<'p, 'a> Lower<'p, 'a> {
         let result = self.f().take();
         self.f().a(Op::LoadUndefined, result, end);
         self.f().a(Op::Return, result, end);
-        self.finish_function(end)
+        self.finish_function(Span::empty(0))
     }
 
     /// A statement of a module's or script's top level.

@@ -145,6 +145,9 @@ impl<'a> Lower<'_, 'a> {
         let is_top_level = self.functions.len() == 1;
         for declarator in &d.declarations {
             let mark = self.f().next;
+            if d.kind == VariableDeclarationKind::Var {
+                self.refuse_redeclared(&declarator.id);
+            }
             if is_top_level
                 && let Some(init) = &declarator.init
                 && self.work_statement(init)
@@ -184,6 +187,19 @@ impl<'a> Lower<'_, 'a> {
                 (_, None) => {}
             }
             self.f().next = mark;
+        }
+    }
+
+    /// A `var` that names a parameter again is a variable of its own if closures
+    /// in the parameter list see the parameter: refused instead of mixed up.
+    fn refuse_redeclared(&mut self, pattern: &'a oxc_ast::ast::BindingPattern<'a>) {
+        for id in pattern.get_binding_identifiers() {
+            let Some(symbol) = id.symbol_id.get() else { continue };
+            let v = self.variable(symbol);
+            if v.kind == Kind::Param && v.captured.iter().any(|p| *p < id.span.start) {
+                let message = format!("`var {}` names a parameter that is captured", id.name);
+                self.error("FB0304", id.span, message, Some("give it another name"));
+            }
         }
     }
 
@@ -615,6 +631,9 @@ impl<'a> Lower<'_, 'a> {
                 if matches!(d.kind, VariableDeclarationKind::Using | VariableDeclarationKind::AwaitUsing) {
                     self.unsupported(d.span, "`using` is", None);
                 } else if let Some(declarator) = d.declarations.first() {
+                    if d.kind == VariableDeclarationKind::Var {
+                        self.refuse_redeclared(&declarator.id);
+                    }
                     self.bind_pattern(&declarator.id, value);
                 }
             }

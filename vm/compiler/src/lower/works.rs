@@ -305,9 +305,8 @@ impl<'a> Lower<'_, 'a> {
                 self.route(work, pending, &verb, &arguments[0], arguments.get(1), span);
             }
             "handle" => {
-                if let Some(slot) = self.handler(&arguments[0]) {
-                    self.answer(work, pending, &Action::Handler(slot), span);
-                }
+                let slot = self.handler(&arguments[0]);
+                self.answer(work, pending, &Action::Handler(slot.unwrap_or(0)), span);
             }
             "version" => {
                 if let Some(version) = self.constant_string(&arguments[0]) {
@@ -321,21 +320,18 @@ impl<'a> Lower<'_, 'a> {
             }
             "limits" => self.limits(work, &arguments[0]),
             "file" => {
-                if let Some(path) = self.constant_path(&arguments[0]) {
-                    self.answer(work, pending, &Action::File(path.into()), span);
-                }
+                let path = self.constant_path(&arguments[0]).unwrap_or_default();
+                self.answer(work, pending, &Action::File(path.into()), span);
             }
             "assets" => {
-                if let Some(path) = self.constant_path(&arguments[0]) {
-                    for &route in &pending.routes {
-                        let route = &mut self.module.works[work].routes[route];
-                        if !route.pattern.contains("{*") {
-                            route.pattern =
-                                format!("{}/{{*rest}}", route.pattern.trim_end_matches('/')).into();
-                        }
+                let path = self.constant_path(&arguments[0]).unwrap_or_default();
+                for &route in &pending.routes {
+                    let route = &mut self.module.works[work].routes[route];
+                    if !route.pattern.contains("{*") {
+                        route.pattern = format!("{}/{{*rest}}", route.pattern.trim_end_matches('/')).into();
                     }
-                    self.answer(work, pending, &Action::Assets(path.into()), span);
                 }
+                self.answer(work, pending, &Action::Assets(path.into()), span);
             }
             "static" => {
                 if let Some(ms) = self.constant_duration(&arguments[0]) {
@@ -348,20 +344,18 @@ impl<'a> Lower<'_, 'a> {
                     None => Some(302.0),
                     Some(status) => self.constant_number(status),
                 };
-                let (Some(to), Some(status)) = (to, status) else { return };
-                let known = [301u16, 302, 303, 307, 308].into_iter().find(|s| f64::from(*s) == status);
-                match known {
-                    Some(status) => self.answer(work, pending, &Action::Redirect(to.into(), status), span),
-                    None => {
-                        let hint = "301, 302, 303, 307 or 308";
-                        self.error(
-                            "FB0503",
-                            arguments[1].span(),
-                            "this is not a status of a redirect",
-                            Some(hint),
-                        );
-                    }
+                let known = [301u16, 302, 303, 307, 308].into_iter().find(|s| Some(f64::from(*s)) == status);
+                if status.is_some() && known.is_none() {
+                    let hint = "301, 302, 303, 307 or 308";
+                    self.error(
+                        "FB0503",
+                        arguments[1].span(),
+                        "this is not a status of a redirect",
+                        Some(hint),
+                    );
                 }
+                let action = Action::Redirect(to.unwrap_or_default().into(), known.unwrap_or(302));
+                self.answer(work, pending, &action, span);
             }
             _ => self.error("FB0999", span, "this link can't be compiled", None),
         }
@@ -655,8 +649,8 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
             if segment.contains(['{', '}']) {
                 return Err(format!("`{segment}`: a parameter takes a whole segment"));
             }
-            if segment.starts_with(':') {
-                return Err(format!("`{segment}`: parameters are written `{{{}}}`", &segment[1..]));
+            if let Some(name) = segment.strip_prefix(':') {
+                return Err(format!("`{segment}`: parameters are written `{{{name}}}`"));
             }
             continue;
         };

@@ -1,0 +1,185 @@
+//! What the code looks like: locals in registers, no needless moves, checks and
+//! cells only where they are needed.
+
+use forebay_bytecode::disassemble;
+use forebay_compiler::{SourceSet, compile};
+
+/// The instructions of all functions, one per line, against the expected ones.
+fn check(source: &str, expected: &str) {
+    let (module, _) = compile(&SourceSet::one("x.js", source), "x.js").unwrap_or_else(|e| panic!("{}", e[0]));
+    let actual: Vec<String> = disassemble(&module)
+        .lines()
+        .skip_while(|line| !line.starts_with("function"))
+        .filter(|line| !line.starts_with("  local") && !line.is_empty())
+        .map(|line| {
+            let line = line.split("  ; ").next().unwrap_or("");
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let is_instruction =
+                words.first().is_some_and(|w| w.len() == 4 && w.bytes().all(|b| b.is_ascii_digit()));
+            words[usize::from(is_instruction)..].join(" ")
+        })
+        .collect();
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    assert_eq!(actual, expected, "{source}\n{}", disassemble(&module));
+}
+
+#[test]
+fn arithmetic_on_locals_needs_no_moves() {
+    check(
+        "let a = 1; let b = a + 2; a = b * a - 1; return a;",
+        "function 0 <anonymous> parameters 0 registers 5 script
+         LoadInt r1, 1
+         LoadInt r3, 2
+         Add r2, r1, r3
+         Mul r3, r2, r1
+         LoadInt r4, 1
+         Sub r1, r3, r4
+         Return r1
+         LoadUndefined r3
+         Return r3",
+    );
+}
+
+#[test]
+fn a_loop_over_a_local() {
+    check(
+        "let s = 0; for (let i = 0; i < 3; i++) s += i; return s;",
+        "function 0 <anonymous> parameters 0 registers 4 script
+         LoadInt r1, 0
+         LoadInt r2, 0
+         L2:
+         LoadInt r3, 3
+         Lt r3, r2, r3
+         JumpIfFalse r3, L8
+         Add r1, r1, r2
+         Inc r2, r2
+         Loop L2
+         L8:
+         Return r1
+         LoadUndefined r2
+         Return r2",
+    );
+}
+
+#[test]
+fn constants_are_captured_by_value_and_variables_by_cell() {
+    check(
+        "const k = 1; let n = 0; const f = () => { n += k; };",
+        "function 0 f parameters 0 registers 4 arrow
+         captures r2, r1
+         GetUpCell r2, up0
+         GetUpvalue r3, up1
+         Add r1, r2, r3
+         SetUpCell r1, up0
+         LoadUndefined r1
+         Return r1
+         function 1 <anonymous> parameters 0 registers 5 script
+         LoadInt r1, 1
+         LoadInt r2, 0
+         NewCell r2, r2
+         Closure r3, function 0 f
+         LoadUndefined r4
+         Return r4",
+    );
+}
+
+#[test]
+fn recursion_needs_neither_cell_nor_capture() {
+    check(
+        "function f(n) { return f(n - 1); }",
+        "function 0 f parameters 1 registers 7
+         LoadCallee r2
+         Move r3, r2
+         LoadUndefined r4
+         LoadInt r6, 1
+         Sub r5, r1, r6
+         Call r3, r3(r5)
+         Return r3
+         LoadUndefined r3
+         Return r3
+         function 1 <anonymous> parameters 0 registers 3 script
+         Closure r1, function 0 f
+         LoadUndefined r2
+         Return r2",
+    );
+}
+
+#[test]
+fn a_literal_in_the_return_is_marked() {
+    check(
+        "return payload().ok ? { status: 201 } : null;",
+        "function 0 <anonymous> parameters 0 registers 3 script
+         HostCall r1, [], payload
+         GetField r1, r1, .ok
+         JumpIfFalse r1, L6
+         NewObject r1, 1
+         LoadInt r2, 201
+         DefField r1, r2, .status
+         Return r1, literal
+         L7:
+         LoadNull r1
+         Return r1
+         LoadUndefined r1
+         Return r1"
+            .replace("L6", "L7")
+            .as_str(),
+    );
+}
+
+#[test]
+fn a_verb_executes_at_the_end_of_its_chain() {
+    check(
+        "db().table('t').insert({}).returning('id');",
+        "function 0 <anonymous> parameters 0 registers 9 script
+         HostCall r6, [], db
+         GetMethod r5:r6, r6, .table
+         LoadConst r7, \"t\"
+         Call r4, r5(r7)
+         GetMethod r3:r4, r4, .insert
+         NewObject r5, 0
+         Call r2, r3(r5)
+         GetMethod r1:r2, r2, .returning
+         LoadConst r3, \"id\"
+         Call r1, r1(r3)
+         QueryEnd r1, r1
+         LoadUndefined r1
+         Return r1"
+            .replace("registers 9", "registers 8")
+            .as_str(),
+    );
+}
+
+#[test]
+fn checks_stand_only_where_a_variable_may_be_uninitialised() {
+    check(
+        "let a = 1; { a; b; let b = a; b; }",
+        "function 0 <anonymous> parameters 0 registers 4 script
+         LoadInt r1, 1
+         LoadEmpty r2
+         CheckInit r2, \"b\"
+         Move r2, r1
+         LoadUndefined r2
+         Return r2"
+            .replace("registers 4", "registers 3")
+            .as_str(),
+    );
+}
+
+#[test]
+fn a_module_prepares_once_and_stores_its_handlers() {
+    check(
+        "const rate = 2; work('A').get('/a', req => req.n * rate);",
+        "function 0 <anonymous> parameters 1 registers 4 arrow
+         GetField r2, r1, .n
+         GetModule r3, variable 0 \"rate\"
+         Mul r2, r2, r3
+         Return r2
+         function 1 <anonymous> parameters 0 registers 2 init
+         LoadInt r1, 2
+         SetModule r1, variable 0 \"rate\"
+         Closure r1, function 0 <anonymous>
+         SetHandler r1, handler 0
+         LoadUndefined r1
+         Return r1",
+    );
+}

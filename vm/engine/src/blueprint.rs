@@ -1,0 +1,118 @@
+//! A loaded blueprint: code and what its top level built, frozen and shared by all cores.
+
+use crate::api::{Clock, ErrorReport, LoadError, NoHost, Trap};
+use crate::ctx::Ctx;
+use crate::fiber::TaskState;
+use crate::heap::{Arena, Heap};
+use crate::intrinsics::{Intrinsics, intrinsics};
+use crate::mem::{Frozen, Local, Mem};
+use crate::shape::{ShapeTable, Shapes};
+use crate::throw::Throw;
+use crate::unit::Unit;
+use crate::value::{Value, space};
+use forebay_base::limits::TaskLimits;
+use forebay_bytecode::{Module, Verified};
+use std::sync::Arc;
+
+/// A module that is ready to run. Immutable; tasks of any thread may use it.
+pub struct Blueprint {
+    module: Verified,
+    frozen: Frozen,
+    shapes: Arc<ShapeTable>,
+    unit: Arc<Unit>,
+    slots: Vec<Value>,
+    handlers: Vec<Value>,
+    intrinsics: &'static Intrinsics,
+}
+
+impl Blueprint {
+    /// Loads a module: makes its constants and runs its top level, within the default
+    /// budgets of a task. The first call in a process builds the built-in objects.
+    pub fn load(module: &Verified) -> Result<Arc<Blueprint>, LoadError> {
+        let intrinsics = intrinsics().map_err(|message| {
+            let code = Trap::Exception.code().into();
+            LoadError::Init(Box::new(ErrorReport { code, message: message.into(), ..ErrorReport::default() }))
+        })?;
+        let limits = TaskLimits::default();
+        let arena = Arena::reserve(limits.memory).ok_or(LoadError::NoMemory)?;
+        let mut heap = Heap::new(arena, space::BLUEPRINT);
+        let shapes = Shapes::new(space::BLUEPRINT, [None, None, Some(Arc::clone(&intrinsics.shapes))]);
+        let frozen = [Frozen::default(), Frozen::default(), intrinsics.frozen.clone()];
+        let units = [Arc::new(Unit::empty()), Arc::clone(&intrinsics.unit)];
+        let slots = [Vec::new(), intrinsics.slots.clone()];
+        let handlers = vec![Value::UNDEFINED; module.handler_slots as usize];
+        let mut local = Local::new(frozen, shapes, units, slots, handlers, intrinsics.known)
+            .ok_or(LoadError::NoMemory)?;
+        local.show(&mut heap);
+        let mut mem = Mem { heap: &mut heap, local: &mut local };
+        let unit = Unit::load(&mut mem, module.clone()).map_err(|_| LoadError::NoMemory)?;
+        mem.local.slots[0] = vec![Value::EMPTY; unit.slot_count()];
+        mem.local.units[0] = Arc::new(unit);
+        mem.local.caches[0] = mem.local.units[0].new_caches();
+        if let Some(init) = module.init {
+            mem.local.loading = true;
+            run_init(&mut mem, init.0, &limits)?;
+            mem.local.loading = false;
+        }
+        let unit = Arc::clone(&local.units[0]);
+        let slots = std::mem::take(&mut local.slots[0]);
+        let handlers = std::mem::take(&mut local.handlers);
+        let shapes = Arc::new(local.shapes.into_own());
+        let (arena, atoms) = heap.into_frozen();
+        let frozen = Frozen { arena: Some(Arc::new(arena)), atoms: Some(Arc::new(atoms)) };
+        Ok(Arc::new(Self { module: module.clone(), frozen, shapes, unit, slots, handlers, intrinsics }))
+    }
+
+    /// The module: its works and routes.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// What a core holds for it.
+    pub(crate) fn local(&self) -> Option<Local> {
+        let shapes = Shapes::new(
+            space::TASK,
+            [None, Some(Arc::clone(&self.shapes)), Some(Arc::clone(&self.intrinsics.shapes))],
+        );
+        let frozen = [Frozen::default(), self.frozen.clone(), self.intrinsics.frozen.clone()];
+        let units = [Arc::clone(&self.unit), Arc::clone(&self.intrinsics.unit)];
+        let slots = [self.slots.clone(), self.intrinsics.slots.clone()];
+        Local::new(frozen, shapes, units, slots, self.handlers.clone(), self.intrinsics.known)
+    }
+}
+
+impl std::fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.module.files.first().map_or("", |file| &file.path);
+        f.debug_struct("Blueprint").field("file", &name).finish_non_exhaustive()
+    }
+}
+
+fn run_init(mem: &mut Mem<'_>, init: u32, limits: &TaskLimits) -> Result<(), LoadError> {
+    let function = mem.new_closure(0, init).map_err(|_| LoadError::NoMemory)?.object();
+    let mut task = TaskState::new();
+    let mut ctx = Ctx {
+        mem: Mem { heap: mem.heap, local: mem.local },
+        task: &mut task,
+        host: &mut NoHost,
+        clock: Clock::default(),
+        current: 0,
+        stack: Vec::new(),
+        frames: Vec::new(),
+        fuel: i64::try_from(limits.fuel).unwrap_or(i64::MAX),
+        tail: Vec::new(),
+        callee: Value::UNDEFINED,
+    };
+    let report = match ctx.run_to_end(function, &[]) {
+        Ok(_) => return Ok(()),
+        Err(Throw::Value(v)) => ctx.mem.error_report(v, Trap::Exception.code()),
+        Err(Throw::Trap(t)) => ErrorReport {
+            code: t.code().into(),
+            message: "the module's top level used up its budget".into(),
+            ..ErrorReport::default()
+        },
+        Err(other) => ErrorReport { message: format!("{other:?}").into(), ..ErrorReport::default() },
+    };
+    Err(LoadError::Init(Box::new(report)))
+}

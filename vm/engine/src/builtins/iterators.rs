@@ -1,0 +1,314 @@
+//! Iterators of arrays, strings, Maps and Sets (ECMA-262 sections 23.1.5, 22.1.5, 24.1.5, 24.2.5).
+//!
+//! ```text
+//!   ITERATOR   word 3: mode; word 4: what it walks (undefined once it is done); word 5: position
+//! ```
+//! A walk over a Map or Set is a position in its table, which stays right while entries come
+//! and go (dict.rs).
+
+use super::{Kind, Native, text};
+use crate::ctx::{Args, Ctx};
+use crate::heap::kind;
+use crate::mem::Mem;
+use crate::object::{Get, Key, flag};
+use crate::shape::attr;
+use crate::throw::Throw;
+use crate::value::{Ref, Value};
+
+/// What an iterator gives: the low two bits say which part.
+pub(crate) mod mode {
+    pub(crate) const VALUES: u64 = 0;
+    pub(crate) const KEYS: u64 = 1;
+    pub(crate) const ENTRIES: u64 = 2;
+    pub(crate) const ARRAY: u64 = 0;
+    pub(crate) const MAP: u64 = 4;
+    pub(crate) const SET: u64 = 8;
+    pub(crate) const STRING: u64 = 12;
+}
+
+const fn method(on: &'static str, name: &'static str, call: super::NativeFn) -> Native {
+    Native { on, name, length: 0, call, kind: Kind::Method }
+}
+
+const fn helper(name: &'static str, call: super::NativeFn) -> Native {
+    Native { on: "", name, length: 1, call, kind: Kind::Helper }
+}
+
+pub(crate) const NATIVES: &[Native] = &[
+    method("(iterator)", "@@iterator", itself),
+    method("(array_iterator)", "next", next),
+    method("(map_iterator)", "next", next),
+    method("(set_iterator)", "next", next),
+    method("(string_iterator)", "next", next),
+    method("Array.prototype", "values", array_values),
+    method("Array.prototype", "keys", array_keys),
+    method("Array.prototype", "entries", array_entries),
+    method("String.prototype", "@@iterator", string_iterator),
+    method("Map.prototype", "keys", map_keys),
+    method("Map.prototype", "values", map_values),
+    method("Map.prototype", "entries", map_entries),
+    method("Set.prototype", "values", set_values),
+    method("Set.prototype", "entries", set_entries),
+    helper("walkMap", map_entries_of),
+    helper("walkSet", set_entries_of),
+    helper("walk", walk),
+    helper("step", step),
+    helper("key", key),
+    helper("value", value),
+    helper("iteratorParts", parts),
+    helper("iteratorMove", advance),
+];
+
+fn itself(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    Ok(ctx.this(a))
+}
+
+impl Mem<'_> {
+    /// A new iterator in this mode.
+    pub(crate) fn new_iterator(&mut self, mode: u64, over: Value) -> Result<Value, Throw> {
+        let known = &self.local.known;
+        let proto = match mode & 12 {
+            mode::MAP => known.map_iterator,
+            mode::SET => known.set_iterator,
+            mode::STRING => known.string_iterator,
+            _ => known.array_iterator,
+        };
+        let it = self.new_object_of(kind::ITERATOR, proto, 2)?;
+        self.heap.store(it, 3, mode);
+        self.heap.set(it, 4, over);
+        self.heap.set(it, 5, Value::ZERO);
+        Ok(it.object())
+    }
+
+    /// `{value, done}`.
+    pub(crate) fn iter_result(&mut self, value: Value, done: bool) -> Result<Value, Throw> {
+        let known = self.local.known;
+        let result = self.new_object(2)?;
+        self.add_property(result, known.value, value, attr::DEFAULT)?;
+        self.add_property(result, known.done, Value::bool(done), attr::DEFAULT)?;
+        Ok(result.object())
+    }
+
+    /// The next entry of a table that an iterator walks: key and value.
+    pub(crate) fn next_entry(&mut self, it: Ref) -> Option<(Value, Value)> {
+        let over = self.heap.get(it, 4);
+        if !over.is_cell() {
+            return None;
+        }
+        let position = self.heap.get(it, 5).as_index().unwrap_or(0);
+        let (dict, mut at) = self.heap.dict_follow(over.as_ref(), position);
+        while at < self.heap.dict_used(dict) {
+            let (key, value, _) = self.heap.dict_entry(dict, at);
+            at += 1;
+            self.heap.work += 1;
+            if !key.is_empty() {
+                self.heap.set(it, 4, dict.cell());
+                self.heap.set(it, 5, Value::from_u32(at));
+                return Some((key, value));
+            }
+        }
+        self.heap.set(it, 4, Value::UNDEFINED);
+        None
+    }
+}
+
+fn array_iterator(ctx: &mut Ctx<'_>, a: Args, mode: u64) -> Result<Value, Throw> {
+    let v = ctx.this(a);
+    let over = if v.is_object() { v } else { ctx.mem.boxed(v)? };
+    ctx.mem.new_iterator(mode::ARRAY | mode, over)
+}
+
+fn array_values(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    array_iterator(ctx, a, mode::VALUES)
+}
+
+fn array_keys(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    array_iterator(ctx, a, mode::KEYS)
+}
+
+fn array_entries(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    array_iterator(ctx, a, mode::ENTRIES)
+}
+
+fn string_iterator(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    ctx.mem.new_iterator(mode::STRING, s)
+}
+
+/// The table of a Map or Set.
+pub(crate) fn table_of(ctx: &Ctx<'_>, v: Value, wanted: u8) -> Result<Ref, Throw> {
+    if ctx.is_kind(v, wanted) {
+        return Ok(ctx.heap.get(v.as_ref(), 4).as_ref());
+    }
+    let name = if wanted == kind::MAP { "Map" } else { "Set" };
+    Err(Throw::type_error(format!("Method {name}.prototype called on incompatible receiver")))
+}
+
+fn table_iterator(ctx: &mut Ctx<'_>, v: Value, mode: u64) -> Result<Value, Throw> {
+    let wanted = if mode & 12 == mode::MAP { kind::MAP } else { kind::SET };
+    let table = table_of(ctx, v, wanted)?;
+    ctx.mem.new_iterator(mode, table.cell())
+}
+
+fn map_keys(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    table_iterator(ctx, ctx.this(a), mode::MAP | mode::KEYS)
+}
+
+fn map_values(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    table_iterator(ctx, ctx.this(a), mode::MAP | mode::VALUES)
+}
+
+fn map_entries(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    table_iterator(ctx, ctx.this(a), mode::MAP | mode::ENTRIES)
+}
+
+fn set_values(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    table_iterator(ctx, ctx.this(a), mode::SET | mode::KEYS)
+}
+
+fn set_entries(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    table_iterator(ctx, ctx.this(a), mode::SET | mode::ENTRIES)
+}
+
+fn map_entries_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    table_iterator(ctx, ctx.arg(a, 0), mode::MAP | mode::ENTRIES)
+}
+
+fn set_entries_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    table_iterator(ctx, ctx.arg(a, 0), mode::SET | mode::ENTRIES)
+}
+
+fn walk(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let is_map = ctx.is_kind(ctx.arg(a, 0), kind::MAP);
+    if is_map { map_entries_of(ctx, a) } else { set_entries_of(ctx, a) }
+}
+
+/// The iterator that argument 0 is (helpers get what they made).
+fn walker(ctx: &Ctx<'_>, a: Args) -> Result<Ref, Throw> {
+    let v = ctx.arg(a, 0);
+    if ctx.is_kind(v, kind::ITERATOR) { Ok(v.as_ref()) } else { Err(Throw::type_error("not an iterator")) }
+}
+
+/// Moves a walker to its next entry, which `key` and `value` then tell; false at the end.
+fn step(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let it = walker(ctx, a)?;
+    Ok(Value::bool(ctx.mem.next_entry(it).is_some()))
+}
+
+/// The entry that the last step went over: it may have been removed since.
+fn entry(ctx: &mut Ctx<'_>, a: Args) -> Result<(Value, Value), Throw> {
+    let it = walker(ctx, a)?;
+    let (over, position) = (ctx.heap.get(it, 4), ctx.heap.get(it, 5).as_index().unwrap_or(0));
+    match position.checked_sub(1) {
+        Some(at) if over.is_cell() => {
+            let (key, value, _) = ctx.heap.dict_entry(over.as_ref(), at);
+            Ok((if key.is_empty() { Value::UNDEFINED } else { key }, value))
+        }
+        _ => Ok((Value::UNDEFINED, Value::UNDEFINED)),
+    }
+}
+
+fn key(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    Ok(entry(ctx, a)?.0)
+}
+
+fn value(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    Ok(entry(ctx, a)?.1)
+}
+
+fn next(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let this = ctx.this(a);
+    if !ctx.is_kind(this, kind::ITERATOR) {
+        return Err(Throw::type_error("next method called on incompatible receiver"));
+    }
+    let it = this.as_ref();
+    let mode = ctx.heap.load(it, 3);
+    match mode & 12 {
+        mode::STRING => next_of_string(ctx, it),
+        mode::ARRAY => next_of_array(ctx, a, it, mode & 3),
+        _ => match ctx.mem.next_entry(it) {
+            None => ctx.mem.iter_result(Value::UNDEFINED, true),
+            Some((key, value)) => {
+                let value = if mode & 12 == mode::SET { key } else { value };
+                let item = match mode & 3 {
+                    mode::KEYS => key,
+                    mode::VALUES => value,
+                    _ => ctx.new_array_of(&[key, value])?.object(),
+                };
+                ctx.mem.iter_result(item, false)
+            }
+        },
+    }
+}
+
+fn next_of_string(ctx: &mut Ctx<'_>, it: Ref) -> Result<Value, Throw> {
+    let over = ctx.heap.get(it, 4);
+    if !over.is_string() {
+        return ctx.mem.iter_result(Value::UNDEFINED, true);
+    }
+    // The position is a byte offset.
+    let at = ctx.heap.get(it, 5).as_index().unwrap_or(0) as usize;
+    let flat = ctx.heap.flat(over)?;
+    let bytes = ctx.heap.str_bytes(flat);
+    if at >= bytes.len() {
+        ctx.heap.set(it, 4, Value::UNDEFINED);
+        return ctx.mem.iter_result(Value::UNDEFINED, true);
+    }
+    let (point, len) = text::decode(bytes, at);
+    let part = bytes[at..at + len].to_vec();
+    ctx.heap.set(it, 5, Value::from_usize(at + len));
+    let item = match ctx.local.known.chars.get(point as usize) {
+        Some(c) => *c,
+        None => ctx.heap.new_string(&part)?,
+    };
+    ctx.mem.iter_result(item, false)
+}
+
+fn next_of_array(ctx: &mut Ctx<'_>, a: Args, it: Ref, part: u64) -> Result<Value, Throw> {
+    let over = ctx.heap.get(it, 4);
+    if over.is_undefined() {
+        return ctx.mem.iter_result(Value::UNDEFINED, true);
+    }
+    if !ctx.is_kind(over, kind::ARRAY) || ctx.heap.header(over.as_ref()) & flag::SPARSE != 0 {
+        // Its length or an element may be an accessor: js/iterators.js.
+        let callee = ctx.own_value();
+        let this = ctx.this(a);
+        return ctx.tail_call(callee, this, &[]);
+    }
+    let index = ctx.heap.get(it, 5).as_index().unwrap_or(u32::MAX);
+    if index >= ctx.array_len(over.as_ref()) {
+        ctx.heap.set(it, 4, Value::UNDEFINED);
+        return ctx.mem.iter_result(Value::UNDEFINED, true);
+    }
+    ctx.heap.set(it, 5, Value::from_u32(index + 1));
+    let value = match ctx.dense_element(over.as_ref(), index) {
+        Some(v) => v,
+        None => match ctx.mem.get(over.as_ref(), Key::Index(index))? {
+            Get::Value(v) => v,
+            Get::Getter(_) => Value::UNDEFINED,
+        },
+    };
+    let item = match part {
+        mode::KEYS => Value::from_u32(index),
+        mode::VALUES => value,
+        _ => ctx.new_array_of(&[Value::from_u32(index), value])?.object(),
+    };
+    ctx.mem.iter_result(item, false)
+}
+
+/// `[object, position, part]` of an iterator over an array-like.
+fn parts(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let it = walker(ctx, a)?;
+    let part = Value::number((ctx.heap.load(it, 3) & 3) as f64);
+    let values = [ctx.heap.get(it, 4), ctx.heap.get(it, 5), part];
+    Ok(ctx.new_array_of(&values)?.object())
+}
+
+/// `iteratorMove(it, position)`; undefined ends it.
+fn advance(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let it = walker(ctx, a)?;
+    let position = ctx.arg(a, 1);
+    let word = if position.is_undefined() { 4 } else { 5 };
+    ctx.heap.set(it, word, position);
+    Ok(Value::UNDEFINED)
+}

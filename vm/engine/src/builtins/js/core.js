@@ -1,0 +1,80 @@
+// What operators, loops and spread need of scripts: the interpreter calls these by
+// itself. "%name" is a helper of the interpreter, invisible to scripts.
+return function ({ call, push, doneMark, symIterator, symToPrimitive, symHasInstance }) {
+  const isObject = v => (typeof v === "object" && v !== null) || typeof v === "function";
+
+  return {
+    // ECMA-262 7.1.1
+    "%toPrimitive"(object, hint) {
+      const exotic = object[symToPrimitive];
+      if (exotic !== undefined && exotic !== null) {
+        if (typeof exotic !== "function") throw new TypeError("Symbol.toPrimitive is not a function");
+        const result = call(exotic, object, hint);
+        if (!isObject(result)) return result;
+        throw new TypeError("Cannot convert object to primitive value");
+      }
+      const first = hint === "string" ? object.toString : object.valueOf;
+      if (typeof first === "function") {
+        const result = call(first, object);
+        if (!isObject(result)) return result;
+      }
+      const second = hint === "string" ? object.valueOf : object.toString;
+      if (typeof second === "function") {
+        const result = call(second, object);
+        if (!isObject(result)) return result;
+      }
+      throw new TypeError("Cannot convert object to primitive value");
+    },
+
+    "%getIterator"(iterable) {
+      const method = iterable[symIterator];
+      if (typeof method !== "function") throw new TypeError((typeof iterable) + " is not iterable");
+      return call(method, iterable);
+    },
+
+    "%iteratorNext"(iterator, next) {
+      const result = call(next, iterator);
+      if (!isObject(result)) throw new TypeError("Iterator result is not an object");
+      return result.done ? doneMark : result.value;
+    },
+
+    "%iteratorClose"(iterator) {
+      const method = iterator.return;
+      if (method === undefined || method === null) return;
+      const result = call(method, iterator);
+      if (!isObject(result)) throw new TypeError("Iterator result is not an object");
+    },
+
+    "%spreadInto"(list, iterable) {
+      for (const v of iterable) push(list, v);
+    },
+
+    "%copyProperties"(target, source) {
+      for (const key of Object.keys(source)) target[key] = source[key];
+    },
+
+    "%instanceOf"(value, type) {
+      const method = type[symHasInstance];
+      if (method !== undefined && method !== null) return call(method, type, value);
+      if (typeof type !== "function") throw new TypeError("Right-hand side of 'instanceof' is not callable");
+      const prototype = type.prototype;
+      if (!isObject(value)) return false;
+      if (!isObject(prototype)) throw new TypeError("Function has non-object prototype in instanceof check");
+      let at = Object.getPrototypeOf(value);
+      while (at !== null) {
+        if (at === prototype) return true;
+        at = Object.getPrototypeOf(at);
+      }
+      return false;
+    },
+
+    "%kvIterate"(pairs, fn) {
+      let count = 0;
+      for (const pair of pairs) {
+        fn(pair.key, pair.value);
+        count++;
+      }
+      return count;
+    },
+  };
+};

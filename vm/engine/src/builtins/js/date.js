@@ -1,0 +1,32 @@
+// Date: what asks objects for primitives. ECMA-262 sections 21.4.4.37, 21.4.4.45.
+return function ({ call, dateJson, show, toObject }) {
+  return {
+    "Date.prototype.toJSON/1"() {
+      const text = dateJson(this);
+      if (text !== undefined) return text;
+      const o = toObject(this);
+      let time;
+      if (typeof o.valueOf === "function") time = o.valueOf();
+      if (typeof time === "object") time = `${o}`;
+      if (typeof time === "number" && time - time !== 0) return null;
+      return o.toISOString();
+    },
+    "Date.prototype.@@toPrimitive/1"(hint) {
+      if ((typeof this !== "object" || this === null) && typeof this !== "function") {
+        throw new TypeError(show(this) + " is not an object");
+      }
+      if (hint !== "string" && hint !== "default" && hint !== "number") {
+        throw new TypeError("Invalid hint: " + show(hint));
+      }
+      const names = hint === "number" ? ["valueOf", "toString"] : ["toString", "valueOf"];
+      for (let i = 0; i < 2; i++) {
+        const method = this[names[i]];
+        if (typeof method === "function") {
+          const v = call(method, this);
+          if ((typeof v !== "object" || v === null) && typeof v !== "function") return v;
+        }
+      }
+      throw new TypeError("Cannot convert object to primitive value");
+    },
+  };
+};

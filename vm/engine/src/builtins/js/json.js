@@ -1,0 +1,128 @@
+// JSON: a reviver, a replacer, toJSON, accessors. Plain data never gets here: the
+// natives read and write it. ECMA-262 section 25.5.
+return function ({
+  boxedKind, call, define, isArray, isEnumerable, ownKeys, quote, rawJson, setAdd, setHas,
+  substring, toInt, toLength, tryDefine, tryDelete, unbox,
+}) {
+
+  const internalize = (holder, name, reviver) => {
+    const v = holder[name];
+    if (typeof v === "object" && v !== null) {
+      if (isArray(v)) {
+        const len = toLength(v.length);
+        for (let i = 0; i < len; i++) revive(v, `${i}`, reviver);
+      } else {
+        const keys = ownKeys(v);
+        for (let i = 0; i < keys.length; i++) {
+          if (typeof keys[i] === "string" && isEnumerable(v, keys[i])) revive(v, keys[i], reviver);
+        }
+      }
+    }
+    return call(reviver, holder, name, v);
+  };
+  const revive = (v, key, reviver) => {
+    const element = internalize(v, key, reviver);
+    if (element === undefined) tryDelete(v, key);
+    else tryDefine(v, key, element);
+  };
+
+  // The text, or undefined. `s`: replacer, keys, gap, indent, stack.
+  const property = (s, holder, key, given) => {
+    let v = given;
+    if ((typeof v === "object" && v !== null) || typeof v === "function" || typeof v === "bigint") {
+      const toJSON = v.toJSON;
+      if (typeof toJSON === "function") v = call(toJSON, v, key);
+    }
+    if (s.replacer !== undefined) v = call(s.replacer, holder === undefined ? { [key]: given } : holder, key, v);
+    if (typeof v === "object" && v !== null) v = unbox(v);
+    if (v === null) return "null";
+    if (v === true) return "true";
+    if (v === false) return "false";
+    if (typeof v === "string") return quote(v);
+    if (typeof v === "number") return v - v === 0 ? `${v}` : "null";
+    if (typeof v === "bigint") throw new TypeError("Do not know how to serialize a BigInt");
+    if (typeof v !== "object") return undefined;
+    const raw = rawJson(v);
+    if (raw !== undefined) return raw;
+    for (let i = 0; i < s.stack.length; i++) {
+      if (s.stack[i] === v) throw new TypeError("Converting circular structure to JSON");
+    }
+    s.stack[s.stack.length] = v;
+    const outer = s.indent;
+    s.indent = outer + s.gap;
+    const text = isArray(v) ? list(s, v, outer) : map(s, v, outer);
+    s.indent = outer;
+    s.stack.length = s.stack.length - 1;
+    return text;
+  };
+  const list = (s, v, outer) => {
+    const len = toLength(v.length);
+    if (len === 0) return "[]";
+    const between = s.gap === "" ? "," : ",\n" + s.indent;
+    let text = s.gap === "" ? "[" : "[\n" + s.indent;
+    for (let i = 0; i < len; i++) {
+      if (i > 0) text += between;
+      const element = property(s, v, `${i}`, v[i]);
+      text += element === undefined ? "null" : element;
+    }
+    return text + (s.gap === "" ? "]" : "\n" + outer + "]");
+  };
+  const map = (s, v, outer) => {
+    const keys = s.keys === undefined ? ownKeys(v) : s.keys;
+    const between = s.gap === "" ? "," : ",\n" + s.indent;
+    const colon = s.gap === "" ? ":" : ": ";
+    let text = s.gap === "" ? "{" : "{\n" + s.indent;
+    let any = false;
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i];
+      if (typeof key !== "string" || (s.keys === undefined && !isEnumerable(v, key))) continue;
+      const member = property(s, v, key, v[key]);
+      if (member === undefined) continue;
+      if (any) text += between;
+      any = true;
+      text += quote(key) + colon + member;
+    }
+    if (!any) return "{}";
+    return text + (s.gap === "" ? "}" : "\n" + outer + "}");
+  };
+
+  return {
+    "JSON.parse/2"(value, reviver) {
+      const root = {};
+      define(root, "", value);
+      return internalize(root, "", reviver);
+    },
+    "JSON.stringify/3"(value, replacer, space) {
+      const s = { replacer: undefined, keys: undefined, gap: "", indent: "", stack: [] };
+      if (typeof replacer === "function") s.replacer = replacer;
+      else if (isArray(replacer)) {
+        const seen = new Set();
+        s.keys = [];
+        const len = toLength(replacer.length);
+        for (let i = 0; i < len; i++) {
+          let item = replacer[i];
+          if (typeof item === "object" && item !== null) {
+            const boxed = boxedKind(item);
+            if (boxed === "number" || boxed === "string") item = `${item}`;
+          }
+          if (typeof item === "number") item = `${item}`;
+          if (typeof item === "string" && !setHas(seen, item)) {
+            setAdd(seen, item);
+            s.keys[s.keys.length] = item;
+          }
+        }
+      }
+      let gap = space;
+      if (typeof gap === "object" && gap !== null) {
+        const boxed = boxedKind(gap);
+        if (boxed === "number") gap = +gap;
+        else if (boxed === "string") gap = `${gap}`;
+      }
+      if (typeof gap === "number") {
+        const n = toInt(gap);
+        for (let i = 0; i < n && i < 10; i++) s.gap += " ";
+      } else if (typeof gap === "string") s.gap = substring(gap, 0, 10);
+      return property(s, undefined, "", value);
+    },
+  };
+};

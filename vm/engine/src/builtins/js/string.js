@@ -1,0 +1,51 @@
+// String: replacers that are functions. ECMA-262 section 22.1.3.
+return function ({
+  call, expand, indexOf, substring,
+}) {
+  const symReplace = Symbol.replace;
+
+  const start = (self, name) => {
+    if (self === undefined || self === null) {
+      throw new TypeError("String.prototype." + name + " called on null or undefined");
+    }
+  };
+  const custom = (self, search, replacement) => {
+    if (typeof search !== "object" || search === null) return undefined;
+    const method = search[symReplace];
+    if (method === undefined || method === null) return undefined;
+    return { result: call(method, search, self, replacement) };
+  };
+
+  return {
+    "String.prototype.replace/2"(search, replacement) {
+      start(this, "replace");
+      const other = custom(this, search, replacement);
+      if (other !== undefined) return other.result;
+      const text = `${this}`;
+      const pattern = `${search}`;
+      const r = typeof replacement === "function" ? replacement : `${replacement}`;
+      const at = indexOf(text, pattern, 0);
+      if (at < 0) return text;
+      const by = typeof r === "function" ? `${r(pattern, at, text)}` : expand(r, text, at, pattern);
+      return substring(text, 0, at) + by + substring(text, at + pattern.length, text.length);
+    },
+    "String.prototype.replaceAll/2"(search, replacement) {
+      start(this, "replaceAll");
+      const other = custom(this, search, replacement);
+      if (other !== undefined) return other.result;
+      const text = `${this}`;
+      const pattern = `${search}`;
+      const r = typeof replacement === "function" ? replacement : `${replacement}`;
+      const advance = pattern.length > 1 ? pattern.length : 1;
+      let result = "";
+      let end = 0;
+      for (let at = indexOf(text, pattern, 0); at >= 0; at = indexOf(text, pattern, at + advance)) {
+        result += substring(text, end, at);
+        result += typeof r === "function" ? `${r(pattern, at, text)}` : expand(r, text, at, pattern);
+        end = at + pattern.length;
+        if (at + advance > text.length) break;
+      }
+      return result + substring(text, end, text.length);
+    },
+  };
+};

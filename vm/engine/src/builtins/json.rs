@@ -1,0 +1,1004 @@
+//! JSON between bytes and the arena: `JSON.parse`, `JSON.stringify` of plain data, request and
+//! response bodies. What needs a script (revivers, replacers, `toJSON`, accessors) is
+//! in js/json.js; [`write`] says when it meets such a thing.
+//!
+//! Neither direction recurses: nesting costs an entry of a `Vec`, up to [`DEPTH_MAX`].
+//! The parser pushes values to one stack and takes an array's or an object's off it when it
+//! ends. Objects in a list mostly have the same keys in the same order, so
+//! for each depth the keys of the last object are remembered with their shapes: a key that
+//! comes again at its place costs one comparison of bytes.
+
+use super::bignum::{DIGITS_MAX, Int};
+use super::{Kind, Native, date, text};
+use crate::ctx::{Args, Ctx};
+use crate::heap::kind;
+use crate::mem::Mem;
+use crate::object::{Get, Key, Keys, Own, flag};
+use crate::ops::to_int32;
+use crate::shape::{DICTIONARY, EMPTY, attr};
+use crate::throw::Throw;
+use crate::value::{Ref, Value};
+
+/// Nesting, either way. Beyond it: RangeError (bodies: 400).
+pub(crate) const DEPTH_MAX: usize = 5_000;
+/// Depths at which the parser remembers keys.
+const REMEMBERED_DEPTHS: usize = 8;
+
+/// Why bytes are not JSON.
+#[derive(Debug)]
+pub(crate) enum JsonError {
+    /// Offset of the first byte that can't be; the length if the text ends too early.
+    Syntax(usize),
+    /// Deeper than the given limit.
+    Depth,
+    /// Memory is used up, ...
+    Throw(Throw),
+}
+
+impl From<Throw> for JsonError {
+    fn from(throw: Throw) -> Self {
+        Self::Throw(throw)
+    }
+}
+
+impl JsonError {
+    /// As the exception of `JSON.parse`.
+    pub(crate) fn into_throw(self, source: &[u8]) -> Throw {
+        match self {
+            Self::Throw(throw) => throw,
+            Self::Depth => Throw::range_error("JSON is nested too deeply"),
+            Self::Syntax(at) => Throw::syntax_error(message(source, at)),
+        }
+    }
+}
+
+/// What is wrong at `at`.
+pub(crate) fn message(source: &[u8], at: usize) -> String {
+    if at >= source.len() {
+        return "Unexpected end of JSON input".to_owned();
+    }
+    let (point, _) = text::decode(source, at);
+    let token = char::from_u32(point).unwrap_or('\u{fffd}');
+    format!("Unexpected token '{}' in JSON at position {at}", token.escape_debug())
+}
+
+/// How to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    /// Integers beyond 2^53 become BigInts (bodies); else the nearest Number (`JSON.parse`).
+    pub(crate) big_ints: bool,
+    /// Nesting allowed.
+    pub(crate) depth: usize,
+}
+
+/// `JSON.parse` without a reviver.
+pub(crate) const STANDARD: Read = Read { big_ints: false, depth: DEPTH_MAX };
+
+/// Reads one JSON text. `source` is WTF-8.
+pub(crate) fn parse(mem: &mut Mem<'_>, source: &[u8], how: Read) -> Result<Value, JsonError> {
+    mem.heap.work += source.len() as u64 / 8;
+    Parser {
+        mem,
+        source,
+        at: 0,
+        how,
+        values: Vec::new(),
+        keys: Vec::new(),
+        open: Vec::new(),
+        remembered: Vec::new(),
+        scratch: Vec::new(),
+    }
+    .run()
+}
+
+/// A list or object that has not ended.
+struct Open {
+    is_array: bool,
+    /// Its values and keys start here.
+    values: usize,
+    keys: usize,
+    /// The shape of the keys so far; none: they are defined one by one in the end.
+    shape: Option<u32>,
+    /// Keys are still those that are remembered for this depth.
+    follows: bool,
+}
+
+/// A key as it stands in the source, without quotes.
+struct Remembered {
+    start: usize,
+    end: usize,
+    key: Value,
+    shape: u32,
+}
+
+struct Parser<'a, 'm> {
+    mem: &'a mut Mem<'m>,
+    source: &'a [u8],
+    at: usize,
+    how: Read,
+    values: Vec<Value>,
+    keys: Vec<Key>,
+    open: Vec<Open>,
+    remembered: Vec<Vec<Remembered>>,
+    scratch: Vec<u8>,
+}
+
+impl Parser<'_, '_> {
+    fn run(mut self) -> Result<Value, JsonError> {
+        self.skip_space();
+        loop {
+            let mut value = match self.peek() {
+                Some(b'{') => {
+                    self.begin(false)?;
+                    if self.peek() == Some(b'}') {
+                        self.at += 1;
+                        self.end_object()?
+                    } else {
+                        self.key()?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.begin(true)?;
+                    if self.peek() == Some(b']') {
+                        self.at += 1;
+                        self.end_array()?
+                    } else {
+                        continue;
+                    }
+                }
+                Some(b'"') => self.string()?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.word(b"true", Value::TRUE)?,
+                Some(b'f') => self.word(b"false", Value::FALSE)?,
+                Some(b'n') => self.word(b"null", Value::NULL)?,
+                _ => return Err(JsonError::Syntax(self.at)),
+            };
+            loop {
+                self.skip_space();
+                let Some(open) = self.open.last() else {
+                    return if self.at == self.source.len() { Ok(value) } else { Err(JsonError::Syntax(self.at)) };
+                };
+                let is_array = open.is_array;
+                self.push(value)?;
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        self.skip_space();
+                        if !is_array {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    Some(b']') if is_array => {
+                        self.at += 1;
+                        value = self.end_array()?;
+                    }
+                    Some(b'}') if !is_array => {
+                        self.at += 1;
+                        value = self.end_object()?;
+                    }
+                    _ => return Err(JsonError::Syntax(self.at)),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.source.get(self.at).copied()
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), JsonError> {
+        if self.values.len() == self.values.capacity() {
+            // What is on the stack will be in the arena: refuse before growing.
+            self.mem.heap.check_room(self.values.len() * 8)?;
+        }
+        self.values.push(value);
+        Ok(())
+    }
+
+    fn begin(&mut self, is_array: bool) -> Result<(), JsonError> {
+        if self.open.len() >= self.how.depth {
+            return Err(JsonError::Depth);
+        }
+        self.open.push(Open {
+            is_array,
+            values: self.values.len(),
+            keys: self.keys.len(),
+            shape: Some(EMPTY),
+            follows: true,
+        });
+        self.at += 1;
+        self.skip_space();
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8], value: Value) -> Result<Value, JsonError> {
+        let rest = &self.source[self.at..];
+        match word.iter().zip(rest).position(|(a, b)| a != b) {
+            Some(wrong) => Err(JsonError::Syntax(self.at + wrong)),
+            None if rest.len() < word.len() => Err(JsonError::Syntax(self.source.len())),
+            None => {
+                self.at += word.len();
+                Ok(value)
+            }
+        }
+    }
+
+    /// A key and its colon.
+    fn key(&mut self) -> Result<(), JsonError> {
+        if self.peek() != Some(b'"') {
+            return Err(JsonError::Syntax(self.at));
+        }
+        let depth = self.open.len() - 1;
+        let Some(open) = self.open.last_mut() else { return Err(JsonError::Syntax(self.at)) };
+        let position = self.keys.len() - open.keys;
+        let start = self.at + 1;
+        if open.follows
+            && let Some(last) = self.remembered.get(depth).and_then(|keys| keys.get(position))
+        {
+            let end = start + last.end - last.start;
+            if self.source.get(end) == Some(&b'"') && self.source[start..end] == self.source[last.start..last.end] {
+                open.shape = Some(last.shape);
+                self.keys.push(Key::Atom(last.key));
+                self.at = end + 1;
+                return self.colon();
+            }
+        }
+        self.new_key(depth, position, start)?;
+        self.colon()
+    }
+
+    fn new_key(&mut self, depth: usize, position: usize, start: usize) -> Result<(), JsonError> {
+        let escaped = self.scan()?;
+        let key = if escaped {
+            let bytes = std::mem::take(&mut self.scratch);
+            let key = self.key_of(&bytes);
+            self.scratch = bytes;
+            key?
+        } else {
+            let source = self.source;
+            self.key_of(&source[start..self.at - 1])?
+        };
+        let end = self.at - 1;
+        self.keys.push(key);
+        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        open.shape = match (open.shape, key) {
+            (Some(shape), Key::Atom(atom)) if self.mem.local.shapes.find(shape, atom).is_none() => {
+                self.mem.local.shapes.add(shape, atom, attr::DEFAULT)
+            }
+            _ => None,
+        };
+        // Remember it in place of what stood here; what came after belongs to another shape.
+        if self.remembered.len() <= depth && depth < REMEMBERED_DEPTHS {
+            self.remembered.resize_with(depth + 1, Vec::new);
+        }
+        open.follows &= match (self.remembered.get_mut(depth), open.shape, key) {
+            (Some(keys), Some(shape), Key::Atom(key)) if open.follows => {
+                keys.truncate(position);
+                keys.push(Remembered { start, end, key, shape });
+                true
+            }
+            _ => false,
+        };
+        Ok(())
+    }
+
+    fn key_of(&mut self, bytes: &[u8]) -> Result<Key, JsonError> {
+        Ok(match crate::string::parse_index(bytes) {
+            Some(index) => Key::Index(index),
+            None => Key::Atom(self.mem.intern(bytes)?),
+        })
+    }
+
+    fn colon(&mut self) -> Result<(), JsonError> {
+        self.skip_space();
+        if self.peek() != Some(b':') {
+            return Err(JsonError::Syntax(self.at));
+        }
+        self.at += 1;
+        self.skip_space();
+        Ok(())
+    }
+
+    fn end_array(&mut self) -> Result<Value, JsonError> {
+        let start = self.open.pop().map_or(0, |open| open.values);
+        let array = self.mem.new_array_of(&self.values[start..])?;
+        self.values.truncate(start);
+        Ok(array.object())
+    }
+
+    fn end_object(&mut self) -> Result<Value, JsonError> {
+        let Some(open) = self.open.pop() else { return Err(JsonError::Syntax(self.at)) };
+        let count = self.values.len() - open.values;
+        let room = u32::try_from(count).unwrap_or(u32::MAX);
+        let object = self.mem.new_object(if open.shape.is_some() { room } else { 2 })?;
+        match open.shape {
+            Some(shape) if count <= 32 => {
+                // All slots are inline: write them at once.
+                let header = self.mem.heap.header(object) & 0xffff_ffff | u64::from(shape) << 32;
+                self.mem.heap.store(object, 0, header);
+                let slots = self.mem.heap.values_mut(object, crate::heap::OBJECT_WORDS, count);
+                slots.copy_from_slice(&self.values[open.values..]);
+            }
+            _ => {
+                for i in 0..count {
+                    self.mem.define_data(object, self.keys[open.keys + i], self.values[open.values + i])?;
+                }
+            }
+        }
+        self.values.truncate(open.values);
+        self.keys.truncate(open.keys);
+        Ok(object.object())
+    }
+
+    fn string(&mut self) -> Result<Value, JsonError> {
+        let start = self.at + 1;
+        if self.scan()? {
+            return Ok(self.mem.heap.new_string(&self.scratch)?);
+        }
+        match &self.source[start..self.at - 1] {
+            [byte @ 0..0x80] => Ok(self.mem.local.known.chars[usize::from(*byte)]),
+            bytes => Ok(self.mem.heap.new_string(bytes)?),
+        }
+    }
+
+    /// Passes a string. True: it has escapes, and `scratch` is what it says.
+    fn scan(&mut self) -> Result<bool, JsonError> {
+        self.at += 1;
+        let start = self.at;
+        self.plain();
+        match self.peek() {
+            Some(b'"') => {
+                self.at += 1;
+                return Ok(false);
+            }
+            Some(b'\\') => {}
+            _ => return Err(JsonError::Syntax(self.at)),
+        }
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&self.source[start..self.at]);
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(true);
+                }
+                Some(b'\\') => self.escape()?,
+                Some(0x20..) => {
+                    let start = self.at;
+                    self.plain();
+                    text::push_text(&mut self.scratch, &self.source[start..self.at]);
+                }
+                _ => return Err(JsonError::Syntax(self.at)),
+            }
+        }
+    }
+
+    /// Passes what stands for itself, eight bytes at a time.
+    #[inline]
+    fn plain(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const TOPS: u64 = 0x8080_8080_8080_8080;
+        while let Some(chunk) = self.source.get(self.at..self.at + 8) {
+            let mut word = [0; 8];
+            word.copy_from_slice(chunk);
+            let word = u64::from_le_bytes(word);
+            let zero = |x: u64| x.wrapping_sub(ONES) & !x;
+            let control = word.wrapping_sub(ONES * 0x20) & !word;
+            let special = control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+            if special & TOPS != 0 {
+                self.at += (special & TOPS).trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+        while let Some(b) = self.peek() {
+            if b < 0x20 || b == b'"' || b == b'\\' {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        let byte = match self.peek() {
+            Some(b @ (b'"' | b'\\' | b'/')) => b,
+            Some(b'b') => 8,
+            Some(b'f') => 12,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'u') => {
+                let mut unit = 0;
+                for _ in 0..4 {
+                    self.at += 1;
+                    let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
+                    unit = unit << 4 | digit.ok_or(JsonError::Syntax(self.at))?;
+                }
+                self.at += 1;
+                text::push_point(&mut self.scratch, unit);
+                return Ok(());
+            }
+            _ => return Err(JsonError::Syntax(self.at)),
+        };
+        self.at += 1;
+        self.scratch.push(byte);
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        if !matches!(self.peek(), Some(b'0'..=b'9')) {
+            return Err(JsonError::Syntax(self.at));
+        }
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<Value, JsonError> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        self.at += usize::from(negative);
+        let first = self.at;
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        let whole = self.at;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        let point = self.at;
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        let sign = if negative { -1.0 } else { 1.0 };
+        let value = |bytes: &[u8]| {
+            bytes.iter().filter(|b| **b != b'.').fold(0u64, |sum, b| sum * 10 + u64::from(b - b'0'))
+        };
+        if self.at == whole && whole - first <= 15 {
+            // At most 999,999,999,999,999: exact.
+            return Ok(Value::number(sign * value(&self.source[first..whole]) as f64));
+        }
+        if self.at == point && point - first <= 16 {
+            // A mantissa below 2^53 and a power of ten below 10^22 are exact, so one division rounds right.
+            const POWERS: [f64; 16] =
+                [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+            let places = (point - whole).saturating_sub(1);
+            if let Some(power) = POWERS.get(places) {
+                return Ok(Value::number(sign * (value(&self.source[first..point]) as f64 / power)));
+            }
+        }
+        let literal = std::str::from_utf8(&self.source[start..self.at]).unwrap_or("");
+        if self.how.big_ints && self.at == whole {
+            let digits = whole - first;
+            self.mem.heap.work += (digits as u64 / 9) * (digits as u64 / 9);
+            if digits > DIGITS_MAX {
+                return Err(JsonError::Throw(Throw::range_error("Maximum BigInt size exceeded")));
+            }
+            if let Some(int) = Int::parse(literal)
+                && int.bits() > 53
+            {
+                return Ok(self.mem.new_bigint(&int)?);
+            }
+        }
+        Ok(Value::number(literal.parse().unwrap_or(f64::NAN)))
+    }
+}
+
+/// How to write.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Write<'a> {
+    /// Indentation of one level: none means one line.
+    pub(crate) gap: &'a [u8],
+    /// BigInts as digits (bodies); else they are a TypeError (`JSON.stringify`).
+    pub(crate) big_ints: bool,
+}
+
+/// What [`write`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Written {
+    /// The text is appended.
+    Text,
+    /// The value has none (undefined, functions, symbols); nothing is appended.
+    Nothing,
+    /// A script has to run for it (`toJSON`, an accessor): js/json.js does it. What was
+    /// appended is to be dropped.
+    NeedsScript,
+}
+
+/// Writes a value as JSON.
+pub(crate) fn write(
+    mem: &mut Mem<'_>,
+    value: Value,
+    how: Write<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Written, Throw> {
+    let start = out.len();
+    let mut writer = Writer { mem, out, how, open: Vec::new(), keys: Vec::new(), charged: start, no_to_json: EMPTY };
+    let written = writer.run(value);
+    let Writer { mem, out, .. } = writer;
+    mem.heap.work += (out.len() - start) as u64 / 16;
+    written
+}
+
+/// A list or object whose members are being written.
+struct Level {
+    object: Ref,
+    is_array: bool,
+    /// The next member.
+    next: u32,
+    /// Members of a list or of a shape; with a key list its end.
+    end: u32,
+    /// The shape whose properties are the members, or DICTIONARY: `keys[next..end]` are.
+    shape: u32,
+    /// Length of `Writer::keys` before this level.
+    keys: usize,
+    /// Something was written.
+    any: bool,
+}
+
+struct Writer<'a, 'm, 'h> {
+    mem: &'a mut Mem<'m>,
+    out: &'a mut Vec<u8>,
+    how: Write<'h>,
+    open: Vec<Level>,
+    keys: Vec<Key>,
+    /// Length of `out` that memory was last checked for.
+    charged: usize,
+    /// The last shape without a `toJSON`.
+    no_to_json: u32,
+}
+
+/// What a value is in JSON.
+enum Form {
+    Written,
+    Nothing,
+    NeedsScript,
+    Level(Level),
+}
+
+impl Writer<'_, '_, '_> {
+    fn run(&mut self, value: Value) -> Result<Written, Throw> {
+        match self.value(value)? {
+            Form::Written => return Ok(Written::Text),
+            Form::Nothing => return Ok(Written::Nothing),
+            Form::NeedsScript => return Ok(Written::NeedsScript),
+            Form::Level(level) => self.enter(level)?,
+        }
+        while let Some(level) = self.open.last_mut() {
+            if level.next == level.end {
+                let (is_array, any, keys) = (level.is_array, level.any, level.keys);
+                self.open.pop();
+                self.keys.truncate(keys);
+                if any {
+                    self.line();
+                }
+                self.out.push(if is_array { b']' } else { b'}' });
+                continue;
+            }
+            if self.out.len() - self.charged > 1 << 16 {
+                // The text has to fit into what is left of the task's memory.
+                self.mem.heap.check_room(self.out.len())?;
+                self.charged = self.out.len();
+            }
+            if !self.member()? {
+                return Ok(Written::NeedsScript);
+            }
+        }
+        Ok(Written::Text)
+    }
+
+    /// Writes the next member of the innermost level. False: a script is needed.
+    fn member(&mut self) -> Result<bool, Throw> {
+        let Some(level) = self.open.last_mut() else { return Ok(true) };
+        let (object, at) = (level.object, level.next);
+        level.next += 1;
+        self.mem.heap.work += 1;
+        if level.is_array {
+            let value = match self.mem.dense_element(object, at) {
+                Some(value) => value,
+                None => match self.mem.get(object, Key::Index(at))? {
+                    Get::Value(value) => value,
+                    Get::Getter(_) => return Ok(false),
+                },
+            };
+            self.separate();
+            return Ok(match self.value(value)? {
+                Form::Written => true,
+                Form::NeedsScript => false,
+                Form::Nothing => {
+                    self.out.extend_from_slice(b"null");
+                    true
+                }
+                Form::Level(level) => {
+                    self.enter(level)?;
+                    true
+                }
+            });
+        }
+        let (key, value) = if level.shape == DICTIONARY {
+            let key = self.keys[at as usize];
+            match self.mem.get_own(object, key)? {
+                Own::Data(value, _) => (key, value),
+                Own::Accessor(..) => return Ok(false),
+                Own::None => return Ok(true),
+            }
+        } else {
+            let property = self.mem.local.shapes.properties(level.shape)[at as usize];
+            if property.attrs & attr::ENUMERABLE == 0 || property.key.is_symbol() {
+                return Ok(true);
+            }
+            if property.attrs & attr::ACCESSOR != 0 {
+                return Ok(false);
+            }
+            let slot = self.mem.cache_slot(object, at);
+            (Key::Atom(property.key), self.mem.at_cache_slot(object, slot))
+        };
+        let before = (self.out.len(), self.open.last().is_some_and(|l| l.any));
+        self.separate();
+        self.write_key(key)?;
+        match self.value(value)? {
+            Form::Written => Ok(true),
+            Form::NeedsScript => Ok(false),
+            Form::Nothing => {
+                self.out.truncate(before.0);
+                if let Some(level) = self.open.last_mut() {
+                    level.any = before.1;
+                }
+                Ok(true)
+            }
+            Form::Level(level) => {
+                self.enter(level)?;
+                Ok(true)
+            }
+        }
+    }
+
+    fn write_key(&mut self, key: Key) -> Result<(), Throw> {
+        match key {
+            Key::Index(index) => {
+                self.out.push(b'"');
+                self.out.extend_from_slice(itoa::Buffer::new().format(index).as_bytes());
+                self.out.push(b'"');
+            }
+            Key::Atom(atom) => {
+                let flat = self.mem.heap.flat(atom)?;
+                quote(self.mem.heap.str_bytes(flat), self.out);
+            }
+        }
+        self.out.push(b':');
+        if !self.how.gap.is_empty() {
+            self.out.push(b' ');
+        }
+        Ok(())
+    }
+
+    /// Comma and line before a member.
+    fn separate(&mut self) {
+        if let Some(level) = self.open.last_mut() {
+            if level.any {
+                self.out.push(b',');
+            }
+            level.any = true;
+        }
+        self.line();
+    }
+
+    fn line(&mut self) {
+        if !self.how.gap.is_empty() {
+            self.out.push(b'\n');
+            for _ in 0..self.open.len() {
+                self.out.extend_from_slice(self.how.gap);
+            }
+        }
+    }
+
+    fn enter(&mut self, level: Level) -> Result<(), Throw> {
+        if self.open.len() >= DEPTH_MAX {
+            return Err(Throw::range_error("value is nested too deeply for JSON"));
+        }
+        if self.open.iter().any(|open| open.object == level.object) {
+            return Err(Throw::type_error("Converting circular structure to JSON"));
+        }
+        self.mem.heap.work += self.open.len() as u64 / 16;
+        self.out.push(if level.is_array { b'[' } else { b'{' });
+        self.open.push(level);
+        Ok(())
+    }
+
+    fn value(&mut self, value: Value) -> Result<Form, Throw> {
+        if value.is_string() {
+            let flat = self.mem.heap.flat(value)?;
+            quote(self.mem.heap.str_bytes(flat), self.out);
+        } else if value.is_int() {
+            self.out.extend_from_slice(itoa::Buffer::new().format(value.as_int()).as_bytes());
+        } else if value.is_double() {
+            let number = value.as_double();
+            if number.is_finite() {
+                self.out.extend_from_slice(ryu_js::Buffer::new().format_finite(number).as_bytes());
+            } else {
+                self.out.extend_from_slice(b"null");
+            }
+        } else if value.is_object() {
+            return self.object(value.as_ref());
+        } else if value.is_bool() {
+            self.out.extend_from_slice(if value == Value::TRUE { b"true" } else { b"false" });
+        } else if value.is_null() {
+            self.out.extend_from_slice(b"null");
+        } else if value.is_bigint() {
+            if !self.how.big_ints {
+                return Err(Throw::type_error("Do not know how to serialize a BigInt"));
+            }
+            let digits = self.mem.bigint(value).to_text(10);
+            self.mem.heap.work += (digits.len() * digits.len()) as u64 / 81;
+            self.out.extend_from_slice(digits.as_bytes());
+        } else {
+            return Ok(Form::Nothing);
+        }
+        Ok(Form::Written)
+    }
+
+    fn object(&mut self, object: Ref) -> Result<Form, Throw> {
+        let kind = self.mem.heap.kind(object);
+        let known = self.mem.local.known;
+        let (shape, proto) = (self.mem.shape(object), self.mem.proto_of(object));
+        match kind {
+            kind::CLOSURE | kind::NATIVE | kind::BOUND => return self.function(object),
+            kind::DATE if shape == EMPTY && proto == known.date => {
+                return Ok(self.date(object));
+            }
+            kind::BOXED => {
+                let primitive = self.mem.heap.get(object, 4);
+                let standard = [known.number, known.string, known.boolean].contains(&proto);
+                return if shape == EMPTY && standard { self.value(primitive) } else { Ok(Form::NeedsScript) };
+            }
+            kind::DECIMAL => {
+                let flat = self.mem.heap.get(object, 4);
+                let flat = self.mem.heap.flat(flat)?;
+                let digits = self.mem.heap.str_bytes(flat);
+                let finite = digits.last().is_some_and(u8::is_ascii_digit);
+                self.out.extend_from_slice(if finite { digits } else { b"null" });
+                return Ok(Form::Written);
+            }
+            kind::BYTES => {
+                let cell = self.mem.heap.get(object, 4);
+                base64(self.mem.heap.data(cell), self.out);
+                return Ok(Form::Written);
+            }
+            _ => {}
+        }
+        if self.has_to_json(object, shape, proto)? {
+            return Ok(Form::NeedsScript);
+        }
+        if kind == kind::ARRAY {
+            let end = self.mem.array_len(object);
+            return Ok(Form::Level(Level {
+                object,
+                is_array: true,
+                next: 0,
+                end,
+                shape: DICTIONARY,
+                keys: self.keys.len(),
+                any: false,
+            }));
+        }
+        Ok(Form::Level(self.members(object, shape)?))
+    }
+
+    fn members(&mut self, object: Ref, shape: u32) -> Result<Level, Throw> {
+        let keys = self.keys.len();
+        let level = |next, end, shape| Level { object, is_array: false, next, end, shape, keys, any: false };
+        let count = |n: usize| u32::try_from(n).map_err(|_| Throw::range_error("too many keys for JSON"));
+        if shape != DICTIONARY
+            && self.mem.elements(object).index() == 0
+            && self.mem.heap.header(object) & flag::LAZY == 0
+        {
+            let end = count(self.mem.local.shapes.properties(shape).len())?;
+            return Ok(level(0, end, shape));
+        }
+        let which = Keys { strings: true, symbols: false, only_enumerable: true };
+        let mut list = std::mem::take(&mut self.keys);
+        let listed = self.mem.own_keys(object, which, &mut list);
+        self.keys = list;
+        listed?;
+        Ok(level(count(keys)?, count(self.keys.len())?, DICTIONARY))
+    }
+
+    /// A function is nothing, unless someone gave it a `toJSON`.
+    fn function(&mut self, object: Ref) -> Result<Form, Throw> {
+        let to_json = Key::Atom(self.mem.local.known.to_json);
+        Ok(match self.mem.get(object, to_json)? {
+            Get::Value(v) if !self.mem.is_callable(v) => Form::Nothing,
+            _ => Form::NeedsScript,
+        })
+    }
+
+    fn has_to_json(&mut self, object: Ref, shape: u32, proto: Value) -> Result<bool, Throw> {
+        let known = &self.mem.local.known;
+        let standard = proto == known.object || proto == known.array || proto.is_null();
+        if standard && shape != DICTIONARY && shape == self.no_to_json {
+            return Ok(false);
+        }
+        let key = Key::Atom(known.to_json);
+        let found = match self.mem.get(object, key)? {
+            Get::Value(v) => self.mem.is_callable(v),
+            Get::Getter(_) => true,
+        };
+        if !found && standard {
+            self.no_to_json = shape;
+        }
+        Ok(found)
+    }
+
+    fn date(&mut self, object: Ref) -> Form {
+        let time = self.mem.heap.get(object, 4).as_number().unwrap_or(f64::NAN);
+        if time.is_nan() {
+            self.out.extend_from_slice(b"null");
+            return Form::Written;
+        }
+        let micros = self.mem.heap.get(object, 5).as_number().unwrap_or(0.0);
+        self.out.push(b'"');
+        self.out.extend_from_slice(date::to_iso_micros(time, micros).as_bytes());
+        self.out.push(b'"');
+        Form::Written
+    }
+}
+
+/// Appends a string literal. `bytes` is WTF-8; halves of pairs are escaped
+/// (ECMA-262, QuoteJSONString).
+pub(crate) fn quote(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    let mut start = 0;
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        if !SPECIAL[usize::from(byte)] {
+            at += 1;
+            continue;
+        }
+        if byte == 0xed && bytes.get(at + 1).is_none_or(|b| *b < 0xa0) {
+            at += 1;
+            continue;
+        }
+        out.extend_from_slice(&bytes[start..at]);
+        let short = match byte {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            8 => b'b',
+            9 => b't',
+            10 => b'n',
+            12 => b'f',
+            13 => b'r',
+            _ => 0,
+        };
+        if short != 0 {
+            out.extend([b'\\', short]);
+            at += 1;
+        } else {
+            let (point, len) = text::decode(bytes, at);
+            out.extend_from_slice(b"\\u");
+            out.extend([12, 8, 4, 0].map(|shift| HEX[(point >> shift & 15) as usize]));
+            at += len;
+        }
+        start = at;
+    }
+    out.extend_from_slice(&bytes[start..]);
+    out.push(b'"');
+}
+
+/// Bytes that may not stand for themselves in a literal.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut i = 0;
+    while i < 0x20 {
+        table[i] = true;
+        i += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table[0xed] = true;
+    table
+};
+
+/// Appends bytes as a literal in base64 (RFC 4648 section 4).
+fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    out.push(b'"');
+    for chunk in bytes.chunks(3) {
+        let at = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = at(0) << 16 | at(1) << 8 | at(2);
+        for i in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
+            out.push(if i > chunk.len() { b'=' } else { digit });
+        }
+    }
+    out.push(b'"');
+}
+
+pub(crate) const NATIVES: &[Native] = &[
+    Native { on: "JSON", name: "parse", length: 2, call: json_parse, kind: Kind::Method },
+    Native { on: "JSON", name: "stringify", length: 3, call: json_stringify, kind: Kind::Method },
+    Native { on: "", name: "quote", length: 1, call: helper_quote, kind: Kind::Helper },
+    Native { on: "", name: "rawJson", length: 1, call: raw_json, kind: Kind::Helper },
+];
+
+fn json_parse(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_arg(a, 0)?;
+    let source = ctx.heap.str_bytes(s).to_vec();
+    let value = parse(&mut ctx.mem, &source, STANDARD).map_err(|e| e.into_throw(&source))?;
+    let reviver = ctx.arg(a, 1);
+    if !ctx.is_callable(reviver) {
+        return Ok(value);
+    }
+    let callee = ctx.own_value();
+    ctx.tail_call(callee, Value::UNDEFINED, &[value, reviver])
+}
+
+fn json_stringify(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (value, replacer, space) = (ctx.arg(a, 0), ctx.arg(a, 1), ctx.arg(a, 2));
+    let general = [value, replacer, space];
+    let gap: Vec<u8> = if let Some(n) = space.as_number() {
+        vec![b' '; if n >= 1.0 { to_int32(n.min(10.0)).unsigned_abs() as usize } else { 0 }]
+    } else if space.is_string() {
+        let len = ctx.heap.string_len(space).min(10);
+        let part = ctx.heap.substring(space, 0, len)?;
+        let part = ctx.heap.flat(part)?;
+        ctx.heap.str_bytes(part).to_vec()
+    } else {
+        Vec::new()
+    };
+    let mut out = Vec::new();
+    let written = if replacer.is_object() || space.is_object() {
+        Written::NeedsScript
+    } else {
+        write(&mut ctx.mem, value, Write { gap: &gap, big_ints: false }, &mut out)?
+    };
+    match written {
+        Written::Text => ctx.heap.new_string(&out),
+        Written::Nothing => Ok(Value::UNDEFINED),
+        Written::NeedsScript => {
+            let callee = ctx.own_value();
+            ctx.tail_call(callee, Value::UNDEFINED, &general)
+        }
+    }
+}
+
+/// `quote(text)`: as a JSON literal.
+fn helper_quote(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_arg(a, 0)?;
+    let mut out = Vec::new();
+    quote(ctx.heap.str_bytes(s), &mut out);
+    ctx.heap.work += out.len() as u64 / 16;
+    ctx.heap.new_string(&out)
+}
+
+/// `rawJson(object)`: the text of what the engine itself prints (decimals, bytes), else undefined.
+fn raw_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.arg(a, 0);
+    if !ctx.is_kind(v, kind::DECIMAL) && !ctx.is_kind(v, kind::BYTES) {
+        return Ok(Value::UNDEFINED);
+    }
+    let mut out = Vec::new();
+    write(&mut ctx.mem, v, Write::default(), &mut out)?;
+    ctx.heap.new_string(&out)
+}

@@ -1,0 +1,632 @@
+//! String: the constructor and every method but `replace` and `replaceAll` (js/string.js).
+//! Strings are WTF-8 inside and UTF-16 to scripts (text.rs); where a string is
+//! ASCII, which it says in its header, indexes are byte offsets.
+
+use super::{Kind, Native, text};
+use crate::ctx::{Args, Ctx};
+use crate::heap::kind;
+use crate::string::STRING_BYTES_MAX;
+use crate::throw::{Hint, Throw};
+use crate::value::Value;
+use std::cmp::Ordering;
+
+const fn method(name: &'static str, length: u8, call: super::NativeFn) -> Native {
+    Native { on: "String.prototype", name, length, call, kind: Kind::Method }
+}
+
+const fn helper(name: &'static str, length: u8, call: super::NativeFn) -> Native {
+    Native { on: "", name, length, call, kind: Kind::Helper }
+}
+
+pub(crate) const NATIVES: &[Native] = &[
+    Native { on: "", name: "String", length: 1, call: construct, kind: Kind::Constructor("string") },
+    Native { on: "String", name: "fromCharCode", length: 1, call: from_char_code, kind: Kind::Method },
+    Native { on: "String", name: "fromCodePoint", length: 1, call: from_code_point, kind: Kind::Method },
+    method("at", 1, at),
+    method("charAt", 1, char_at),
+    method("charCodeAt", 1, char_code_at),
+    method("codePointAt", 1, code_point_at),
+    method("concat", 1, concat),
+    method("endsWith", 1, ends_with),
+    method("includes", 1, includes),
+    method("indexOf", 1, index_of),
+    method("isWellFormed", 0, is_well_formed),
+    method("lastIndexOf", 1, last_index_of),
+    method("localeCompare", 1, locale_compare),
+    method("normalize", 0, normalize),
+    method("padEnd", 1, pad_end),
+    method("padStart", 1, pad_start),
+    method("repeat", 1, repeat),
+    method("slice", 2, slice),
+    method("split", 2, split),
+    method("startsWith", 1, starts_with),
+    method("substr", 2, substr),
+    method("substring", 2, substring),
+    method("toLocaleLowerCase", 0, lower),
+    method("toLocaleUpperCase", 0, upper),
+    method("toLowerCase", 0, lower),
+    method("toString", 0, value_of),
+    method("toUpperCase", 0, upper),
+    method("toWellFormed", 0, to_well_formed),
+    method("trim", 0, trim),
+    method("trimEnd", 0, trim_end),
+    method("trimStart", 0, trim_start),
+    method("valueOf", 0, value_of),
+    // The seeds' names.
+    method("len", 0, len),
+    method("lower", 0, lower),
+    method("text", 0, value_of),
+    method("upper", 0, upper),
+    helper("indexOf", 3, helper_index_of),
+    helper("substring", 3, helper_substring),
+    helper("expand", 4, helper_expand),
+];
+
+fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = if a.count == 0 {
+        ctx.local.known.empty
+    } else {
+        let v = ctx.primitive_arg(a, 0, Hint::String)?;
+        if v.is_symbol() && !a.construct {
+            let text = ctx.symbol_text(v)?;
+            return ctx.heap.new_string(text.as_bytes());
+        }
+        ctx.to_string(v)?
+    };
+    if a.construct { ctx.mem.boxed(v) } else { Ok(v) }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ToUint16 takes the low bits")]
+fn from_char_code(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let mut out = Vec::new();
+    for i in 0..a.count {
+        let n = ctx.num_arg(a, i)?;
+        text::push_unit(&mut out, crate::ops::to_int32(n) as u16);
+    }
+    ctx.heap.new_string(&out)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked before")]
+fn from_code_point(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let mut out = Vec::new();
+    for i in 0..a.count {
+        let n = ctx.num_arg(a, i)?;
+        if !(0.0..=1_114_111.0).contains(&n) || n.fract() != 0.0 {
+            return Err(Throw::range_error(format!("Invalid code point {n}")));
+        }
+        text::push_point(&mut out, n as u32);
+    }
+    ctx.heap.new_string(&out)
+}
+
+/// An integer as an index into 0..=len.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+fn clamp(n: f64, len: u32) -> u32 {
+    n.clamp(0.0, f64::from(len)) as u32
+}
+
+/// The same, negative ones counted from the end.
+fn relative(n: f64, len: u32) -> u32 {
+    clamp(if n < 0.0 { n + f64::from(len) } else { n }, len)
+}
+
+/// The index, if it is one of the string's.
+fn in_range(n: f64, len: u32) -> Option<u32> {
+    (n >= 0.0 && n < f64::from(len)).then(|| clamp(n, len))
+}
+
+fn at(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let len = ctx.heap.string_len(s);
+    let n = ctx.int_arg(a, 0)?;
+    match in_range(if n < 0.0 { n + f64::from(len) } else { n }, len) {
+        Some(index) => ctx.mem.char_at(s, index),
+        None => Ok(Value::UNDEFINED),
+    }
+}
+
+fn char_at(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let n = ctx.int_arg(a, 0)?;
+    match in_range(n, ctx.heap.string_len(s)) {
+        Some(index) => ctx.mem.char_at(s, index),
+        None => Ok(ctx.local.known.empty),
+    }
+}
+
+fn char_code_at(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let n = ctx.int_arg(a, 0)?;
+    let Some(index) = in_range(n, ctx.heap.string_len(s)) else { return Ok(Value::NAN) };
+    if ctx.heap.is_ascii(s) {
+        return Ok(Value::int(i32::from(ctx.heap.str_bytes(s)[index as usize])));
+    }
+    ctx.heap.work += u64::from(index) / 32;
+    let unit = text::unit_at(ctx.heap.str_bytes(s), index as usize);
+    Ok(unit.map_or(Value::NAN, |u| Value::int(i32::from(u))))
+}
+
+fn code_point_at(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let n = ctx.int_arg(a, 0)?;
+    let Some(index) = in_range(n, ctx.heap.string_len(s)) else { return Ok(Value::UNDEFINED) };
+    ctx.heap.work += u64::from(index) / 32;
+    let point = text::code_point_at(ctx.heap.str_bytes(s), index as usize);
+    Ok(point.map_or(Value::UNDEFINED, Value::from_u32))
+}
+
+fn concat(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let mut all = ctx.str_this(a)?;
+    let mut parts = Vec::with_capacity(a.count);
+    for i in 0..a.count {
+        parts.push(ctx.str_arg(a, i)?);
+    }
+    for part in parts {
+        all = ctx.heap.concat(all, part)?;
+    }
+    Ok(all)
+}
+
+/// `this` and argument 0, which may not be a regular expression.
+fn haystack(ctx: &mut Ctx<'_>, a: Args) -> Result<(Value, Value), Throw> {
+    let s = ctx.str_this(a)?;
+    if ctx.is_kind(ctx.arg(a, 0), kind::REGEXP) {
+        return Err(Throw::type_error("First argument must not be a regular expression"));
+    }
+    let needle = ctx.str_arg(a, 0)?;
+    Ok((s, needle))
+}
+
+fn ends_with(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (s, needle) = haystack(ctx, a)?;
+    let len = ctx.heap.string_len(s);
+    let end = if ctx.arg(a, 1).is_undefined() { len } else { clamp(ctx.int_arg(a, 1)?, len) };
+    let part = ctx.heap.substring(s, 0, end)?;
+    let Some(start) = end.checked_sub(ctx.heap.string_len(needle)) else { return Ok(Value::FALSE) };
+    let tail = ctx.heap.substring(part, start, end)?;
+    Ok(Value::bool(ctx.heap.string_equals(tail, needle)?))
+}
+
+fn starts_with(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (s, needle) = haystack(ctx, a)?;
+    let len = ctx.heap.string_len(s);
+    let start = clamp(ctx.int_arg(a, 1)?, len);
+    let end = start + ctx.heap.string_len(needle);
+    if end > len {
+        return Ok(Value::FALSE);
+    }
+    let head = ctx.heap.substring(s, start, end)?;
+    Ok(Value::bool(ctx.heap.string_equals(head, needle)?))
+}
+
+/// The index of `needle` in `s` from `from` on; both flat.
+fn find(ctx: &mut Ctx<'_>, s: Value, needle: Value, from: u32) -> Option<usize> {
+    let heap = &mut ctx.mem.heap;
+    heap.work += heap.string_bytes_len(s) as u64 / 32;
+    let (hay, bytes) = (heap.str_bytes(s), heap.str_bytes(needle));
+    if heap.is_ascii(s) {
+        let from = from as usize;
+        return text::find_bytes(hay.get(from..)?, bytes).map(|at| at + from);
+    }
+    text::index_of(hay, bytes, from as usize)
+}
+
+fn position(found: Option<usize>) -> Value {
+    found.map_or(Value::int(-1), Value::from_usize)
+}
+
+fn includes(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (s, needle) = haystack(ctx, a)?;
+    let from = clamp(ctx.int_arg(a, 1)?, ctx.heap.string_len(s));
+    Ok(Value::bool(find(ctx, s, needle, from).is_some()))
+}
+
+fn index_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let needle = ctx.str_arg(a, 0)?;
+    let from = clamp(ctx.int_arg(a, 1)?, ctx.heap.string_len(s));
+    Ok(position(find(ctx, s, needle, from)))
+}
+
+fn last_index_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let needle = ctx.str_arg(a, 0)?;
+    let n = ctx.num_arg(a, 1)?;
+    let from = if n.is_nan() { f64::INFINITY } else { n.trunc() };
+    let from = clamp(from, ctx.heap.string_len(s));
+    ctx.heap.work += ctx.heap.string_bytes_len(s) as u64 / 16;
+    let (hay, bytes) = (ctx.heap.str_bytes(s), ctx.heap.str_bytes(needle));
+    Ok(position(text::last_index_of(hay, bytes, from as usize)))
+}
+
+fn is_well_formed(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    ctx.heap.work += ctx.heap.string_bytes_len(s) as u64 / 64;
+    Ok(Value::bool(text::is_well_formed(ctx.heap.str_bytes(s))))
+}
+
+fn to_well_formed(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    if text::is_well_formed(ctx.heap.str_bytes(s)) {
+        return Ok(s);
+    }
+    let text = text::well_formed(ctx.heap.str_bytes(s)).into_owned();
+    ctx.heap.new_string(text.as_bytes())
+}
+
+fn locale_compare(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let other = ctx.str_arg(a, 0)?;
+    ctx.heap.work += (ctx.heap.string_bytes_len(s) + ctx.heap.string_bytes_len(other)) as u64 / 4;
+    Ok(Value::int(match collate(ctx.heap.str_bytes(s), ctx.heap.str_bytes(other)) {
+        Ordering::Less => -1,
+        Ordering::Equal => 0,
+        Ordering::Greater => 1,
+    }))
+}
+
+/// The order of a dictionary, near to the root collation of Unicode for Latin text: spaces,
+/// punctuation, digits, letters; accents matter less than letters, case less than accents
+/// (small before capital). Other scripts go by code point.
+fn collate(a: &[u8], b: &[u8]) -> Ordering {
+    // Control characters say nothing.
+    let counts = |p: &u32| !matches!(p, 0..=8 | 14..=31 | 127..=159);
+    let weights = |bytes: &[u8]| -> Vec<(u32, u32, bool)> {
+        text::code_points(bytes).filter(counts).map(weight).collect()
+    };
+    let (x, y) = (weights(a), weights(b));
+    let primary = x.iter().map(|w| w.0).cmp(y.iter().map(|w| w.0));
+    primary
+        .then_with(|| x.iter().map(|w| w.1).cmp(y.iter().map(|w| w.1)))
+        .then_with(|| x.iter().map(|w| w.2).cmp(y.iter().map(|w| w.2)))
+}
+
+/// Base, accent, and whether it is a capital.
+fn weight(point: u32) -> (u32, u32, bool) {
+    const PUNCTUATION: &str = "\t\n\u{b}\u{c}\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$";
+    const PLAIN: &str = "AAAAAAACEEEEIIIIDNOOOOO*OUUUUYTsaaaaaaaceeeeiiiidnooooo/ouuuuyty";
+    let Some(c) = char::from_u32(point) else { return (point + 1000, 0, false) };
+    if let Some(at) = PUNCTUATION.find(c) {
+        return (u32::try_from(at).unwrap_or(0), 0, false);
+    }
+    let (base, accent) = match usize::try_from(point).ok().and_then(|p| p.checked_sub(0xc0)) {
+        Some(at) if at < 64 && !matches!(point, 0xd7 | 0xf7) => {
+            (char::from(PLAIN.as_bytes()[at]), point | 0x20)
+        }
+        _ => (c, 0),
+    };
+    let lower = base.to_lowercase().next().unwrap_or(base);
+    (u32::from(lower) + 100, accent, lower != base)
+}
+
+fn normalize(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    if !ctx.arg(a, 0).is_undefined() {
+        let form = ctx.str_arg(a, 0)?;
+        let known = matches!(ctx.heap.str_bytes(form), b"NFC" | b"NFD" | b"NFKC" | b"NFKD");
+        if !known {
+            return Err(Throw::range_error("The normalization form should be one of NFC, NFD, NFKC, NFKD."));
+        }
+    }
+    if ctx.heap.is_ascii(s) {
+        return Ok(s);
+    }
+    Err(Throw::type_error("normalize() of text beyond ASCII is not part of this version"))
+}
+
+fn pad(ctx: &mut Ctx<'_>, a: Args, at_start: bool) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let len = ctx.heap.string_len(s);
+    let wanted = ctx.int_arg(a, 0)?;
+    if wanted <= f64::from(len) {
+        return Ok(s);
+    }
+    let filler = if ctx.arg(a, 1).is_undefined() { ctx.local.known.chars[32] } else { ctx.str_arg(a, 1)? };
+    let unit = ctx.heap.string_len(filler);
+    if unit == 0 {
+        return Ok(s);
+    }
+    if wanted > STRING_BYTES_MAX as f64 {
+        return Err(Throw::range_error("Invalid string length"));
+    }
+    let missing = clamp(wanted, u32::MAX) - len;
+    let padding = repeated(ctx, filler, missing.div_ceil(unit))?;
+    let padding = ctx.heap.substring(padding, 0, missing)?;
+    if at_start { ctx.heap.concat(padding, s) } else { ctx.heap.concat(s, padding) }
+}
+
+fn pad_start(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    pad(ctx, a, true)
+}
+
+fn pad_end(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    pad(ctx, a, false)
+}
+
+/// `count` times the flat string `s`; the size is checked before anything is made.
+fn repeated(ctx: &mut Ctx<'_>, s: Value, count: u32) -> Result<Value, Throw> {
+    let bytes = ctx.heap.string_bytes_len(s);
+    let total = bytes.checked_mul(count as usize).filter(|n| *n <= STRING_BYTES_MAX);
+    let Some(total) = total else { return Err(Throw::range_error("Invalid string length")) };
+    ctx.heap.check_room(total)?;
+    if ctx.heap.is_ascii(s) {
+        let unit = ctx.heap.str_bytes(s).to_vec();
+        return ctx.heap.new_ascii(total, |out| {
+            for chunk in out.chunks_mut(unit.len().max(1)) {
+                chunk.copy_from_slice(&unit[..chunk.len()]);
+            }
+        });
+    }
+    let mut out = Vec::with_capacity(total);
+    for _ in 0..count {
+        text::push_text(&mut out, ctx.heap.str_bytes(s));
+    }
+    ctx.heap.new_string(&out)
+}
+
+fn repeat(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let n = ctx.int_arg(a, 0)?;
+    if n < 0.0 || n.is_infinite() {
+        return Err(Throw::range_error(format!("Invalid count value: {n}")));
+    }
+    if ctx.heap.string_len(s) == 0 || n == 0.0 {
+        return Ok(ctx.local.known.empty);
+    }
+    repeated(ctx, s, clamp(n, u32::MAX))
+}
+
+fn slice(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let len = ctx.heap.string_len(s);
+    let from = relative(ctx.int_arg(a, 0)?, len);
+    let to = if ctx.arg(a, 1).is_undefined() { len } else { relative(ctx.int_arg(a, 1)?, len) };
+    piece(ctx, s, from, to)
+}
+
+fn substr(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let len = ctx.heap.string_len(s);
+    let from = relative(ctx.int_arg(a, 0)?, len);
+    let count = if ctx.arg(a, 1).is_undefined() { len } else { clamp(ctx.int_arg(a, 1)?, len) };
+    piece(ctx, s, from, from.saturating_add(count).min(len))
+}
+
+fn substring(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let len = ctx.heap.string_len(s);
+    let from = clamp(ctx.int_arg(a, 0)?, len);
+    let to = if ctx.arg(a, 1).is_undefined() { len } else { clamp(ctx.int_arg(a, 1)?, len) };
+    piece(ctx, s, from.min(to), from.max(to))
+}
+
+/// Units `from..to`; empty where they cross.
+fn piece(ctx: &mut Ctx<'_>, s: Value, from: u32, to: u32) -> Result<Value, Throw> {
+    match to.checked_sub(from) {
+        None | Some(0) => Ok(ctx.local.known.empty),
+        Some(1) => ctx.mem.char_at(s, from),
+        Some(_) => ctx.heap.substring(s, from, to),
+    }
+}
+
+fn split(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    if ctx.is_kind(ctx.arg(a, 0), kind::REGEXP) {
+        return Err(Throw::type_error("regular expressions are not part of this version"));
+    }
+    let s = ctx.str_this(a)?;
+    let limit = if ctx.arg(a, 1).is_undefined() {
+        u32::MAX
+    } else {
+        crate::ops::to_int32(ctx.num_arg(a, 1)?).cast_unsigned()
+    };
+    let undefined = ctx.arg(a, 0).is_undefined();
+    let separator = if undefined { ctx.local.known.empty } else { ctx.str_arg(a, 0)? };
+    if limit == 0 {
+        return Ok(ctx.new_array(0)?.object());
+    }
+    if undefined {
+        return Ok(ctx.new_array_of(&[s])?.object());
+    }
+    let len = ctx.heap.string_len(s);
+    if ctx.heap.string_len(separator) == 0 {
+        let count = len.min(limit);
+        ctx.heap.check_room(count as usize * 8)?;
+        let array = ctx.new_array(count)?;
+        ctx.heap.work += u64::from(count);
+        let units: Vec<u16> = text::units(ctx.heap.str_bytes(s)).take(count as usize).collect();
+        for unit in units {
+            let v = unit_string(ctx, unit)?;
+            ctx.mem.array_push(array, v)?;
+        }
+        return Ok(array.object());
+    }
+    split_by(ctx, s, separator, limit)
+}
+
+fn unit_string(ctx: &mut Ctx<'_>, unit: u16) -> Result<Value, Throw> {
+    if unit < 128 {
+        return Ok(ctx.local.known.chars[usize::from(unit)]);
+    }
+    let mut out = Vec::new();
+    text::push_unit(&mut out, unit);
+    ctx.heap.new_string(&out)
+}
+
+/// Pieces between separators: found on bytes where a match can't cut a pair.
+fn split_by(ctx: &mut Ctx<'_>, s: Value, separator: Value, limit: u32) -> Result<Value, Throw> {
+    let array = ctx.new_array(0)?;
+    let hay = ctx.heap.str_bytes(s).to_vec();
+    let needle = ctx.heap.str_bytes(separator).to_vec();
+    ctx.heap.work += hay.len() as u64 / 16;
+    let halves = text::starts_low(&needle) || text::ends_high(&needle);
+    let (mut start, mut unit) = (0, 0u32);
+    let width = ctx.heap.string_len(separator);
+    let len = ctx.heap.string_len(s);
+    while ctx.array_len(array) < limit {
+        let part = if halves {
+            let Some(at) = text::index_of(&hay, &needle, unit as usize) else { break };
+            let at = u32::try_from(at).unwrap_or(u32::MAX);
+            let part = ctx.heap.substring(s, unit, at)?;
+            unit = at + width;
+            part
+        } else {
+            let Some(at) = text::find_bytes(&hay[start..], &needle) else { break };
+            let part = small_string(ctx, &hay[start..start + at])?;
+            start += at + needle.len();
+            part
+        };
+        ctx.heap.work += 4;
+        ctx.mem.array_push(array, part)?;
+    }
+    if ctx.array_len(array) < limit {
+        let rest =
+            if halves { ctx.heap.substring(s, unit, len)? } else { small_string(ctx, &hay[start..])? };
+        ctx.mem.array_push(array, rest)?;
+    }
+    Ok(array.object())
+}
+
+fn small_string(ctx: &mut Ctx<'_>, bytes: &[u8]) -> Result<Value, Throw> {
+    match bytes {
+        [] => Ok(ctx.local.known.empty),
+        [byte @ 0..128] => Ok(ctx.local.known.chars[usize::from(*byte)]),
+        _ => ctx.heap.new_string(bytes),
+    }
+}
+
+fn lower(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    case(ctx, s, u8::is_ascii_uppercase, <[u8]>::make_ascii_lowercase, text::lower)
+}
+
+fn upper(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    case(ctx, s, u8::is_ascii_lowercase, <[u8]>::make_ascii_uppercase, text::upper)
+}
+
+fn case(
+    ctx: &mut Ctx<'_>,
+    s: Value,
+    changes: fn(&u8) -> bool,
+    ascii: fn(&mut [u8]),
+    full: fn(&[u8]) -> Vec<u8>,
+) -> Result<Value, Throw> {
+    let bytes = ctx.heap.str_bytes(s);
+    if ctx.heap.is_ascii(s) {
+        if !bytes.iter().any(changes) {
+            return Ok(s);
+        }
+        let mut copy = bytes.to_vec();
+        ascii(&mut copy);
+        return ctx.heap.new_string(&copy);
+    }
+    // A character's other case is at most three times as long.
+    ctx.heap.check_room(bytes.len() * 3)?;
+    let mapped = full(ctx.heap.str_bytes(s));
+    ctx.heap.work += mapped.len() as u64 / 4;
+    ctx.heap.new_string(&mapped)
+}
+
+/// thisStringValue.
+fn value_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.this(a);
+    if v.is_string() {
+        return Ok(v);
+    }
+    if ctx.is_kind(v, kind::BOXED) {
+        let primitive = ctx.heap.get(v.as_ref(), 4);
+        if primitive.is_string() {
+            return Ok(primitive);
+        }
+    }
+    Err(Throw::type_error("String.prototype.valueOf requires that 'this' be a String"))
+}
+
+fn len(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    Ok(Value::from_u32(ctx.heap.string_len(s)))
+}
+
+fn trimmed(ctx: &mut Ctx<'_>, a: Args, start: bool, end: bool) -> Result<Value, Throw> {
+    let s = ctx.str_this(a)?;
+    let all = ctx.heap.str_bytes(s);
+    let mut part = all;
+    if start {
+        part = text::trim_start(part);
+    }
+    if end {
+        part = text::trim_end(part);
+    }
+    if part.len() == all.len() {
+        return Ok(s);
+    }
+    let part = part.to_vec();
+    small_string(ctx, &part)
+}
+
+fn trim(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    trimmed(ctx, a, true, true)
+}
+
+fn trim_start(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    trimmed(ctx, a, true, false)
+}
+
+fn trim_end(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    trimmed(ctx, a, false, true)
+}
+
+/// `indexOf(text, pattern, from)` of strings; -1 if it isn't there.
+fn helper_index_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (s, needle) = (ctx.str_arg(a, 0)?, ctx.str_arg(a, 1)?);
+    let from = ctx.int_arg(a, 2)?;
+    let len = ctx.heap.string_len(s);
+    if from > f64::from(len) {
+        return Ok(Value::int(-1));
+    }
+    Ok(position(find(ctx, s, needle, clamp(from, len))))
+}
+
+/// `substring(text, from, to)`, clamped.
+fn helper_substring(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_arg(a, 0)?;
+    let len = ctx.heap.string_len(s);
+    let (from, to) = (clamp(ctx.int_arg(a, 1)?, len), clamp(ctx.int_arg(a, 2)?, len));
+    piece(ctx, s, from, to)
+}
+
+/// `expand(template, text, position, matched)`: GetSubstitution without captures.
+fn helper_expand(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (template, s, matched) = (ctx.str_arg(a, 0)?, ctx.str_arg(a, 1)?, ctx.str_arg(a, 3)?);
+    let bytes = ctx.heap.str_bytes(template).to_vec();
+    if !bytes.contains(&b'$') {
+        return Ok(template);
+    }
+    let len = ctx.heap.string_len(s);
+    let at = clamp(ctx.int_arg(a, 2)?, len);
+    let mut out = ctx.local.known.empty;
+    let mut start = 0;
+    let mut i = 0;
+    while i < bytes.len() {
+        let part = match (bytes[i], bytes.get(i + 1)) {
+            (b'$', Some(b'$')) => ctx.local.known.chars[usize::from(b'$')],
+            (b'$', Some(b'&')) => matched,
+            (b'$', Some(b'`')) => piece(ctx, s, 0, at)?,
+            (b'$', Some(b'\'')) => {
+                let end = (at + ctx.heap.string_len(matched)).min(len);
+                piece(ctx, s, end, len)?
+            }
+            _ => {
+                i += 1;
+                continue;
+            }
+        };
+        let before = small_string(ctx, &bytes[start..i])?;
+        out = ctx.heap.concat(out, before)?;
+        out = ctx.heap.concat(out, part)?;
+        i += 2;
+        start = i;
+    }
+    let rest = small_string(ctx, &bytes[start..])?;
+    ctx.heap.concat(out, rest)
+}

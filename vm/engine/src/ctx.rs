@@ -1,0 +1,136 @@
+//! What runs a slice: the memory, the task, the host, and the running fiber's stack.
+//! Natives get it as `&mut Ctx`; `interp.rs` and `call.rs` are its methods too.
+
+use crate::api::{Clock, Host};
+use crate::fiber::{Frame, TaskState};
+use crate::mem::Mem;
+use crate::object::Key;
+use crate::throw::{Hint, Throw};
+use crate::value::Value;
+use std::ops::{Deref, DerefMut};
+
+/// The machine while it runs one task.
+pub(crate) struct Ctx<'a> {
+    pub(crate) mem: Mem<'a>,
+    pub(crate) task: &'a mut TaskState,
+    pub(crate) host: &'a mut dyn Host,
+    pub(crate) clock: Clock,
+    /// The running fiber.
+    pub(crate) current: u32,
+    pub(crate) stack: Vec<Value>,
+    pub(crate) frames: Vec<Frame>,
+    /// Fuel left in this slice.
+    pub(crate) fuel: i64,
+    /// Callee, this and arguments of a [`Throw::TailCall`].
+    pub(crate) tail: Vec<Value>,
+    /// The native that runs.
+    pub(crate) callee: Value,
+}
+
+impl<'a> Deref for Ctx<'a> {
+    type Target = Mem<'a>;
+    #[inline(always)]
+    fn deref(&self) -> &Mem<'a> {
+        &self.mem
+    }
+}
+
+impl DerefMut for Ctx<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.mem
+    }
+}
+
+/// The arguments of a native: where they stand on the stack.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Args {
+    /// Stack index of `this`; the first argument follows.
+    pub(crate) base: usize,
+    /// How many were passed.
+    pub(crate) count: usize,
+    /// Called by `new`.
+    pub(crate) construct: bool,
+}
+
+impl Ctx<'_> {
+    /// `this`.
+    #[inline]
+    pub(crate) fn this(&self, a: Args) -> Value {
+        self.stack[a.base]
+    }
+
+    /// Argument `i`, from 0; undefined if it was not passed.
+    #[inline]
+    pub(crate) fn arg(&self, a: Args, i: usize) -> Value {
+        if i < a.count { self.stack[a.base + 1 + i] } else { Value::UNDEFINED }
+    }
+
+    /// The arguments.
+    pub(crate) fn args(&self, a: Args) -> &[Value] {
+        &self.stack[a.base + 1..a.base + 1 + a.count]
+    }
+
+    /// The value that the native was made with.
+    pub(crate) fn own_value(&self) -> Value {
+        self.mem.heap.get(self.callee.as_ref(), 4)
+    }
+
+    fn coerce(v: Value, i: usize, hint: Hint) -> Result<Value, Throw> {
+        if v.is_object() { Err(Throw::Coerce(u32::try_from(i).unwrap_or(0), hint)) } else { Ok(v) }
+    }
+
+    /// Argument `i` as a flat string.
+    pub(crate) fn str_arg(&mut self, a: Args, i: usize) -> Result<Value, Throw> {
+        let v = Self::coerce(self.arg(a, i), i + 1, Hint::String)?;
+        let s = self.mem.to_string(v)?;
+        self.mem.heap.flat(s)
+    }
+
+    /// `this` as a flat string; TypeError for undefined and null.
+    pub(crate) fn str_this(&mut self, a: Args) -> Result<Value, Throw> {
+        let v = self.this(a);
+        if v.is_nullish() {
+            return Err(Throw::type_error("String.prototype method called on null or undefined"));
+        }
+        let v = Self::coerce(v, 0, Hint::String)?;
+        let s = self.mem.to_string(v)?;
+        self.mem.heap.flat(s)
+    }
+
+    /// Argument `i` as a number (ToNumber).
+    pub(crate) fn num_arg(&mut self, a: Args, i: usize) -> Result<f64, Throw> {
+        let v = self.arg(a, i);
+        if let Some(n) = v.as_number() {
+            return Ok(n);
+        }
+        let v = Self::coerce(v, i + 1, Hint::Number)?;
+        self.mem.to_number_primitive(v)
+    }
+
+    /// Argument `i` as an integer (ToIntegerOrInfinity): NaN is 0.
+    pub(crate) fn int_arg(&mut self, a: Args, i: usize) -> Result<f64, Throw> {
+        let n = self.num_arg(a, i)?;
+        Ok(if n.is_nan() { 0.0 } else { n.trunc() + 0.0 })
+    }
+
+    /// Argument `i` as a primitive.
+    pub(crate) fn primitive_arg(&mut self, a: Args, i: usize, hint: Hint) -> Result<Value, Throw> {
+        Self::coerce(self.arg(a, i), i + 1, hint)
+    }
+
+    /// Argument `i` as a property key.
+    pub(crate) fn key_arg(&mut self, a: Args, i: usize) -> Result<Key, Throw> {
+        let v = Self::coerce(self.arg(a, i), i + 1, Hint::String)?;
+        self.mem.key(v)
+    }
+
+    /// Calls `callee` in place of the running native: `return ctx.tail_call(...)`.
+    pub(crate) fn tail_call(&mut self, callee: Value, this: Value, args: &[Value]) -> Result<Value, Throw> {
+        self.tail.clear();
+        self.tail.push(callee);
+        self.tail.push(this);
+        self.tail.extend_from_slice(args);
+        Err(Throw::TailCall)
+    }
+}

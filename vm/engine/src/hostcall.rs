@@ -1,0 +1,232 @@
+//! Host functions: the immediate ones, and how the others park.
+
+use crate::api::{LogLevel, Trap};
+use crate::ctx::Ctx;
+use crate::fiber::{Cont, ContKind};
+use crate::heap::kind;
+use crate::object::{Key, Own};
+use crate::throw::Throw;
+use crate::value::Value;
+use forebay_base::limits::LOG_LINE_BYTES_MAX;
+use forebay_bytecode::HostFn;
+
+impl Ctx<'_> {
+    /// `HostCall`: `n` arguments from stack index `first`; the result goes to register `dst`.
+    pub(crate) fn host_call(&mut self, number: u16, first: usize, n: usize, dst: u16) -> Result<(), Throw> {
+        let Some(function) = HostFn::from_u16(number) else {
+            return Err(Throw::type_error("unknown host function"));
+        };
+        if self.mem.local.loading {
+            return Err(Throw::type_error(format!(
+                "{} can't be called while the module loads",
+                function.path()
+            )));
+        }
+        self.fuel -= 8;
+        let args: Vec<Value> = self.stack[first..first + n].to_vec();
+        let arg = |i: usize| args.get(i).copied().unwrap_or_default();
+        let v = match function {
+            HostFn::Payload => self.mem.payload(&mut self.task.request)?,
+            HostFn::Req => self.mem.request_object(&mut self.task.request)?,
+            HostFn::Log => self.log(LogLevel::Info, &args)?,
+            HostFn::LogWarn => self.log(LogLevel::Warn, &args)?,
+            HostFn::LogError => self.log(LogLevel::Error, &args)?,
+            HostFn::Now => {
+                let micros = self.clock.wall.0;
+                self.mem.new_timestamp(micros)?
+            }
+            HostFn::Env => self.env(arg(0), arg(1))?,
+            HostFn::Uuid => self.uuid()?,
+            HostFn::Response => self.make_response(arg(0), arg(1))?,
+            HostFn::Html => {
+                let text = if arg(0).is_object() { Value::UNDEFINED } else { self.mem.to_string(arg(0))? };
+                let kind = self.mem.intern(b"text/html; charset=utf-8")?;
+                self.new_response(200, text, Value::UNDEFINED, kind)?
+            }
+            HostFn::Db => {
+                let known = self.mem.local.known.query;
+                self.mem.new_query(known, arg(0))?
+            }
+            HostFn::DbWhereLambda => {
+                let query = arg(0);
+                self.mem.add_query_op(query, b"%where", args.get(1..).unwrap_or_default())?;
+                query
+            }
+            HostFn::Http => {
+                let proto = self.mem.local.known.http;
+                self.mem.new_plain(proto, 2)?.object()
+            }
+            HostFn::Query => return self.run_query(arg(0), dst),
+            HostFn::KvIterate => {
+                if !self.mem.is_callable(arg(3)) {
+                    return Err(Throw::type_error("kv.iterate needs a function"));
+                }
+                let cont = Cont::with(ContKind::Iterate, dst, 0, arg(3));
+                return self.park_on_effect(function, args.get(..3).unwrap_or_default(), cont);
+            }
+            HostFn::HttpRequest => return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst)),
+            HostFn::Sleep
+            | HostFn::KvGet
+            | HostFn::KvSet
+            | HostFn::KvDel
+            | HostFn::KvExists
+            | HostFn::KvSnx
+            | HostFn::KvCas
+            | HostFn::KvIncr
+            | HostFn::KvScan
+            | HostFn::KvBatch => return self.park_on_effect(function, &args, Cont::plain(dst)),
+        };
+        self.set_register(dst, v);
+        Ok(())
+    }
+
+    fn log(&mut self, level: LogLevel, args: &[Value]) -> Result<Value, Throw> {
+        let mut line = String::new();
+        for (n, v) in args.iter().enumerate() {
+            if n > 0 {
+                line.push(' ');
+            }
+            if self.mem.is_kind(*v, kind::ERROR) {
+                line.push_str(&self.mem.describe_error(*v));
+            } else if v.is_object() {
+                let mut out = Vec::new();
+                let how = crate::builtins::json::Write { gap: b"", big_ints: true };
+                match crate::builtins::json::write(&mut self.mem, *v, how, &mut out)? {
+                    crate::builtins::json::Written::Text => line.push_str(&String::from_utf8_lossy(&out)),
+                    _ => line.push_str("[object]"),
+                }
+            } else if v.is_symbol() {
+                line.push_str(&self.mem.symbol_text(*v)?);
+            } else {
+                let s = self.mem.to_string(*v)?;
+                line.push_str(&self.mem.heap.to_text(s)?);
+            }
+            if line.len() > LOG_LINE_BYTES_MAX {
+                break;
+            }
+        }
+        if line.len() > LOG_LINE_BYTES_MAX {
+            let mark = "... (cut)";
+            let mut end = LOG_LINE_BYTES_MAX - mark.len();
+            while !line.is_char_boundary(end) {
+                end -= 1;
+            }
+            line.truncate(end);
+            line.push_str(mark);
+        }
+        self.mem.heap.work += line.len() as u64 / 4;
+        self.host.log(level, &line);
+        Ok(Value::UNDEFINED)
+    }
+
+    fn env(&mut self, name: Value, fallback: Value) -> Result<Value, Throw> {
+        let name = if name.is_object() { return Err(Throw::type_error("env needs a name")) } else { name };
+        let name = self.mem.to_string(name)?;
+        let name = self.mem.heap.to_text(name)?;
+        match self.host.env(&name) {
+            Some(text) => self.mem.heap.new_string(text.as_bytes()),
+            None => Ok(fallback),
+        }
+    }
+
+    fn uuid(&mut self) -> Result<Value, Throw> {
+        let mut bytes = [0u8; 16];
+        self.host.random(&mut bytes);
+        // RFC 9562 section 5.4: version 4, variant 10.
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex = b"0123456789abcdef";
+        self.mem.heap.new_ascii(36, |out| {
+            let mut at = 0;
+            for (n, byte) in bytes.iter().enumerate() {
+                if matches!(n, 4 | 6 | 8 | 10) {
+                    out[at] = b'-';
+                    at += 1;
+                }
+                out[at] = hex[usize::from(byte >> 4)];
+                out[at + 1] = hex[usize::from(byte & 15)];
+                at += 2;
+            }
+        })
+    }
+
+    /// The next number of `Math.random`: seeded per task from the host's random bytes.
+    pub(crate) fn random(&mut self) -> f64 {
+        if self.task.random == 0 {
+            let mut seed = [0u8; 8];
+            self.host.random(&mut seed);
+            self.task.random = u64::from_le_bytes(seed) | 1;
+        }
+        self.task.random = self.task.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = crate::string::fold(self.task.random);
+        (z >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn make_response(&mut self, body: Value, options: Value) -> Result<Value, Throw> {
+        let (mut status, mut headers) = (200, Value::UNDEFINED);
+        if options.is_object() {
+            let known = self.mem.local.known;
+            let wanted = self.mem.get_plain(options.as_ref(), Key::Atom(known.status))?;
+            if !wanted.is_undefined() {
+                status = match wanted.as_number() {
+                    Some(n) if (200.0..600.0).contains(&n) && n.fract() == 0.0 => n as u16,
+                    _ => return Err(Throw::range_error("status must be an integer from 200 to 599")),
+                };
+            }
+            headers = self.mem.get_plain(options.as_ref(), Key::Atom(known.headers))?;
+        }
+        self.new_response(status, body, headers, Value::UNDEFINED)
+    }
+
+    fn new_response(&mut self, status: u16, body: Value, headers: Value, kind: Value) -> Result<Value, Throw> {
+        let proto = self.mem.local.known.response;
+        let r = self.mem.new_object_of(kind::RESPONSE, proto, 3)?;
+        self.mem.heap.store(r, 3, u64::from(status));
+        for (word, v) in [(4, body), (5, headers), (6, kind)] {
+            self.mem.heap.set(r, word, v);
+        }
+        Ok(r.object())
+    }
+
+    /// What an outbound request came back with, as the script sees it.
+    pub(crate) fn http_result(&mut self, v: Value) -> Result<Value, Throw> {
+        if !v.is_object() {
+            return Ok(v);
+        }
+        let r = v.as_ref();
+        let status = Key::Atom(self.mem.local.known.status);
+        let ok = match self.mem.get_own(r, status)? {
+            Own::Data(n, _) => n.as_number().is_some_and(|n| (200.0..300.0).contains(&n)),
+            _ => false,
+        };
+        self.mem.define_text(r, "ok", Value::bool(ok))?;
+        let proto = self.mem.local.known.http_result;
+        self.mem.set_proto(r, proto)?;
+        Ok(v)
+    }
+
+    // ---- queries
+
+    /// Whether a query's verb waits for the end of its chain.
+    pub(crate) fn query_waits(&mut self, v: Value) -> bool {
+        self.mem.query_waits(v)
+    }
+
+    /// Parks until the query is carried out; result into r[dst].
+    pub(crate) fn run_query(&mut self, v: Value, dst: u16) -> Result<(), Throw> {
+        self.run_query_with(v, Cont::plain(dst))
+    }
+
+    pub(crate) fn run_query_with(&mut self, v: Value, cont: Cont) -> Result<(), Throw> {
+        if !self.mem.is_kind(v, kind::QUERY) {
+            return Err(Throw::type_error("not a query"));
+        }
+        self.mem.heap.store(v.as_ref(), 3, 1);
+        self.park_on_effect(HostFn::Query, &[v], cont)
+    }
+
+    /// Ends the task: the request can't be read.
+    pub(crate) fn bad_request() -> Throw {
+        Throw::Trap(Trap::BadRequest)
+    }
+}

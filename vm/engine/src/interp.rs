@@ -1,0 +1,869 @@
+//! The loop: one `match` over 64-bit instruction words on a window of registers.
+//!
+//! Fast paths stand here; whatever may call a script, allocate much or throw is in
+//! `call.rs` and `slow.rs`, which push frames instead of recursing. After anything that
+//! may have changed the frame, the loop reloads its locals from the top frame record.
+#![expect(unsafe_code, reason = "registers, code, constants and caches of verified modules; see Safety below")]
+// Safety. Only a `Verified` module becomes a `Unit`, so every register operand of function f is below
+// f.registers, every jump lands in f.code, the last instruction doesn't fall through, and
+// constants, sites and upvalues are in range (verify.rs, `check_instr`). A frame is pushed only after
+// `ensure_stack(base + registers)`, and `stack` moves only in calls after which the loop reloads
+// `regs` ('reload). Units and caches live in `Local` and don't move while a task runs.
+
+use crate::api::Trap;
+use crate::ctx::Ctx;
+use crate::fiber::{Cont, ContKind, Frame};
+use crate::heap::kind;
+use crate::known::Helper;
+use crate::object::{Get, Key, Put, flag};
+use crate::ops::to_int32;
+use crate::throw::Throw;
+use crate::unit::{OUTSIDE, STRING_RECEIVER};
+use crate::value::{Value, strict_equals_number};
+use forebay_bytecode::module::function_flags;
+use forebay_bytecode::{Capture, Instr, Op};
+use std::cmp::Ordering;
+
+/// Where `exec` stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// The fiber waits or is done: the scheduler picks the next.
+    Idle,
+    SliceOver,
+    Trap(Trap),
+}
+
+impl Ctx<'_> {
+    /// Runs the current fiber until it waits, ends, or the slice is over.
+    pub(crate) fn exec(&mut self) -> Exit {
+        loop {
+            if self.frames.is_empty() {
+                return Exit::Idle;
+            }
+            match self.exec_frames() {
+                Ok(exit) => return exit,
+                Err(throw) => {
+                    if let Some(exit) = self.unwind(throw) {
+                        return exit;
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn site_key(&self, unit: usize, site: usize) -> Key {
+        let key = self.mem.local.units[unit].sites[site];
+        if key.is_int() { Key::Index(key.as_int().cast_unsigned()) } else { Key::Atom(key) }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one match over the opcode table: splitting it would hide it")]
+    #[expect(clippy::cast_sign_loss, clippy::cast_possible_truncation, reason = "tested before each cast")]
+    fn exec_frames(&mut self) -> Result<Exit, Throw> {
+        'reload: loop {
+            let Some(frame) = self.frames.last() else { return Ok(Exit::Idle) };
+            let base = frame.base as usize;
+            let unit_index = usize::from(frame.unit);
+            let closure = frame.closure;
+            let unit: *const crate::unit::Unit = &raw const *self.mem.local.units[unit_index];
+            // SAFETY: units live in `Local` behind an Arc for as long as the task runs.
+            let unit = unsafe { &*unit };
+            let function = &unit.functions()[frame.function as usize];
+            let code = function.code.as_ptr();
+            // SAFETY: a frame's pc is inside its function's code (verified jumps only).
+            let mut pc = unsafe { code.add(frame.pc as usize) };
+            debug_assert!(base + usize::from(function.registers) <= self.stack.len());
+            // SAFETY: base + registers <= stack.len(), established where the frame was pushed.
+            let regs = unsafe { self.stack.as_mut_ptr().add(base) };
+            let site_base = function.site_base as usize;
+            // SAFETY: there is a cache for each site of the unit (`Unit::new_caches`).
+            let caches = unsafe { self.mem.local.caches[unit_index].as_mut_ptr().add(site_base) };
+
+            macro_rules! r {
+                ($i:expr) => {
+                    // SAFETY: a register operand of verified code (see Safety above).
+                    *unsafe { &mut *regs.add($i as usize) }
+                };
+            }
+            macro_rules! save {
+                () => {
+                    // SAFETY: pc points into (or just behind an instruction of) `code`.
+                    let at = unsafe { pc.offset_from(code) } as u32;
+                    if let Some(top) = self.frames.last_mut() {
+                        top.pc = at;
+                    }
+                };
+            }
+            macro_rules! tri {
+                ($e:expr) => {
+                    match $e {
+                        Ok(v) => v,
+                        Err(throw) => {
+                            save!();
+                            return Err(throw);
+                        }
+                    }
+                };
+            }
+            macro_rules! jump {
+                ($by:expr) => {
+                    // SAFETY: verified: the target is an instruction of this function.
+                    pc = unsafe { pc.offset($by as isize) }
+                };
+            }
+            // Leaves the fast path: `$e` may push frames.
+            macro_rules! slow {
+                ($e:expr) => {{
+                    save!();
+                    $e?;
+                    continue 'reload;
+                }};
+            }
+            macro_rules! arith {
+                ($i:expr, $int:ident, $float:tt) => {{
+                    let (x, y) = (r!($i.b()), r!($i.c()));
+                    if Value::both_int(x, y)
+                        && let Some(z) = x.as_int().$int(y.as_int())
+                    {
+                        r!($i.a()) = Value::int(z);
+                    } else if x.is_double() && y.is_double() {
+                        r!($i.a()) = Value::double(x.as_double() $float y.as_double());
+                    } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                        r!($i.a()) = Value::double(p $float q);
+                    } else {
+                        slow!(self.binary($i, x, y))
+                    }
+                }};
+            }
+            macro_rules! bits {
+                ($i:expr, $f:expr) => {{
+                    let (x, y) = (r!($i.b()), r!($i.c()));
+                    if Value::both_int(x, y) {
+                        r!($i.a()) = $f(x.as_int(), y.as_int());
+                    } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                        r!($i.a()) = $f(to_int32(p), to_int32(q));
+                    } else {
+                        slow!(self.binary($i, x, y))
+                    }
+                }};
+            }
+            macro_rules! compare {
+                ($i:expr, $op:tt) => {{
+                    let (x, y) = (r!($i.b()), r!($i.c()));
+                    if Value::both_int(x, y) {
+                        r!($i.a()) = Value::bool(x.as_int() $op y.as_int());
+                    } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                        r!($i.a()) = Value::bool(p $op q);
+                    } else {
+                        slow!(self.binary($i, x, y))
+                    }
+                }};
+            }
+
+            loop {
+                // SAFETY: pc is inside the code: jumps are verified and the last instruction doesn't fall through.
+                let i: Instr = unsafe { *pc };
+                // SAFETY: as above; the next pc is only read after this instruction didn't jump or return.
+                pc = unsafe { pc.add(1) };
+                let Some(op) = i.op() else {
+                    return Err(Throw::type_error("unknown instruction"));
+                };
+                match op {
+                    Op::LoadUndefined => r!(i.a()) = Value::UNDEFINED,
+                    Op::LoadNull => r!(i.a()) = Value::NULL,
+                    Op::LoadTrue => r!(i.a()) = Value::TRUE,
+                    Op::LoadFalse => r!(i.a()) = Value::FALSE,
+                    Op::LoadInt => r!(i.a()) = Value::int(i.sbx()),
+                    Op::LoadConst => r!(i.a()) = unit.constants[i.bx() as usize],
+                    Op::LoadEmpty => r!(i.a()) = Value::EMPTY,
+                    Op::Move => r!(i.a()) = r!(i.b()),
+                    Op::CheckInit => {
+                        if r!(i.a()).is_empty() {
+                            let name = unit.constants[i.bx() as usize];
+                            tri!(self.uninitialised(name));
+                        }
+                    }
+                    Op::LoadGlobal => r!(i.a()) = self.mem.local.known.globals[i.bx() as usize],
+
+                    Op::NewCell => {
+                        let v = r!(i.b());
+                        r!(i.a()) = tri!(self.mem.new_variable(v));
+                    }
+                    Op::GetCell => {
+                        let cell = r!(i.b());
+                        r!(i.a()) = tri!(self.read_cell(cell));
+                    }
+                    Op::SetCell => {
+                        let (cell, v) = (r!(i.a()), r!(i.b()));
+                        tri!(self.write_cell(cell, v, false));
+                    }
+                    Op::InitCell => {
+                        let (cell, v) = (r!(i.a()), r!(i.b()));
+                        tri!(self.write_cell(cell, v, true));
+                    }
+                    Op::Closure => {
+                        let index = i.bx();
+                        let new = tri!(self.mem.new_closure(unit_index, index));
+                        let captures = &unit.functions()[index as usize].captures;
+                        for (word, capture) in (4u32..).zip(captures) {
+                            let v = match capture {
+                                Capture::Register(register) => r!(*register),
+                                Capture::Upvalue(upvalue) => {
+                                    self.mem.heap.get(closure.as_ref(), 4 + u32::from(*upvalue))
+                                }
+                            };
+                            self.mem.heap.set(new, word, v);
+                        }
+                        r!(i.a()) = new.object();
+                    }
+                    Op::GetUpvalue => r!(i.a()) = self.mem.heap.get(closure.as_ref(), 4 + u32::from(i.b())),
+                    Op::GetUpCell => {
+                        let cell = self.mem.heap.get(closure.as_ref(), 4 + u32::from(i.b()));
+                        r!(i.a()) = tri!(self.read_cell(cell));
+                    }
+                    Op::SetUpCell => {
+                        let cell = self.mem.heap.get(closure.as_ref(), 4 + u32::from(i.b()));
+                        let v = r!(i.a());
+                        tri!(self.write_cell(cell, v, false));
+                    }
+                    Op::GetModule => {
+                        let v = self.mem.local.slots[unit_index][i.bx() as usize];
+                        if v.is_empty() {
+                            let name = self.slot_name(unit_index, i.bx());
+                            tri!(self.uninitialised(name));
+                        }
+                        r!(i.a()) = v;
+                    }
+                    Op::SetModule => {
+                        if !self.mem.local.loading {
+                            tri!(Err(Throw::type_error("module variables can't be assigned by a handler: use kv")));
+                        }
+                        self.mem.local.slots[unit_index][i.bx() as usize] = r!(i.a());
+                    }
+                    Op::SetHandler => {
+                        if !self.mem.local.loading {
+                            tri!(Err(Throw::type_error("handlers are set while the module loads")));
+                        }
+                        self.mem.local.handlers[i.bx() as usize] = r!(i.a());
+                    }
+
+                    Op::Add => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        if Value::both_int(x, y)
+                            && let Some(z) = x.as_int().checked_add(y.as_int())
+                        {
+                            r!(i.a()) = Value::int(z);
+                        } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                            r!(i.a()) = Value::double(p + q);
+                        } else if x.is_string() && y.is_string() {
+                            r!(i.a()) = tri!(self.mem.heap.concat(x, y));
+                        } else {
+                            slow!(self.binary(i, x, y))
+                        }
+                    }
+                    Op::Sub => arith!(i, checked_sub, -),
+                    Op::Mul => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        if Value::both_int(x, y)
+                            && let Some(z) = x.as_int().checked_mul(y.as_int())
+                            && (z != 0 || (x.as_int() >= 0 && y.as_int() >= 0))
+                        {
+                            r!(i.a()) = Value::int(z);
+                        } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                            r!(i.a()) = Value::double(p * q);
+                        } else {
+                            slow!(self.binary(i, x, y))
+                        }
+                    }
+                    Op::Div => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                            r!(i.a()) = Value::number(p / q);
+                        } else {
+                            slow!(self.binary(i, x, y))
+                        }
+                    }
+                    Op::Rem => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        if Value::both_int(x, y) && x.as_int() >= 0 && y.as_int() > 0 {
+                            r!(i.a()) = Value::int(x.as_int() % y.as_int());
+                        } else {
+                            slow!(self.binary(i, x, y))
+                        }
+                    }
+                    Op::Pow => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        slow!(self.binary(i, x, y))
+                    }
+                    Op::BitAnd => bits!(i, |x: i32, y: i32| Value::int(x & y)),
+                    Op::BitOr => bits!(i, |x: i32, y: i32| Value::int(x | y)),
+                    Op::BitXor => bits!(i, |x: i32, y: i32| Value::int(x ^ y)),
+                    Op::Shl => bits!(i, |x: i32, y: i32| Value::int(x.wrapping_shl(y as u32))),
+                    Op::Shr => bits!(i, |x: i32, y: i32| Value::int(x.wrapping_shr(y as u32))),
+                    Op::UShr => {
+                        bits!(i, |x: i32, y: i32| Value::from_u32((x as u32).wrapping_shr(y as u32)))
+                    }
+                    Op::Neg => {
+                        let x = r!(i.b());
+                        if x.is_int() && x.as_int() != 0 && x.as_int() != i32::MIN {
+                            r!(i.a()) = Value::int(-x.as_int());
+                        } else if x.is_double() {
+                            r!(i.a()) = Value::double(-x.as_double());
+                        } else {
+                            slow!(self.unary(i, x))
+                        }
+                    }
+                    Op::ToNumber | Op::ToNumeric => {
+                        let x = r!(i.b());
+                        if x.is_number() {
+                            r!(i.a()) = x;
+                        } else {
+                            slow!(self.unary(i, x))
+                        }
+                    }
+                    Op::Inc => {
+                        let x = r!(i.b());
+                        if x.is_int() && x.as_int() != i32::MAX {
+                            r!(i.a()) = Value::int(x.as_int() + 1);
+                        } else {
+                            slow!(self.unary(i, x))
+                        }
+                    }
+                    Op::Dec => {
+                        let x = r!(i.b());
+                        if x.is_int() && x.as_int() != i32::MIN {
+                            r!(i.a()) = Value::int(x.as_int() - 1);
+                        } else {
+                            slow!(self.unary(i, x))
+                        }
+                    }
+                    Op::BitNot => {
+                        let x = r!(i.b());
+                        if x.is_int() {
+                            r!(i.a()) = Value::int(!x.as_int());
+                        } else {
+                            slow!(self.unary(i, x))
+                        }
+                    }
+                    Op::Not => {
+                        let x = r!(i.b());
+                        r!(i.a()) = Value::bool(!self.mem.truthy(x));
+                    }
+                    Op::TypeOf => {
+                        let x = r!(i.b());
+                        r!(i.a()) = self.mem.type_of(x);
+                    }
+                    Op::Eq | Op::Ne => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        if Value::both_int(x, y) {
+                            r!(i.a()) = Value::bool((x == y) == (op == Op::Eq));
+                        } else {
+                            slow!(self.binary(i, x, y))
+                        }
+                    }
+                    Op::StrictEq | Op::StrictNe => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        let same = if x.is_number() {
+                            strict_equals_number(x, y)
+                        } else if x == y {
+                            true
+                        } else {
+                            tri!(self.mem.strict_equals(x, y))
+                        };
+                        r!(i.a()) = Value::bool(same == (op == Op::StrictEq));
+                    }
+                    Op::Lt => compare!(i, <),
+                    Op::Le => compare!(i, <=),
+                    Op::Gt => compare!(i, >),
+                    Op::Ge => compare!(i, >=),
+                    Op::In => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        slow!(self.has_property(i, x, y))
+                    }
+                    Op::InstanceOf => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        slow!(self.instance_of(i, x, y))
+                    }
+                    Op::Concat => {
+                        let mut n = 0;
+                        let mut text = self.mem.local.known.empty;
+                        while n < u32::from(i.n()) {
+                            let v = r!(u32::from(i.b()) + n);
+                            if v.is_object() {
+                                slow!(self.concat_from(i, n, text))
+                            }
+                            let s = tri!(self.mem.to_string(v));
+                            text = tri!(self.mem.heap.concat(text, s));
+                            n += 1;
+                        }
+                        r!(i.a()) = text;
+                    }
+
+                    Op::Jump => jump!(i.sbx()),
+                    Op::Loop => {
+                        jump!(i.sbx());
+                        self.fuel -= i64::from(-i.sbx());
+                        if self.fuel < 0 || self.mem.heap.work > 0 {
+                            self.fuel -= std::mem::take(&mut self.mem.heap.work).cast_signed();
+                            if self.fuel < 0 {
+                                save!();
+                                return Ok(Exit::SliceOver);
+                            }
+                        }
+                    }
+                    Op::JumpIfTrue => {
+                        let v = r!(i.a());
+                        if v == Value::TRUE || (v != Value::FALSE && self.mem.truthy(v)) {
+                            jump!(i.sbx());
+                        }
+                    }
+                    Op::JumpIfFalse => {
+                        let v = r!(i.a());
+                        if v == Value::FALSE || (v != Value::TRUE && !self.mem.truthy(v)) {
+                            jump!(i.sbx());
+                        }
+                    }
+                    Op::JumpIfNullish => {
+                        if r!(i.a()).is_nullish() {
+                            jump!(i.sbx());
+                        }
+                    }
+                    Op::JumpIfNotNullish => {
+                        if !r!(i.a()).is_nullish() {
+                            jump!(i.sbx());
+                        }
+                    }
+                    Op::JumpIfNotUndefined => {
+                        if !r!(i.a()).is_undefined() {
+                            jump!(i.sbx());
+                        }
+                    }
+                    Op::JumpIfEmpty => {
+                        if r!(i.a()).is_empty() {
+                            jump!(i.sbx());
+                        }
+                    }
+                    Op::Return => {
+                        let v = r!(i.a());
+                        if let Some(done) = self.frames.pop() {
+                            if done.cont.kind == ContKind::Plain
+                                && let Some(caller) = self.frames.last()
+                            {
+                                let at = caller.base as usize + usize::from(done.cont.dst);
+                                self.stack[at] = v;
+                                continue 'reload;
+                            }
+                            if i.n() == 1 && self.frames.is_empty() {
+                                self.mark_returned(v);
+                            }
+                            self.finish(done.cont, v)?;
+                        }
+                        if self.frames.is_empty() {
+                            return Ok(Exit::Idle);
+                        }
+                        continue 'reload;
+                    }
+                    Op::Throw => {
+                        let v = r!(i.a());
+                        tri!(Err(Throw::Value(v)));
+                    }
+                    Op::ThrowTypeError => {
+                        let text = tri!(self.mem.heap.to_text(unit.constants[i.bx() as usize]));
+                        tri!(Err(Throw::type_error(text)));
+                    }
+                    Op::ThrowReferenceError => {
+                        let text = tri!(self.mem.heap.to_text(unit.constants[i.bx() as usize]));
+                        tri!(Err(Throw::reference_error(text)));
+                    }
+                    Op::Await => {
+                        let v = r!(i.b());
+                        save!();
+                        self.park_on_promise(v, Cont::plain(i.a()))?;
+                        if self.frames.is_empty() {
+                            return Ok(Exit::Idle);
+                        }
+                        continue 'reload;
+                    }
+
+                    Op::GetField => {
+                        let v = r!(i.b());
+                        // SAFETY: site operands are below the function's site_count.
+                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        if v.is_object() {
+                            let o = v.as_ref();
+                            if self.mem.heap.header(o) == cache.header {
+                                if cache.holder.bits() == 0 {
+                                    r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
+                                    continue;
+                                }
+                                if self.mem.proto_of(o) == cache.proto {
+                                    r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                                    continue;
+                                }
+                            }
+                            if self.mem.heap.kind(o) == kind::ARRAY
+                                && self.mem.local.units[unit_index].sites[site_base + usize::from(i.c())]
+                                    == self.mem.local.known.length
+                            {
+                                r!(i.a()) = Value::from_u32(self.mem.array_len(o));
+                                continue;
+                            }
+                        }
+                        save!();
+                        match self.get_field(unit_index, site_base + usize::from(i.c()), v)? {
+                            Get::Value(found) => r!(i.a()) = found,
+                            Get::Getter(getter) => {
+                                self.call_function(getter, v, &[], Cont::plain(i.a()))?;
+                                continue 'reload;
+                            }
+                        }
+                    }
+                    Op::GetMethod => {
+                        let v = r!(i.b());
+                        // SAFETY: site operands are below the function's site_count.
+                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        if v.is_object() {
+                            let o = v.as_ref();
+                            if self.mem.heap.header(o) == cache.header {
+                                if cache.holder.bits() == 0 {
+                                    r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
+                                    r!(i.a() + 1) = v;
+                                    continue;
+                                }
+                                if self.mem.proto_of(o) == cache.proto {
+                                    r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                                    r!(i.a() + 1) = v;
+                                    continue;
+                                }
+                            }
+                        } else if v.is_string() && cache.header == STRING_RECEIVER {
+                            r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                            r!(i.a() + 1) = v;
+                            continue;
+                        }
+                        save!();
+                        let found = self.get_field(unit_index, site_base + usize::from(i.c()), v)?;
+                        r!(i.a() + 1) = v;
+                        match found {
+                            Get::Value(found) => r!(i.a()) = found,
+                            Get::Getter(getter) => {
+                                self.call_function(getter, v, &[], Cont::plain(i.a()))?;
+                                continue 'reload;
+                            }
+                        }
+                    }
+                    Op::SetField => {
+                        let (v, value) = (r!(i.a()), r!(i.b()));
+                        // SAFETY: site operands are below the function's site_count.
+                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        if v.is_object() {
+                            let o = v.as_ref();
+                            if self.mem.heap.header(o) == cache.header && o.space() == self.mem.heap.own() {
+                                if cache.next == 0 {
+                                    self.mem.set_at_cache_slot(o, cache.slot, value);
+                                    continue;
+                                }
+                                if self.mem.proto_of(o) == cache.proto && cache.slot & OUTSIDE == 0 {
+                                    self.mem.heap.set(o, cache.slot, value);
+                                    let header = cache.header & 0xffff_ffff | u64::from(cache.next) << 32;
+                                    self.mem.heap.store(o, 0, header);
+                                    continue;
+                                }
+                            }
+                        }
+                        save!();
+                        match self.set_field(unit_index, site_base + usize::from(i.c()), v, value)? {
+                            Put::Done => {}
+                            Put::Setter(setter) => {
+                                self.call_function(setter, v, &[value], Cont::new(ContKind::Discard, 0))?;
+                                continue 'reload;
+                            }
+                        }
+                    }
+                    Op::DefField => {
+                        let (v, value) = (r!(i.a()), r!(i.b()));
+                        // SAFETY: site operands are below the function's site_count.
+                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        if v.is_object() {
+                            let o = v.as_ref();
+                            if self.mem.heap.header(o) == cache.header
+                                && o.space() == self.mem.heap.own()
+                                && cache.next != 0
+                                && cache.slot & OUTSIDE == 0
+                            {
+                                self.mem.heap.set(o, cache.slot, value);
+                                let header = cache.header & 0xffff_ffff | u64::from(cache.next) << 32;
+                                self.mem.heap.store(o, 0, header);
+                                continue;
+                            }
+                        }
+                        tri!(self.def_field(unit_index, site_base + usize::from(i.c()), v, value));
+                    }
+                    Op::GetElem => {
+                        let (v, k) = (r!(i.b()), r!(i.c()));
+                        if v.is_object()
+                            && let Some(index) = k.as_index()
+                            && let Some(found) = self.mem.dense_element(v.as_ref(), index)
+                        {
+                            r!(i.a()) = found;
+                            continue;
+                        }
+                        slow!(self.get_element(i, v, k))
+                    }
+                    Op::SetElem => {
+                        let (v, k, value) = (r!(i.a()), r!(i.b()), r!(i.c()));
+                        if v.is_object()
+                            && v.as_ref().space() == self.mem.heap.own()
+                            && let Some(index) = k.as_index()
+                        {
+                            let o = v.as_ref();
+                            if self.mem.dense_element(o, index).is_some() {
+                                let cell = self.mem.elements(o);
+                                self.mem.heap.set(cell, 1 + index, value);
+                                continue;
+                            }
+                            if self.mem.heap.kind(o) == kind::ARRAY && index == self.mem.array_len(o) {
+                                tri!(self.mem.array_push(o, value));
+                                continue;
+                            }
+                        }
+                        slow!(self.set_element(v, k, value))
+                    }
+                    Op::DeleteField => {
+                        let v = r!(i.b());
+                        let key = self.site_key(unit_index, site_base + usize::from(i.c()));
+                        r!(i.a()) = tri!(self.delete_key(v, key));
+                    }
+                    Op::DeleteElem => {
+                        let (v, k) = (r!(i.b()), r!(i.c()));
+                        slow!(self.delete_element(i, v, k))
+                    }
+                    Op::NewObject => {
+                        let new = tri!(self.mem.new_object(i.bx()));
+                        r!(i.a()) = new.object();
+                    }
+                    Op::DefElem => {
+                        let (v, k, value) = (r!(i.a()), r!(i.b()), r!(i.c()));
+                        tri!(self.def_element(v, k, value));
+                    }
+                    Op::DefGetter | Op::DefSetter => {
+                        let (v, k, f) = (r!(i.a()), r!(i.b()), r!(i.c()));
+                        tri!(self.def_accessor(v, k, f, op == Op::DefGetter));
+                    }
+                    Op::ObjectSpread => {
+                        let (target, source) = (r!(i.a()), r!(i.b()));
+                        slow!(self.object_spread(target, source))
+                    }
+                    Op::ObjectRest => {
+                        let source = r!(i.b());
+                        slow!(self.object_rest(i, source))
+                    }
+                    Op::NewArray => {
+                        let new = tri!(self.mem.new_array(i.bx().min(1 << 16)));
+                        r!(i.a()) = new.object();
+                    }
+                    Op::ArrayPush => {
+                        let (v, value) = (r!(i.a()), r!(i.b()));
+                        tri!(self.literal_array(v));
+                        tri!(self.mem.array_push(v.as_ref(), value));
+                    }
+                    Op::ArrayHole => {
+                        let v = r!(i.a());
+                        tri!(self.literal_array(v));
+                        tri!(self.mem.array_push(v.as_ref(), Value::HOLE));
+                    }
+                    Op::ArraySpread => {
+                        let (v, source) = (r!(i.a()), r!(i.b()));
+                        slow!(self.array_spread(v, source))
+                    }
+
+                    Op::GetIterator => {
+                        let v = r!(i.b());
+                        if (self.mem.is_kind(v, kind::ARRAY) && tri!(self.is_plain_array(v))) || v.is_string() {
+                            r!(i.a()) = v;
+                            r!(i.a() + 1) = Value::ZERO;
+                            continue;
+                        }
+                        slow!(self.get_iterator(i.a(), v))
+                    }
+                    Op::IteratorNext => {
+                        let (it, state) = (r!(i.a()), r!(i.a() + 1));
+                        if state.is_int() && self.mem.is_kind(it, kind::ARRAY) {
+                            let (at, o) = (state.as_int() as u32, it.as_ref());
+                            if at >= self.mem.array_len(o) {
+                                r!(i.a()) = Value::UNDEFINED;
+                                r!(i.a() + 2) = Value::UNDEFINED;
+                                jump!(i.sbx());
+                                continue;
+                            }
+                            r!(i.a() + 1) = Value::int(state.as_int() + 1);
+                            if let Some(v) = self.mem.dense_element(o, at) {
+                                r!(i.a() + 2) = v;
+                                continue;
+                            }
+                            save!();
+                            match self.mem.get(o, Key::Index(at))? {
+                                Get::Value(v) => r!(i.a() + 2) = v,
+                                Get::Getter(getter) => {
+                                    self.call_function(getter, it, &[], Cont::plain(i.a() + 2))?;
+                                    continue 'reload;
+                                }
+                            }
+                            continue;
+                        }
+                        if state.is_int() && it.is_string() {
+                            match tri!(self.next_char(it, state.as_int() as u32)) {
+                                Some((c, next)) => {
+                                    r!(i.a() + 1) = Value::int(next.cast_signed());
+                                    r!(i.a() + 2) = c;
+                                }
+                                None => {
+                                    r!(i.a()) = Value::UNDEFINED;
+                                    r!(i.a() + 2) = Value::UNDEFINED;
+                                    jump!(i.sbx());
+                                }
+                            }
+                            continue;
+                        }
+                        if it.is_undefined() {
+                            // Done before: an iterator is not asked again.
+                            r!(i.a() + 2) = Value::UNDEFINED;
+                            jump!(i.sbx());
+                            continue;
+                        }
+                        r!(i.a()) = Value::UNDEFINED;
+                        slow!(self.call_helper(
+                            Helper::IteratorNext,
+                            &[it, state],
+                            Cont::with(ContKind::Next, i.a() + 2, i.bx(), it),
+                        ))
+                    }
+                    Op::IteratorClose => {
+                        let (it, state) = (r!(i.a()), r!(i.a() + 1));
+                        if state.is_int() || it.is_undefined() {
+                            continue;
+                        }
+                        slow!(self.call_helper(Helper::IteratorClose, &[it], Cont::new(ContKind::Discard, 0)))
+                    }
+                    Op::ForInKeys => {
+                        let v = r!(i.b());
+                        r!(i.a()) = tri!(self.for_in_keys(v));
+                    }
+
+                    Op::Call => {
+                        let callee = r!(i.b());
+                        let abase = base + usize::from(i.b()) + 1;
+                        let argc = usize::from(i.n());
+                        if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::CLOSURE {
+                            let (unit, index) = self.mem.function_of(callee.as_ref());
+                            let target = &self.mem.local.units[unit].functions()[index as usize];
+                            let simple = target.flags & function_flags::ASYNC == 0 && target.rest.is_none();
+                            if simple && self.frames.len() < self.task.limits.stack_depth {
+                                let registers = usize::from(target.registers);
+                                let passed = argc.min(usize::from(target.parameters));
+                                self.fuel -= target.code.len() as i64;
+                                save!();
+                                if abase + registers > self.stack.len() {
+                                    self.ensure_stack(abase + registers)?;
+                                }
+                                self.stack[abase + 1 + passed..abase + registers].fill(Value::UNDEFINED);
+                                self.frames.push(Frame {
+                                    function: index,
+                                    pc: 0,
+                                    base: abase as u32,
+                                    unit: unit as u8,
+                                    flags: 0,
+                                    closure: callee,
+                                    cont: Cont::plain(i.a()),
+                                });
+                                if self.fuel < 0 {
+                                    return Ok(Exit::SliceOver);
+                                }
+                                continue 'reload;
+                            }
+                        }
+                        save!();
+                        self.begin_call(abase, argc, false, Cont::plain(i.a()))?;
+                        if self.frames.is_empty() {
+                            return Ok(Exit::Idle);
+                        }
+                        continue 'reload;
+                    }
+                    Op::New => {
+                        let abase = base + usize::from(i.b()) + 1;
+                        save!();
+                        self.begin_call(abase, usize::from(i.n()), true, Cont::plain(i.a()))?;
+                        if self.frames.is_empty() {
+                            return Ok(Exit::Idle);
+                        }
+                        continue 'reload;
+                    }
+                    Op::CallSpread | Op::NewSpread => {
+                        let (callee, this, list) = (r!(i.b()), r!(i.b() + 1), r!(i.b() + 2));
+                        save!();
+                        self.call_list(callee, this, list, op == Op::NewSpread, Cont::plain(i.a()))?;
+                        if self.frames.is_empty() {
+                            return Ok(Exit::Idle);
+                        }
+                        continue 'reload;
+                    }
+                    Op::HostCall => {
+                        save!();
+                        let first = base + usize::from(i.b());
+                        self.host_call(i.c(), first, usize::from(i.n()), i.a())?;
+                        if self.frames.is_empty() {
+                            return Ok(Exit::Idle);
+                        }
+                        continue 'reload;
+                    }
+                    Op::QueryEnd => {
+                        let v = r!(i.b());
+                        if self.mem.is_kind(v, kind::QUERY) && self.query_waits(v) {
+                            save!();
+                            self.run_query(v, i.a())?;
+                            if self.frames.is_empty() {
+                                return Ok(Exit::Idle);
+                            }
+                            continue 'reload;
+                        }
+                        r!(i.a()) = v;
+                    }
+                    Op::ThrowIfNotObject => {
+                        if r!(i.a()).is_nullish() {
+                            let what = if r!(i.a()).is_null() { "null" } else { "undefined" };
+                            tri!(Err(Throw::type_error(format!("Cannot destructure {what}"))));
+                        }
+                    }
+                    Op::LoadCallee => r!(i.a()) = closure,
+                    Op::ToPropertyKey => {
+                        let v = r!(i.b());
+                        if v.is_string() || v.is_number() || v.is_symbol() {
+                            r!(i.a()) = v;
+                        } else {
+                            slow!(self.unary(i, v))
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the order of two primitives satisfies a comparison.
+    pub(crate) fn satisfies(op: Op, order: Option<Ordering>) -> bool {
+        match (op, order) {
+            (_, None) => false,
+            (Op::Lt, Some(o)) => o == Ordering::Less,
+            (Op::Le, Some(o)) => o != Ordering::Greater,
+            (Op::Gt, Some(o)) => o == Ordering::Greater,
+            (_, Some(o)) => o != Ordering::Less,
+        }
+    }
+
+    /// Flags a literal that a `return` of the handler made.
+    fn mark_returned(&mut self, v: Value) {
+        let fiber = &self.task.fibers[self.current as usize];
+        if (fiber.main || fiber.handler) && v.is_object() && v.as_ref().space() == self.mem.heap.own() {
+            self.mem.set_flag(v.as_ref(), flag::RETURNED);
+        }
+    }
+}

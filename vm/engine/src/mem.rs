@@ -1,0 +1,90 @@
+//! What is needed to build and read values: a task's heap, and what its core
+//! holds for the blueprint. Code that runs no script works on a [`Mem`]: sinks and
+//! sources at the host boundary, JSON, objects, strings.
+
+use crate::heap::{Arena, Heap};
+use crate::known::Known;
+use crate::shape::Shapes;
+use crate::string::{Atoms, WORKER_ARENA_BYTES};
+use crate::unit::{Cache, Unit};
+use crate::value::{Ref, Value, space};
+use std::sync::Arc;
+
+/// A frozen space: built once, shared by all cores.
+#[derive(Clone, Default)]
+pub(crate) struct Frozen {
+    pub(crate) arena: Option<Arc<Arena>>,
+    pub(crate) atoms: Option<Arc<Atoms>>,
+}
+
+/// What a core holds for one blueprint: shapes and keys it has learned, inline
+/// caches, module variables. Lives as long as the blueprint is adopted.
+pub(crate) struct Local {
+    /// By space: TASK is empty, then blueprint and intrinsics.
+    pub(crate) frozen: [Frozen; 3],
+    pub(crate) shapes: Shapes,
+    /// Keys learned at run time.
+    pub(crate) worker: Heap,
+    /// Code: of the blueprint, of the intrinsics.
+    pub(crate) units: [Arc<Unit>; 2],
+    /// Module variables, by unit.
+    pub(crate) slots: [Vec<Value>; 2],
+    /// What `SetHandler` stored.
+    pub(crate) handlers: Vec<Value>,
+    /// Inline caches, by unit and site.
+    pub(crate) caches: [Vec<Cache>; 2],
+    pub(crate) known: Known,
+    /// `init` runs: module variables may be set, the host may not be called.
+    pub(crate) loading: bool,
+    /// The last row's columns (address, length) and what was derived from them.
+    pub(crate) row: RowShape,
+}
+
+/// The shape of the rows of the result that is being received.
+#[derive(Default)]
+pub(crate) struct RowShape {
+    pub(crate) columns: (usize, usize),
+    pub(crate) keys: Vec<Value>,
+    pub(crate) shape: Option<u32>,
+}
+
+impl Local {
+    pub(crate) fn new(
+        frozen: [Frozen; 3],
+        shapes: Shapes,
+        units: [Arc<Unit>; 2],
+        slots: [Vec<Value>; 2],
+        handlers: Vec<Value>,
+        known: Known,
+    ) -> Option<Self> {
+        let worker = Heap::new(Arena::reserve(WORKER_ARENA_BYTES)?, space::WORKER);
+        let caches = [units[0].new_caches(), units[1].new_caches()];
+        let row = RowShape::default();
+        Some(Self { frozen, shapes, worker, units, slots, handlers, caches, known, loading: false, row })
+    }
+
+    /// Lets a task's heap resolve references into everything it may see.
+    pub(crate) fn show(&self, heap: &mut Heap) {
+        for (number, frozen) in (0u8..).zip(&self.frozen) {
+            if let Some(arena) = &frozen.arena {
+                heap.see(number, arena);
+            }
+        }
+        heap.see(space::WORKER, self.worker.arena());
+    }
+}
+
+/// A heap and what goes with it.
+pub(crate) struct Mem<'a> {
+    pub(crate) heap: &'a mut Heap,
+    pub(crate) local: &'a mut Local,
+}
+
+impl Mem<'_> {
+    /// The unit of code and the index in it that a closure's word 3 names.
+    #[inline]
+    pub(crate) fn function_of(&self, closure: Ref) -> (usize, u32) {
+        let word = self.heap.load(closure, 3);
+        (usize::from(word & crate::unit::INTRINSIC != 0), word as u32 & 0x7fff_ffff)
+    }
+}

@@ -1,0 +1,188 @@
+//! `db()` and `http()` as objects: a query collects calls until a verb ends it.
+//!
+//! Word 4 of a QUERY is an array: name, arguments (array), name, arguments, ... Word 3
+//! is 1 once it has been carried out.
+
+use crate::builtins::{Kind, Native};
+use crate::ctx::{Args, Ctx};
+use crate::heap::kind;
+use crate::mem::Mem;
+use crate::throw::Throw;
+use crate::value::Value;
+use forebay_bytecode::HostFn;
+
+macro_rules! steps {
+    ($($name:literal $f:ident),*) => {
+        $(fn $f(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> { step(ctx, a, $name) })*
+        /// Calls that are collected.
+        const STEPS: &[(&str, crate::builtins::NativeFn)] = &[$(($name, $f)),*];
+    };
+}
+macro_rules! verbs {
+    ($($name:literal $f:ident),*) => {
+        $(fn $f(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> { verb(ctx, a, $name) })*
+        /// Calls that carry the query out.
+        const VERBS: &[(&str, crate::builtins::NativeFn)] = &[$(($name, $f)),*];
+    };
+}
+macro_rules! methods {
+    ($($name:literal $f:ident $body:literal),*) => {
+        $(fn $f(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> { send(ctx, a, $name, $body) })*
+    };
+}
+
+steps! {
+    "table" table, "from" from, "where" where_, "order" order, "limit" limit, "offset" offset,
+    "select" select, "returning" returning, "all" all, "insert" insert, "update" update, "delete" delete
+}
+verbs! { "get" get, "first" first, "count" count, "exists" exists }
+methods! {
+    "GET" http_get false, "HEAD" http_head false, "DELETE" http_delete false,
+    "POST" http_post true, "PUT" http_put true, "PATCH" http_patch true
+}
+
+const fn method(on: &'static str, name: &'static str, length: u8, call: crate::builtins::NativeFn) -> Native {
+    Native { on, name, length, call, kind: Kind::Method }
+}
+
+/// Natives of queries and of outbound requests.
+pub(crate) const NATIVES: &[Native] = &[
+    method("(query)", "table", 1, table),
+    method("(query)", "from", 1, from),
+    method("(query)", "where", 1, where_),
+    method("(query)", "order", 1, order),
+    method("(query)", "limit", 1, limit),
+    method("(query)", "offset", 1, offset),
+    method("(query)", "select", 0, select),
+    method("(query)", "returning", 0, returning),
+    method("(query)", "all", 0, all),
+    method("(query)", "insert", 1, insert),
+    method("(query)", "update", 1, update),
+    method("(query)", "delete", 0, delete),
+    method("(query)", "get", 0, get),
+    method("(query)", "first", 0, first),
+    method("(query)", "count", 0, count),
+    method("(query)", "exists", 0, exists),
+    method("(http)", "get", 1, http_get),
+    method("(http)", "head", 1, http_head),
+    method("(http)", "delete", 1, http_delete),
+    method("(http)", "post", 2, http_post),
+    method("(http)", "put", 2, http_put),
+    method("(http)", "patch", 2, http_patch),
+    method("(http_result)", "text", 0, body_text),
+    method("(http_result)", "json", 0, body_json),
+    method("(request)", "text", 0, request_text),
+    method("(request)", "json", 0, request_json),
+];
+
+/// The name of an operation, as the worker matches on it.
+pub(crate) fn op_name(text: &str) -> &'static str {
+    if text == "%where" {
+        return "%where";
+    }
+    STEPS.iter().chain(VERBS).map(|(name, _)| *name).find(|name| *name == text).unwrap_or("?")
+}
+
+fn step(ctx: &mut Ctx<'_>, a: Args, name: &str) -> Result<Value, Throw> {
+    let this = ctx.this(a);
+    let args = ctx.args(a).to_vec();
+    ctx.mem.add_query_op(this, name.as_bytes(), &args)?;
+    Ok(this)
+}
+
+fn verb(ctx: &mut Ctx<'_>, a: Args, name: &str) -> Result<Value, Throw> {
+    let this = step(ctx, a, name)?;
+    ctx.mem.heap.store(this.as_ref(), 3, 1);
+    ctx.effect(HostFn::Query, &[this])
+}
+
+fn send(ctx: &mut Ctx<'_>, a: Args, name: &str, has_body: bool) -> Result<Value, Throw> {
+    let url = ctx.str_arg(a, 0)?;
+    let (body, options) =
+        if has_body { (ctx.arg(a, 1), ctx.arg(a, 2)) } else { (Value::UNDEFINED, ctx.arg(a, 1)) };
+    let method = ctx.mem.intern(name.as_bytes())?;
+    ctx.effect(HostFn::HttpRequest, &[method, url, body, options])
+}
+
+fn own_body(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let this = ctx.this(a);
+    if !this.is_object() {
+        return Err(Throw::type_error("not a response"));
+    }
+    let key = crate::object::Key::Atom(ctx.mem.local.known.body);
+    let body = ctx.mem.get_plain(this.as_ref(), key)?;
+    if body.is_string() { ctx.mem.heap.flat(body) } else { Ok(ctx.mem.local.known.empty) }
+}
+
+fn body_text(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    own_body(ctx, a)
+}
+
+fn body_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let body = own_body(ctx, a)?;
+    let bytes = ctx.mem.heap.str_bytes(body).to_vec();
+    let how =
+        crate::builtins::json::Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
+    crate::builtins::json::parse(&mut ctx.mem, &bytes, how).map_err(|e| e.into_throw(&bytes))
+}
+
+fn request_text(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    match std::str::from_utf8(ctx.task.request.body()) {
+        Ok(text) => ctx.mem.heap.new_string(text.as_bytes()),
+        Err(_) => Err(Ctx::bad_request()),
+    }
+}
+
+fn request_json(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    ctx.mem.json_body(ctx.task.request.body())
+}
+
+impl Ctx<'_> {
+    /// Parks in place of the running native: `return ctx.effect(...)`.
+    pub(crate) fn effect(&mut self, function: HostFn, args: &[Value]) -> Result<Value, Throw> {
+        self.tail.clear();
+        self.tail.extend_from_slice(args);
+        Err(Throw::Effect(function))
+    }
+}
+
+impl Mem<'_> {
+    /// `db(name)`.
+    pub(crate) fn new_query(&mut self, proto: Value, name: Value) -> Result<Value, Throw> {
+        let ops = self.new_array(4)?.object();
+        let r = self.new_object_of(kind::QUERY, proto, 2)?;
+        self.heap.set(r, 4, ops);
+        self.heap.set(r, 5, name);
+        Ok(r.object())
+    }
+
+    /// Collects one call.
+    pub(crate) fn add_query_op(&mut self, query: Value, name: &[u8], args: &[Value]) -> Result<(), Throw> {
+        if !self.is_kind(query, kind::QUERY) {
+            return Err(Throw::type_error("not a query: start with db()"));
+        }
+        self.check_mutable(query.as_ref())?;
+        if let Some(at) = args.iter().position(|v| v.is_undefined()) {
+            let name = String::from_utf8_lossy(name).into_owned();
+            return Err(Throw::type_error(format!("{name}: argument {} is undefined", at + 1)));
+        }
+        let ops = self.heap.get(query.as_ref(), 4).as_ref();
+        let name = self.intern(name)?;
+        let list = self.new_array_of(args)?.object();
+        self.array_push(ops, name)?;
+        self.array_push(ops, list)
+    }
+
+    /// A verb was called that waits for the end of the chain.
+    pub(crate) fn query_waits(&mut self, query: Value) -> bool {
+        let r = query.as_ref();
+        if self.heap.load(r, 3) != 0 {
+            return false;
+        }
+        let ops = self.heap.get(r, 4).as_ref();
+        (0..self.array_len(ops)).step_by(2).any(|at| {
+            let name = self.dense_element(ops, at).unwrap_or_default();
+            name.is_string() && matches!(self.heap.str_bytes(name), b"insert" | b"update" | b"delete")
+        })
+    }
+}

@@ -1,0 +1,262 @@
+//! The request of a task: the bytes that the module's `uses` says it can reach, and
+//! `payload()` and `req` made from them when they are first asked for.
+
+use crate::api::{RequestInput, Trap};
+use crate::builtins::json::{self, Read};
+use crate::mem::Mem;
+use crate::object::{Get, Own};
+use crate::throw::Throw;
+use crate::value::{Ref, Value};
+use std::ops::Range;
+
+/// A copy of the parts of a request; the buffer is reused by the slot's next task.
+#[derive(Debug)]
+pub(crate) struct Request {
+    bytes: Vec<u8>,
+    method: Range<usize>,
+    path: Range<usize>,
+    query: Range<usize>,
+    content_type: Range<usize>,
+    ip: Range<usize>,
+    body: Range<usize>,
+    headers: Vec<(Range<usize>, Range<usize>)>,
+    params: Vec<(Range<usize>, Range<usize>)>,
+    pub(crate) payload: Value,
+    pub(crate) object: Value,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            method: 0..0,
+            path: 0..0,
+            query: 0..0,
+            content_type: 0..0,
+            ip: 0..0,
+            body: 0..0,
+            headers: Vec::new(),
+            params: Vec::new(),
+            payload: Value::EMPTY,
+            object: Value::EMPTY,
+        }
+    }
+}
+
+/// Bytes of request buffer that a slot keeps.
+const KEEP_BYTES: usize = 64 * 1024;
+
+impl Request {
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP_BYTES);
+        self.headers.clear();
+        self.params.clear();
+        self.method = 0..0;
+        self.body = 0..0;
+        self.query = 0..0;
+        self.content_type = 0..0;
+        self.payload = Value::EMPTY;
+        self.object = Value::EMPTY;
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
+    }
+
+    /// Copies what `payload()` needs, and with `whole` what `req` needs.
+    pub(crate) fn fill(&mut self, input: &RequestInput<'_>, whole: bool) {
+        self.method = self.put(input.method.as_bytes());
+        self.query = self.put(input.query.as_bytes());
+        self.content_type = self.put(input.content_type.unwrap_or("").as_bytes());
+        self.body = self.put(input.body);
+        if !whole {
+            return;
+        }
+        self.path = self.put(input.path.as_bytes());
+        self.ip = self.put(input.ip.as_bytes());
+        for (name, value) in input.params {
+            let pair = (self.put(name.as_bytes()), self.put(value.as_bytes()));
+            self.params.push(pair);
+        }
+        let mut headers = std::mem::take(&mut self.headers);
+        input.headers.each(&mut |name, value| {
+            let pair = (self.put(name.as_bytes()), self.put(value));
+            headers.push(pair);
+        });
+        self.headers = headers;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn text(&self, range: &Range<usize>) -> &[u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
+    }
+
+    /// The body.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.text(&self.body)
+    }
+
+    fn is_form(&self) -> bool {
+        let media = self.text(&self.content_type);
+        let media = media.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
+        media.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    }
+}
+
+impl Mem<'_> {
+    /// `payload()`: JSON or form body, the query on GET and HEAD, `{}` if absent.
+    pub(crate) fn payload(&mut self, request: &mut Request) -> Result<Value, Throw> {
+        if !request.payload.is_empty() {
+            return Ok(request.payload);
+        }
+        let method = request.text(&request.method);
+        let value = if matches!(method, b"GET" | b"HEAD") && request.body.is_empty() {
+            self.form(request.text(&request.query))?
+        } else if request.body().trim_ascii().is_empty() {
+            self.new_object(2)?.object()
+        } else if request.is_form() {
+            self.form(request.body())?
+        } else {
+            self.json_body(request.body())?
+        };
+        request.payload = value;
+        Ok(value)
+    }
+
+    /// A JSON body; malformed ends the task with [`Trap::BadRequest`].
+    pub(crate) fn json_body(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
+        if std::str::from_utf8(bytes).is_err() {
+            return Err(Throw::Trap(Trap::BadRequest));
+        }
+        let how = Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
+        json::parse(self, bytes, how).map_err(|error| match error {
+            json::JsonError::Throw(throw) => throw,
+            _ => Throw::Trap(Trap::BadRequest),
+        })
+    }
+
+    /// `a=1&b=x+y`: a map of strings; a name that comes again makes an array.
+    pub(crate) fn form(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
+        let object = self.new_object(4)?;
+        for pair in bytes.split(|b| *b == b'&').filter(|p| !p.is_empty()) {
+            let at = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+            let name = decode(&pair[..at]);
+            let value = decode(pair.get(at + 1..).unwrap_or_default());
+            self.add_pair(object, &name, &value)?;
+        }
+        self.heap.work += bytes.len() as u64 / 4;
+        Ok(object.object())
+    }
+
+    fn add_pair(&mut self, object: Ref, name: &[u8], value: &[u8]) -> Result<(), Throw> {
+        let value = self.heap.new_string(value)?;
+        let name = self.heap.new_string(name)?;
+        let key = self.key_of_string(name)?;
+        match self.get_own(object, key)? {
+            Own::Data(old, _) if self.is_kind(old, crate::heap::kind::ARRAY) => {
+                self.array_push(old.as_ref(), value)
+            }
+            Own::Data(old, _) => {
+                let list = self.new_array_of(&[old, value])?;
+                self.define_data(object, key, list.object())
+            }
+            _ => self.define_data(object, key, value),
+        }
+    }
+
+    /// `req`.
+    pub(crate) fn request_object(&mut self, request: &mut Request) -> Result<Value, Throw> {
+        if !request.object.is_empty() {
+            return Ok(request.object);
+        }
+        let proto = self.local.known.request;
+        let object = self.new_plain(proto, 8)?;
+        for (name, range) in
+            [("method", request.method.clone()), ("path", request.path.clone()), ("ip", request.ip.clone())]
+        {
+            let value = self.heap.new_string(request.text(&range))?;
+            self.define_text(object, name, value)?;
+        }
+        let params = self.new_object(4)?;
+        for (name, value) in &request.params {
+            let (name, value) = (request.text(name), self.heap.new_string(request.text(value))?);
+            let name = self.heap.new_string(name)?;
+            let key = self.key_of_string(name)?;
+            self.define_data(params, key, value)?;
+        }
+        self.define_text(object, "params", params.object())?;
+        let query = self.form(request.text(&request.query))?;
+        self.define_text(object, "query", query)?;
+        let headers = self.new_object(16)?;
+        let cookies = self.new_object(4)?;
+        for (name, value) in &request.headers {
+            let (name, bytes) = (request.text(name), request.text(value));
+            if name == b"cookie" {
+                self.cookies(cookies, bytes)?;
+            }
+            let text = String::from_utf8_lossy(bytes);
+            let mut value = self.heap.new_string(text.as_bytes())?;
+            let name = self.heap.new_string(name)?;
+            let key = self.key_of_string(name)?;
+            if let Get::Value(old) = self.get(headers, key)?
+                && old.is_string()
+            {
+                // RFC 9110 section 5.3: fields of one name are one list.
+                let comma = self.heap.new_string(b", ")?;
+                let joined = self.heap.concat(old, comma)?;
+                value = self.heap.concat(joined, value)?;
+            }
+            self.define_data(headers, key, value)?;
+        }
+        self.define_text(object, "headers", headers.object())?;
+        self.define_text(object, "cookies", cookies.object())?;
+        request.object = object.object();
+        Ok(request.object)
+    }
+
+    fn cookies(&mut self, object: Ref, header: &[u8]) -> Result<(), Throw> {
+        for pair in header.split(|b| *b == b';') {
+            let pair = pair.trim_ascii();
+            let Some(at) = memchr::memchr(b'=', pair) else { continue };
+            let value = decode(pair[at + 1..].trim_ascii());
+            let name = String::from_utf8_lossy(&pair[..at]).into_owned();
+            let value = self.heap.new_string(&value)?;
+            self.define_text(object, &name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Defines a property by its text.
+    pub(crate) fn define_text(&mut self, object: Ref, name: &str, value: Value) -> Result<(), Throw> {
+        let key = self.key_of_text(name)?;
+        self.define_data(object, key, value)
+    }
+}
+
+/// Percent-decoding with `+` as a space; what is no UTF-8 then is replaced.
+fn decode(bytes: &[u8]) -> Vec<u8> {
+    let hex = |b: u8| char::from(b).to_digit(16);
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = bytes[at];
+        let pair = (bytes.get(at + 1).copied().and_then(hex), bytes.get(at + 2).copied().and_then(hex));
+        match (byte, pair) {
+            (b'%', (Some(high), Some(low))) => {
+                out.push(u8::try_from(high << 4 | low).unwrap_or(0));
+                at += 3;
+                continue;
+            }
+            (b'+', _) => out.push(b' '),
+            _ => out.push(byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned().into_bytes()
+}

@@ -1,0 +1,83 @@
+//! Code as the interpreter wants it: a verified module, its constants as values,
+//! its property sites as interned keys.
+
+use crate::value::Value;
+use forebay_bytecode::{Function, Verified};
+
+/// Bit of a function index: the function is of the intrinsics' unit.
+pub(crate) const INTRINSIC: u64 = 1 << 31;
+
+/// One loaded module.
+pub(crate) struct Unit {
+    pub(crate) module: Option<Verified>,
+    /// Constants, in the unit's space.
+    pub(crate) constants: Vec<Value>,
+    /// Keys of property sites; an index-like key ("0") is the integer.
+    pub(crate) sites: Vec<Value>,
+}
+
+impl Unit {
+    pub(crate) fn empty() -> Self {
+        Self { module: None, constants: Vec::new(), sites: Vec::new() }
+    }
+
+    pub(crate) fn functions(&self) -> &[Function] {
+        self.module.as_ref().map_or(&[], |m| &m.functions)
+    }
+
+    pub(crate) fn new_caches(&self) -> Vec<Cache> {
+        vec![Cache::default(); self.sites.len()]
+    }
+}
+
+/// What an inline cache knows about a site. `header` is the whole header word
+/// of the objects it is about (kind, flags, inline capacity, shape); 0 = nothing.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cache {
+    pub(crate) header: u64,
+    /// The object that has the property: EMPTY bits (0) for the receiver itself.
+    pub(crate) holder: Value,
+    /// The prototype that the receiver must have, if `holder` or `next` matters.
+    pub(crate) proto: Value,
+    /// Word offset in the holder, or with OUTSIDE its index in the out-of-line slots.
+    pub(crate) slot: u32,
+    /// Stores that add the property: the shape afterwards; 0 for plain ones.
+    pub(crate) next: u32,
+}
+
+/// `Cache::slot`: the value is in the out-of-line slots.
+pub(crate) const OUTSIDE: u32 = 1 << 31;
+/// Pseudo header of strings as receivers.
+pub(crate) const STRING_RECEIVER: u64 = 1;
+
+impl Unit {
+    /// Makes the constants and keys of a module, in the space under construction.
+    pub(crate) fn load(mem: &mut crate::mem::Mem<'_>, module: Verified) -> Result<Self, crate::throw::Throw> {
+        use forebay_bytecode::Const;
+        let mut constants = Vec::with_capacity(module.constants.len());
+        for constant in &module.constants {
+            constants.push(match constant {
+                Const::Number(n) => Value::number(*n),
+                Const::Str(text) => mem.intern(text.as_bytes())?,
+                Const::BigInt(digits) => {
+                    let n = crate::builtins::bignum::Int::parse(digits).unwrap_or_default();
+                    mem.new_bigint(&n)?
+                }
+                Const::Data(bytes) => mem.heap.new_data(bytes)?,
+            });
+        }
+        let mut sites = Vec::with_capacity(module.sites.len());
+        for site in &module.sites {
+            let key = constants[*site as usize];
+            let index = crate::string::parse_index(mem.heap.str_bytes(key));
+            // Keys beyond 2^31 - 1 stay strings here and are parsed where they are used.
+            sites.push(index.and_then(|i| i32::try_from(i).ok()).map_or(key, Value::int));
+        }
+        Ok(Self { module: Some(module), constants, sites })
+    }
+
+    /// Module variables.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.module.as_ref().map_or(0, |m| m.slots.len())
+    }
+}

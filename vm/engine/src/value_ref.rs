@@ -1,0 +1,536 @@
+//! Values at the host boundary: [`ValueRef`] to read them, [`Sink`] to build them.
+
+use crate::builtins::text;
+use crate::heap::{Heap, kind};
+use crate::mem::{Local, Mem};
+use crate::object::{Key, flag};
+use crate::shape::{DICTIONARY, attr};
+use crate::throw::Throw;
+use crate::value::{Ref, Value};
+use forebay_base::limits::VALUE_DEPTH_MAX;
+use forebay_base::{ValueError, ValueSink, ValueSource};
+
+/// A value of a task, readable while the task doesn't run.
+#[derive(Clone, Copy)]
+pub struct ValueRef<'a> {
+    pub(crate) heap: &'a Heap,
+    pub(crate) local: &'a Local,
+    pub(crate) value: Value,
+}
+
+/// A query's call: its name and arguments.
+#[derive(Clone)]
+pub struct QueryOp<'a> {
+    /// `table`, `where`, `%where`, `get`, ...
+    pub name: &'static str,
+    /// As the script passed them; of `%where` the predicate's bytes, then what it captured.
+    pub args: Vec<ValueRef<'a>>,
+}
+
+impl<'a> ValueRef<'a> {
+    fn with(&self, value: Value) -> ValueRef<'a> {
+        ValueRef { value, ..*self }
+    }
+
+    /// Text, if it is a string without lone surrogates. (Arguments are flattened before they are given out.)
+    #[must_use]
+    pub fn as_str(&self) -> Option<&'a str> {
+        self.bytes_of_string().and_then(|b| std::str::from_utf8(b).ok())
+    }
+
+    fn bytes_of_string(&self) -> Option<&'a [u8]> {
+        if !self.value.is_string() || self.heap.kind(self.value.as_ref()) == kind::ROPE {
+            return None;
+        }
+        Some(self.heap.str_bytes(self.value))
+    }
+
+    /// A Number.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        self.value.as_number()
+    }
+
+    /// A Number that is an integer within 64 bits, or such a BigInt.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        if let Some(n) = self.value.as_number() {
+            let i = n as i64;
+            return (i as f64 == n && n.abs() < 9.3e18).then_some(i);
+        }
+        if self.value.is_bigint() {
+            return self.heap.read_bigint(self.value).to_i64();
+        }
+        None
+    }
+
+    /// A boolean.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        self.value.is_bool().then_some(self.value == Value::TRUE)
+    }
+
+    /// Bytes: a predicate, or a byte string.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&'a [u8]> {
+        let v = self.value;
+        if v.is_cell() && self.heap.kind(v.as_ref()) == kind::DATA {
+            return Some(self.heap.data(v));
+        }
+        if v.is_object() && self.heap.kind(v.as_ref()) == kind::BYTES {
+            return Some(self.heap.data(self.heap.get(v.as_ref(), 4)));
+        }
+        None
+    }
+
+    /// Whether it is undefined.
+    #[must_use]
+    pub fn is_undefined(&self) -> bool {
+        self.value.is_undefined()
+    }
+
+    /// Whether it is null.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
+    /// Length, if it is an array.
+    #[must_use]
+    pub fn array_len(&self) -> Option<usize> {
+        let array = self.value.is_object() && self.heap.kind(self.value.as_ref()) == kind::ARRAY;
+        array.then(|| self.heap.load(self.value.as_ref(), 3) as u32 as usize)
+    }
+
+    /// Element `index` of an array; undefined beyond its end.
+    #[must_use]
+    pub fn at(&self, index: usize) -> ValueRef<'a> {
+        let found = u32::try_from(index).ok().and_then(|i| self.element(self.value.as_ref(), i));
+        self.with(found.unwrap_or_default())
+    }
+
+    fn element(&self, r: Ref, index: u32) -> Option<Value> {
+        let cell = Ref::new(r.space(), (self.heap.load(r, 2) >> 32) as u32);
+        if cell.index() == 0 {
+            return None;
+        }
+        if self.heap.header(r) & flag::SPARSE != 0 {
+            let entry = self.heap.dict_find_bits(cell, Value::from_u32(index))?;
+            let (_, v, attrs) = self.heap.dict_entry(cell, entry);
+            return (attrs & attr::ACCESSOR == 0).then_some(v);
+        }
+        if index >= (self.heap.header(cell) >> 32) as u32 {
+            return None;
+        }
+        let v = self.heap.get(cell, 1 + index);
+        (!v.is_hole()).then_some(v)
+    }
+
+    /// An own property of an object, by name.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<ValueRef<'a>> {
+        let mut found = None;
+        self.each(&mut |name, v| {
+            if name == key.as_bytes() {
+                found = Some(v);
+            }
+            Ok(())
+        })
+        .ok()?;
+        found
+    }
+
+    /// Calls `f` with the enumerable own properties that have a name, in order.
+    fn each(&self, f: &mut dyn FnMut(&[u8], ValueRef<'a>) -> Result<(), ValueError>) -> Result<(), ValueError> {
+        if !self.value.is_object() {
+            return Ok(());
+        }
+        let r = self.value.as_ref();
+        let header = self.heap.header(r);
+        let cell = Ref::new(r.space(), (self.heap.load(r, 2) >> 32) as u32);
+        if cell.index() != 0 {
+            let bound = if header & flag::SPARSE != 0 { 0 } else { (self.heap.header(cell) >> 32) as u32 };
+            for index in 0..bound {
+                if let Some(v) = self.element(r, index) {
+                    f(index.to_string().as_bytes(), self.with(v))?;
+                }
+            }
+        }
+        let mut named = |key: Value, v: Value, attrs: u8| {
+            if attrs & attr::ENUMERABLE == 0 || !key.is_string() {
+                return Ok(());
+            }
+            if attrs & attr::ACCESSOR != 0 {
+                return Err(ValueError::Unsupported("a getter"));
+            }
+            f(self.heap.str_bytes(key), self.with(v))
+        };
+        let shape = (header >> 32) as u32;
+        let slots = Ref::new(r.space(), self.heap.load(r, 2) as u32);
+        if shape == DICTIONARY {
+            for entry in 0..self.heap.dict_used(slots) {
+                let (key, v, attrs) = self.heap.dict_entry(slots, entry);
+                if !key.is_empty() {
+                    named(key, v, attrs)?;
+                }
+            }
+            return Ok(());
+        }
+        let inline = (header >> 16 & 0xff) as u32;
+        for (slot, property) in (0u32..).zip(self.local.shapes.properties(shape)) {
+            let v = if slot < inline {
+                self.heap.get(r, crate::heap::OBJECT_WORDS + slot)
+            } else {
+                self.heap.get(slots, 1 + slot - inline)
+            };
+            named(property.key, v, property.attrs)?;
+        }
+        Ok(())
+    }
+
+    fn emit_at(&self, sink: &mut dyn ValueSink, depth: usize) -> Result<(), ValueError> {
+        if depth > VALUE_DEPTH_MAX {
+            return Err(ValueError::TooDeep);
+        }
+        let v = self.value;
+        if let Some(n) = v.as_number() {
+            return match self.as_i64() {
+                Some(i) if n != 0.0 || n.is_sign_positive() => {
+                    if n.abs() <= 9_007_199_254_740_992.0 { sink.int(i) } else { sink.float(n) }
+                }
+                _ => sink.float(n),
+            };
+        }
+        if v.is_string() {
+            // A rope inside a larger value: written out here.
+            let mut out = Vec::new();
+            self.heap.string_into(v, &mut out);
+            return sink.str(&text::well_formed(&out));
+        }
+        if v.is_bigint() {
+            let n = self.heap.read_bigint(v);
+            return match n.to_i64() {
+                Some(i) => sink.int(i),
+                None => sink.big_int(&n.to_text(10)),
+            };
+        }
+        match v {
+            Value::UNDEFINED => return sink.undefined(),
+            Value::NULL => return sink.null(),
+            Value::TRUE | Value::FALSE => return sink.bool(v == Value::TRUE),
+            _ => {}
+        }
+        if let Some(bytes) = self.as_bytes() {
+            return sink.bytes(bytes);
+        }
+        if !v.is_object() {
+            return Err(ValueError::Unsupported("a symbol"));
+        }
+        let r = v.as_ref();
+        match self.heap.kind(r) {
+            kind::ARRAY => {
+                let len = self.array_len().unwrap_or(0);
+                sink.begin_list(Some(len))?;
+                for index in 0..len {
+                    let item = self.at(index);
+                    if item.is_undefined() { sink.null()? } else { item.emit_at(sink, depth + 1)? }
+                }
+                sink.end_list()
+            }
+            kind::CLOSURE | kind::NATIVE | kind::BOUND => Err(ValueError::Unsupported("a function")),
+            kind::DATE => {
+                let millis = self.heap.get(r, 4).as_number().unwrap_or(f64::NAN);
+                if millis.is_nan() {
+                    return sink.null();
+                }
+                let micros = i64::from(self.heap.get(r, 5).as_number().unwrap_or(0.0) as i32);
+                sink.timestamp(millis as i64 * 1000 + micros)
+            }
+            kind::DECIMAL => {
+                let digits = self.with(self.heap.get(r, 4));
+                sink.decimal(digits.as_str().unwrap_or("NaN"))
+            }
+            kind::BOXED => self.with(self.heap.get(r, 4)).emit_at(sink, depth + 1),
+            kind::MAP | kind::SET | kind::PROMISE | kind::REGEXP | kind::QUERY => {
+                Err(ValueError::Unsupported("a Map, Set, Promise, RegExp or query"))
+            }
+            _ => {
+                sink.begin_map(None)?;
+                self.each(&mut |name, v| {
+                    if v.is_undefined() {
+                        return Ok(());
+                    }
+                    sink.key(&text::well_formed(name))?;
+                    v.emit_at(sink, depth + 1)
+                })?;
+                sink.end_map()
+            }
+        }
+    }
+}
+
+impl ValueSource for ValueRef<'_> {
+    fn emit(&self, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+        self.emit_at(sink, 0)
+    }
+}
+
+impl Heap {
+    /// Appends a string's bytes without changing it.
+    pub(crate) fn string_into(&self, v: Value, out: &mut Vec<u8>) {
+        let mut rest = vec![v.as_ref()];
+        while let Some(r) = rest.pop() {
+            match self.kind(r) {
+                kind::ROPE => {
+                    rest.push(self.get(r, 3).as_ref());
+                    rest.push(self.get(r, 2).as_ref());
+                }
+                kind::FLATTENED => rest.push(self.get(r, 2).as_ref()),
+                _ => out.extend_from_slice(crate::string::flat_bytes(self, r)),
+            }
+        }
+    }
+}
+
+/// An open list, map or row of a [`Sink`].
+#[derive(Debug)]
+pub(crate) enum Open {
+    List(Ref),
+    Map(Ref, Key),
+    /// The object, and the number of the next column.
+    Row(Ref, usize),
+}
+
+/// What a sink has built so far; kept by the machine between calls.
+#[derive(Debug, Default)]
+pub(crate) struct Building {
+    pub(crate) open: Vec<Open>,
+    pub(crate) done: Option<Value>,
+}
+
+/// Builds a value straight in a task's arena.
+pub(crate) struct Sink<'a> {
+    pub(crate) mem: Mem<'a>,
+    pub(crate) building: &'a mut Building,
+}
+
+fn full(throw: Throw, mem: &Mem<'_>) -> ValueError {
+    match throw {
+        Throw::Trap(_) | Throw::Error(crate::throw::ErrorKind::Range, _) => {
+            ValueError::TooLarge { limit: mem.heap.reserved() }
+        }
+        _ => ValueError::Unsupported("this value"),
+    }
+}
+
+impl Sink<'_> {
+    fn put(&mut self, v: Value) -> Result<(), ValueError> {
+        let result = match self.building.open.last_mut() {
+            None => {
+                self.building.done = Some(v);
+                Ok(())
+            }
+            Some(Open::List(list)) => self.mem.array_push(*list, v),
+            Some(Open::Map(object, key)) => self.mem.define_data(*object, *key, v),
+            Some(Open::Row(object, next)) => {
+                let column = *next;
+                *next += 1;
+                let object = *object;
+                if self.mem.local.row.shape.is_some() {
+                    let slot = u32::try_from(column).unwrap_or(u32::MAX);
+                    self.mem.set_row_slot(object, slot, v)
+                } else {
+                    match self.mem.local.row.keys.get(column).copied() {
+                        Some(key) if key.is_int() => {
+                            self.mem.define_data(object, Key::Index(key.as_int().cast_unsigned()), v)
+                        }
+                        Some(key) => self.mem.define_data(object, Key::Atom(key), v),
+                        None => Ok(()),
+                    }
+                }
+            }
+        };
+        result.map_err(|t| full(t, &self.mem))
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), ValueError> {
+        if self.building.open.len() >= VALUE_DEPTH_MAX {
+            return Err(ValueError::TooDeep);
+        }
+        self.building.open.push(open);
+        Ok(())
+    }
+
+    fn made<T>(&mut self, result: Result<T, Throw>) -> Result<T, ValueError> {
+        result.map_err(|t| full(t, &self.mem))
+    }
+
+    /// Learns the columns of a result: keys, and the shape of a row if it has one.
+    fn learn_columns(&mut self, columns: &[Box<str>]) -> Result<(), ValueError> {
+        self.mem.local.row.keys.clear();
+        for column in columns {
+            let key = self.mem.key_of_text(column);
+            let key = self.made(key)?;
+            self.mem.local.row.keys.push(match key {
+                Key::Atom(atom) => atom,
+                Key::Index(i) => Value::from_u32(i),
+            });
+        }
+        let keys = std::mem::take(&mut self.mem.local.row.keys);
+        let distinct = (1..keys.len()).all(|i| !keys[..i].contains(&keys[i]));
+        let plain = distinct && keys.len() <= 32 && keys.iter().all(|k| k.is_string());
+        self.mem.local.row.shape = if plain { self.mem.shape_of_keys(&keys) } else { None };
+        self.mem.local.row.keys = keys;
+        self.mem.local.row.columns = (columns.as_ptr().addr(), columns.len());
+        Ok(())
+    }
+}
+
+impl ValueSink for Sink<'_> {
+    fn undefined(&mut self) -> Result<(), ValueError> {
+        self.put(Value::UNDEFINED)
+    }
+    fn null(&mut self) -> Result<(), ValueError> {
+        self.put(Value::NULL)
+    }
+    fn bool(&mut self, value: bool) -> Result<(), ValueError> {
+        self.put(Value::bool(value))
+    }
+    fn int(&mut self, value: i64) -> Result<(), ValueError> {
+        let v = if value.unsigned_abs() <= 1 << 53 {
+            Value::number(value as f64)
+        } else {
+            let n = crate::builtins::bignum::Int::from_i64(value);
+            let v = self.mem.new_bigint(&n);
+            self.made(v)?
+        };
+        self.put(v)
+    }
+    fn float(&mut self, value: f64) -> Result<(), ValueError> {
+        self.put(Value::number(value))
+    }
+    fn big_int(&mut self, digits: &str) -> Result<(), ValueError> {
+        let n = crate::builtins::bignum::Int::parse(digits)
+            .ok_or(ValueError::Malformed { offset: 0, expected: "digits" })?;
+        let v = self.mem.new_bigint(&n);
+        let v = self.made(v)?;
+        self.put(v)
+    }
+    fn decimal(&mut self, digits: &str) -> Result<(), ValueError> {
+        let v = self.mem.new_decimal(digits);
+        let v = self.made(v)?;
+        self.put(v)
+    }
+    fn str(&mut self, value: &str) -> Result<(), ValueError> {
+        let v = self.mem.heap.new_string(value.as_bytes());
+        let v = self.made(v)?;
+        self.put(v)
+    }
+    fn bytes(&mut self, value: &[u8]) -> Result<(), ValueError> {
+        let v = self.mem.new_bytes(value);
+        let v = self.made(v)?;
+        self.put(v)
+    }
+    fn timestamp(&mut self, micros: i64) -> Result<(), ValueError> {
+        let v = self.mem.new_timestamp(micros);
+        let v = self.made(v)?;
+        self.put(v)
+    }
+    fn begin_list(&mut self, len: Option<usize>) -> Result<(), ValueError> {
+        let capacity = u32::try_from(len.unwrap_or(0).min(1024)).unwrap_or(0);
+        let r = self.mem.new_array(capacity);
+        let r = self.made(r)?;
+        self.open(Open::List(r))
+    }
+    fn end_list(&mut self) -> Result<(), ValueError> {
+        match self.building.open.pop() {
+            Some(Open::List(r)) => self.put(r.object()),
+            _ => Err(ValueError::Malformed { offset: 0, expected: "an open list" }),
+        }
+    }
+    fn begin_map(&mut self, len: Option<usize>) -> Result<(), ValueError> {
+        let r = self.mem.new_object(u32::try_from(len.unwrap_or(4).min(32)).unwrap_or(4));
+        let r = self.made(r)?;
+        self.open(Open::Map(r, Key::Index(0)))
+    }
+    fn key(&mut self, name: &str) -> Result<(), ValueError> {
+        let new = self.mem.key_of_text(name);
+        let new = self.made(new)?;
+        match self.building.open.last_mut() {
+            Some(Open::Map(_, key)) => {
+                *key = new;
+                Ok(())
+            }
+            _ => Err(ValueError::Malformed { offset: 0, expected: "an open map" }),
+        }
+    }
+    fn end_map(&mut self) -> Result<(), ValueError> {
+        match self.building.open.pop() {
+            Some(Open::Map(r, _)) => self.put(r.object()),
+            _ => Err(ValueError::Malformed { offset: 0, expected: "an open map" }),
+        }
+    }
+    fn begin_row(&mut self, columns: &[Box<str>]) -> Result<(), ValueError> {
+        if self.mem.local.row.columns != (columns.as_ptr().addr(), columns.len())
+            || self.mem.local.row.keys.len() != columns.len()
+        {
+            self.learn_columns(columns)?;
+        }
+        let r = self.mem.new_object(u32::try_from(columns.len().min(32)).unwrap_or(4));
+        let r = self.made(r)?;
+        if let Some(shape) = self.mem.local.row.shape {
+            self.mem.start_row(r, shape);
+        }
+        self.open(Open::Row(r, 0))
+    }
+    fn end_row(&mut self) -> Result<(), ValueError> {
+        match self.building.open.pop() {
+            Some(Open::Row(r, _)) => self.put(r.object()),
+            _ => Err(ValueError::Malformed { offset: 0, expected: "an open row" }),
+        }
+    }
+}
+
+impl Mem<'_> {
+    /// Gives a new object with enough inline slots its final shape; all slots undefined.
+    fn start_row(&mut self, r: Ref, shape: u32) {
+        let header = self.heap.header(r);
+        let inline = (header >> 16 & 0xff) as u32;
+        for slot in 0..inline {
+            self.heap.set(r, crate::heap::OBJECT_WORDS + slot, Value::UNDEFINED);
+        }
+        self.heap.store(r, 0, header & 0xffff_ffff | u64::from(shape) << 32);
+    }
+
+    fn set_row_slot(&mut self, r: Ref, slot: u32, v: Value) -> Result<(), Throw> {
+        let inline = (self.heap.header(r) >> 16 & 0xff) as u32;
+        if slot < inline {
+            self.heap.set(r, crate::heap::OBJECT_WORDS + slot, v);
+        }
+        Ok(())
+    }
+
+    /// A Date that keeps its microseconds.
+    pub(crate) fn new_timestamp(&mut self, micros: i64) -> Result<Value, Throw> {
+        let r = self.new_object_of(kind::DATE, self.local.known.date, 2)?;
+        self.heap.set(r, 4, Value::number(micros.div_euclid(1000) as f64));
+        self.heap.set(r, 5, Value::number(micros.rem_euclid(1000) as f64));
+        Ok(r.object())
+    }
+
+    /// A Decimal: its digits are kept as they came.
+    pub(crate) fn new_decimal(&mut self, digits: &str) -> Result<Value, Throw> {
+        let text = self.heap.new_string(digits.as_bytes())?;
+        let r = self.new_object_of(kind::DECIMAL, self.local.known.decimal, 1)?;
+        self.heap.set(r, 4, text);
+        Ok(r.object())
+    }
+
+    /// A byte string.
+    pub(crate) fn new_bytes(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
+        let data = self.heap.new_data(bytes)?;
+        let r = self.new_object_of(kind::BYTES, self.local.known.bytes, 1)?;
+        self.heap.set(r, 4, data);
+        Ok(r.object())
+    }
+}

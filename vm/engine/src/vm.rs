@@ -1,0 +1,753 @@
+//! One core's machine: adopted blueprints, tasks in slots, pooled arenas.
+
+use crate::api::{
+    BlueprintId, BodyKind, Clock, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Host, RequestInput,
+    ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
+};
+use crate::blueprint::Blueprint;
+use crate::builtins::json::{self, Write, Written};
+use crate::ctx::Ctx;
+use crate::fiber::{Job, TaskState};
+use crate::heap::{Arena, Heap, kind};
+use crate::mem::{Local, Mem};
+use crate::object::{Key, Own, flag};
+use crate::query::op_name;
+use crate::run::Turn;
+use crate::throw::{ErrorKind, Throw};
+use crate::value::{Value, space};
+use crate::value_ref::{Building, QueryOp, Sink, ValueRef};
+use forebay_base::limits::TaskLimits;
+use forebay_base::{Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource};
+use forebay_bytecode::module::uses;
+use std::fmt;
+use std::sync::Arc;
+
+/// An adopted blueprint.
+struct Registration {
+    blueprint: Arc<Blueprint>,
+    local: Box<Local>,
+    /// Tasks that run on it.
+    tasks: usize,
+}
+
+/// A place for a task. The state stays when the task ends; the heap goes back to the pool.
+struct Slot {
+    state: Box<TaskState>,
+    heap: Option<Heap>,
+    generation: u32,
+}
+
+/// One core's machine. Not `Send`: tasks stay on the core that started them.
+pub struct Vm {
+    config: VmConfig,
+    blueprints: Vec<Option<Registration>>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    heaps: Vec<Heap>,
+    building: Building,
+    tail: Vec<Value>,
+    /// The slot and effect that `result_sink` builds for.
+    sink: Option<SinkState>,
+    not_send: std::marker::PhantomData<*const ()>,
+}
+
+/// A sink that lives in the machine between calls: see [`Vm::result_sink`].
+struct SinkState {
+    task: TaskHandle,
+    effect: EffectId,
+}
+
+/// Why a call at the boundary was refused: a stale handle, an effect that isn't in
+/// flight, a value that doesn't fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VmError {
+    /// No such task (any more).
+    Stale,
+    /// No such effect in flight.
+    NoEffect,
+    /// The value couldn't be built or written.
+    Value(ValueError),
+    /// The body can't be written: why.
+    Body(String),
+}
+
+impl fmt::Display for VmError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stale => f.write_str("the task is over"),
+            Self::NoEffect => f.write_str("no such effect is in flight"),
+            Self::Value(error) => error.fmt(f),
+            Self::Body(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for VmError {}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vm").field("slots", &self.slots.len()).field("free", &self.free.len()).finish()
+    }
+}
+
+impl Vm {
+    /// A machine without tasks.
+    #[must_use]
+    pub fn new(config: VmConfig) -> Self {
+        Self {
+            config,
+            blueprints: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            heaps: Vec::new(),
+            building: Building::default(),
+            tail: Vec::new(),
+            sink: None,
+            not_send: std::marker::PhantomData,
+        }
+    }
+
+    /// Makes a blueprint startable on this core. Fails only without address space for its keys.
+    pub fn adopt(&mut self, blueprint: &Arc<Blueprint>) -> Option<BlueprintId> {
+        let local = Box::new(blueprint.local()?);
+        let registration = Some(Registration { blueprint: Arc::clone(blueprint), local, tasks: 0 });
+        let at = match self.blueprints.iter().position(Option::is_none) {
+            Some(at) => {
+                self.blueprints[at] = registration;
+                at
+            }
+            None => {
+                self.blueprints.push(registration);
+                self.blueprints.len() - 1
+            }
+        };
+        u32::try_from(at).ok().map(BlueprintId)
+    }
+
+    /// Forgets a blueprint; false, and nothing happens, while tasks still run on it.
+    pub fn retire(&mut self, id: BlueprintId) -> bool {
+        match self.blueprints.get_mut(id.0 as usize) {
+            Some(Some(r)) if r.tasks > 0 => false,
+            Some(slot) => {
+                *slot = None;
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// The blueprint behind an id.
+    #[must_use]
+    pub fn blueprint(&self, id: BlueprintId) -> Option<&Arc<Blueprint>> {
+        self.blueprints.get(id.0 as usize)?.as_ref().map(|r| &r.blueprint)
+    }
+
+    /// Tasks alive.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Starts a task; nothing of it runs before the first [`Vm::run`]. What the module can reach
+    /// of the request is copied, so `request` may go at once.
+    pub fn start(
+        &mut self,
+        blueprint: BlueprintId,
+        entry: Entry,
+        request: &RequestInput<'_>,
+        limits: &TaskLimits,
+        tenant: TenantId,
+        now: Monotonic,
+    ) -> Result<TaskHandle, StartError> {
+        let Some(Some(registration)) = self.blueprints.get_mut(blueprint.0 as usize) else {
+            return Err(StartError::NoEntry);
+        };
+        let mut heap = match self.heaps.pop().filter(|h| h.reserved() >= limits.memory) {
+            Some(heap) => heap,
+            None => {
+                let bytes = self.config.arena_reserve.max(limits.memory);
+                Heap::new(Arena::reserve(bytes).ok_or(StartError::NoMemory)?, space::TASK)
+            }
+        };
+        registration.local.show(&mut heap);
+        heap.set_limit(limits.memory);
+        let used = registration.blueprint.module().uses;
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.slots.len() >= self.config.tasks => {
+                self.heaps.push(heap);
+                return Err(StartError::Full);
+            }
+            None => {
+                self.slots.push(Slot { state: Box::new(TaskState::new()), heap: None, generation: 0 });
+                u32::try_from(self.slots.len() - 1).map_err(|_| StartError::Full)?
+            }
+        };
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        let handle = TaskHandle { slot: index, generation: slot.generation };
+        let state = &mut *slot.state;
+        state.handle = handle;
+        state.blueprint = blueprint.0;
+        state.tenant = tenant;
+        state.limits.clone_from(limits);
+        state.deadline = now.after(limits.wall_time);
+        if used & (uses::PAYLOAD | uses::REQUEST) != 0 {
+            state.request.fill(request, used & uses::REQUEST != 0);
+        }
+        let mut mem = Mem { heap: &mut heap, local: &mut registration.local };
+        let ready = mem.heap.charge_outside(state.request.len());
+        let function = match entry {
+            _ if ready.is_err() => Err(StartError::TooLarge),
+            Entry::Main => match registration.blueprint.module().main {
+                Some(f) => mem.new_closure(0, f.0).map_err(|_| StartError::TooLarge),
+                None => Err(StartError::NoEntry),
+            }
+            .map(|r| r.object()),
+            Entry::Function(f) => {
+                mem.new_closure(0, f.0).map(|r| r.object()).map_err(|_| StartError::TooLarge)
+            }
+            Entry::Handler(h) => {
+                let v = mem.local.handlers.get(h as usize).copied().unwrap_or_default();
+                if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
+            }
+        };
+        slot.heap = Some(heap);
+        registration.tasks += 1;
+        match function {
+            Ok(function) => {
+                slot.state.entry = function;
+                slot.state.takes_request =
+                    matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0;
+                Ok(handle)
+            }
+            Err(error) => {
+                self.finish(handle);
+                Err(error)
+            }
+        }
+    }
+
+    fn slot(&self, task: TaskHandle) -> Option<&Slot> {
+        self.slots.get(task.slot as usize).filter(|s| s.generation == task.generation && s.heap.is_some())
+    }
+
+    /// The memory and state of a task.
+    fn parts(&mut self, task: TaskHandle) -> Option<(Mem<'_>, &mut TaskState)> {
+        let slot = self.slots.get_mut(task.slot as usize).filter(|s| s.generation == task.generation)?;
+        let registration = self.blueprints.get_mut(slot.state.blueprint as usize)?.as_mut()?;
+        let heap = slot.heap.as_mut()?;
+        Some((Mem { heap, local: &mut registration.local }, &mut slot.state))
+    }
+
+    /// Runs a task for at most `slice_fuel`. `now` is checked against its wall time.
+    pub fn run(
+        &mut self,
+        task: TaskHandle,
+        now: Monotonic,
+        wall: Timestamp,
+        slice_fuel: u64,
+        host: &mut dyn Host,
+    ) -> Run {
+        let tail = std::mem::take(&mut self.tail);
+        let Some((mem, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
+        if let Some(t) = state.trap {
+            return Run::Trap(t);
+        }
+        if now >= state.deadline {
+            state.trap = Some(Trap::WallTime);
+            return Run::Trap(Trap::WallTime);
+        }
+        let left = state.limits.fuel.saturating_sub(state.fuel_used);
+        let slice = i64::try_from(slice_fuel.min(left)).unwrap_or(i64::MAX);
+        let mut ctx = Ctx {
+            mem,
+            task: state,
+            host,
+            clock: Clock { wall },
+            current: 0,
+            stack: Vec::new(),
+            frames: Vec::new(),
+            fuel: slice,
+            tail,
+            callee: Value::UNDEFINED,
+        };
+        let turn = ctx.slice();
+        let used = slice - ctx.fuel;
+        ctx.task.fuel_used += u64::try_from(used).unwrap_or(0);
+        let over = ctx.task.fuel_used >= ctx.task.limits.fuel;
+        let run = match turn {
+            Turn::Done => {
+                let failed = ctx.settle_outcome();
+                ctx.report_rejections();
+                if failed { Run::Trap(Trap::Exception) } else { Run::Done }
+            }
+            Turn::Waiting => Run::Parked,
+            Turn::SliceOver if over => Run::Trap(Trap::Fuel),
+            Turn::SliceOver => Run::SliceOver,
+            Turn::Trap(t) => Run::Trap(t),
+        };
+        if let Run::Trap(t) = run {
+            ctx.task.trap = Some(t);
+        }
+        ctx.put_back();
+        self.tail = std::mem::take(&mut ctx.tail);
+        run
+    }
+
+    /// Effects that the task has made since the last call, appended to `out`.
+    pub fn take_effects(&mut self, task: TaskHandle, out: &mut Vec<Effect>) {
+        if let Some((_, state)) = self.parts(task) {
+            for pending in state.pending.iter_mut().filter(|p| !p.taken) {
+                pending.taken = true;
+                out.push(Effect { id: pending.id, func: pending.function });
+            }
+        }
+    }
+
+    fn read(&self, task: TaskHandle) -> Option<(&Heap, &Local, &TaskState)> {
+        let slot = self.slot(task)?;
+        let registration = self.blueprints.get(slot.state.blueprint as usize)?.as_ref()?;
+        Some((slot.heap.as_ref()?, &registration.local, &slot.state))
+    }
+
+    /// Argument `index` of an effect; undefined beyond the last, or if there is no such effect.
+    ///
+    /// # Panics
+    /// If the task is over: a stale handle has no memory to read from.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "documented: reading a finished task is the caller's bug")]
+    pub fn arg(&self, task: TaskHandle, effect: EffectId, index: usize) -> ValueRef<'_> {
+        let (heap, local, state) = self.read(task).expect("a live task");
+        let list = state.pending.iter().find(|p| p.id == effect).map_or(Value::UNDEFINED, |p| p.arguments);
+        let list = ValueRef { heap, local, value: list };
+        if list.array_len().is_some() { list.at(index) } else { ValueRef { value: Value::UNDEFINED, ..list } }
+    }
+
+    /// How many arguments an effect has.
+    #[must_use]
+    pub fn arg_count(&self, task: TaskHandle, effect: EffectId) -> usize {
+        self.read(task)
+            .and_then(|(heap, local, state)| {
+                let list = state.pending.iter().find(|p| p.id == effect)?.arguments;
+                ValueRef { heap, local, value: list }.array_len()
+            })
+            .unwrap_or(0)
+    }
+
+    /// The calls of the query that a `HostFn::Query` effect carries, in order.
+    #[must_use]
+    pub fn query(&self, task: TaskHandle, effect: EffectId) -> Vec<QueryOp<'_>> {
+        let Some((heap, local, state)) = self.read(task) else { return Vec::new() };
+        let Some(pending) = state.pending.iter().find(|p| p.id == effect) else { return Vec::new() };
+        let query = ValueRef { heap, local, value: pending.arguments }.at(0);
+        if !query.value.is_object() || heap.kind(query.value.as_ref()) != kind::QUERY {
+            return Vec::new();
+        }
+        let list = ValueRef { value: heap.get(query.value.as_ref(), 4), ..query };
+        let mut ops = Vec::new();
+        for at in (0..list.array_len().unwrap_or(0)).step_by(2) {
+            let name = op_name(list.at(at).as_str().unwrap_or(""));
+            let args = list.at(at + 1);
+            let args = (0..args.array_len().unwrap_or(0)).map(|i| args.at(i)).collect();
+            ops.push(QueryOp { name, args });
+        }
+        ops
+    }
+
+    /// The database that a query was started for: `db(name)`.
+    #[must_use]
+    pub fn query_database(&self, task: TaskHandle, effect: EffectId) -> Option<&str> {
+        let (heap, local, state) = self.read(task)?;
+        let pending = state.pending.iter().find(|p| p.id == effect)?;
+        let query = ValueRef { heap, local, value: pending.arguments }.at(0);
+        if !query.value.is_object() || heap.kind(query.value.as_ref()) != kind::QUERY {
+            return None;
+        }
+        ValueRef { value: heap.get(query.value.as_ref(), 5), ..query }.as_str()
+    }
+
+    /// Whose task it is.
+    #[must_use]
+    pub fn tenant(&self, task: TaskHandle) -> Option<TenantId> {
+        self.slot(task).map(|s| s.state.tenant)
+    }
+
+    /// Bytes of memory that a task uses, and fuel that it has used.
+    #[must_use]
+    pub fn usage(&self, task: TaskHandle) -> (usize, u64) {
+        self.slot(task).map_or((0, 0), |s| (s.heap.as_ref().map_or(0, Heap::used), s.state.fuel_used))
+    }
+
+    /// Answers an effect with the value that `build` pushes; the fiber goes on at the next `run`.
+    pub fn resume(
+        &mut self,
+        task: TaskHandle,
+        effect: EffectId,
+        build: &mut dyn FnMut(&mut dyn ValueSink) -> Result<(), ValueError>,
+    ) -> Result<(), VmError> {
+        let mut building = std::mem::take(&mut self.building);
+        building.open.clear();
+        building.done = None;
+        let (mem, state) = self.parts(task).ok_or(VmError::Stale)?;
+        if !state.pending.iter().any(|p| p.id == effect) {
+            return Err(VmError::NoEffect);
+        }
+        mem.local.row.columns = (0, 0);
+        let built = build(&mut Sink { mem, building: &mut building });
+        let value = building.done.take();
+        self.building = building;
+        built.map_err(VmError::Value)?;
+        let value = value.ok_or(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" }))?;
+        self.wake(task, effect, value, false)
+    }
+
+    fn wake(&mut self, task: TaskHandle, effect: EffectId, value: Value, rejected: bool) -> Result<(), VmError> {
+        let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
+        let at = state.pending.iter().position(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let pending = state.pending.remove(at);
+        state.jobs.push_back(Job::Resume { fiber: pending.fiber, value, rejected });
+        Ok(())
+    }
+
+    /// Answers an effect with an exception, thrown at the host call.
+    pub fn resume_error(
+        &mut self,
+        task: TaskHandle,
+        effect: EffectId,
+        error: &ErrorSpec<'_>,
+    ) -> Result<(), VmError> {
+        let (mut mem, state) = self.parts(task).ok_or(VmError::Stale)?;
+        if !state.pending.iter().any(|p| p.id == effect) {
+            return Err(VmError::NoEffect);
+        }
+        let value = match host_error(&mut mem, error) {
+            Ok(v) => v,
+            Err(_) => {
+                state.trap = Some(Trap::Memory);
+                Value::UNDEFINED
+            }
+        };
+        self.wake(task, effect, value, true)
+    }
+
+    /// A sink for an effect's result, to be pushed in pieces; asking again starts over. One is in use at a time.
+    /// [`Vm::resume_with_result`] takes what was built.
+    pub fn result_sink(&mut self, task: TaskHandle, effect: EffectId) -> Option<&mut dyn ValueSink> {
+        let (mem, state) = self.parts(task)?;
+        if !state.pending.iter().any(|p| p.id == effect) {
+            return None;
+        }
+        mem.local.row.columns = (0, 0);
+        self.building.open.clear();
+        self.building.done = None;
+        self.sink = Some(SinkState { task, effect });
+        Some(self)
+    }
+
+    /// Answers an effect with what its [`Vm::result_sink`] has built.
+    pub fn resume_with_result(&mut self, task: TaskHandle, effect: EffectId) -> Result<(), VmError> {
+        let value = self.building.done.take();
+        match (self.sink.take(), value) {
+            (Some(s), Some(value)) if s.task == task && s.effect == effect => {
+                self.wake(task, effect, value, false)
+            }
+            _ => Err(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" })),
+        }
+    }
+
+    /// The head of a done task's answer.
+    pub fn response(&mut self, task: TaskHandle) -> Option<ResponseHead> {
+        let (mut mem, state) = self.parts(task)?;
+        let Some(Ok(value)) = state.outcome else { return None };
+        Some(answer(&mut mem, value).head)
+    }
+
+    /// Calls `each` with the header fields that the script set, names as it wrote them.
+    pub fn response_headers(&mut self, task: TaskHandle, each: &mut dyn FnMut(&str, &str)) {
+        let Some((mut mem, state)) = self.parts(task) else { return };
+        let Some(Ok(value)) = state.outcome else { return };
+        let headers = answer(&mut mem, value).headers;
+        if !headers.is_object() {
+            return;
+        }
+        let list = ValueRef { heap: mem.heap, local: mem.local, value: headers };
+        let mut fields: Vec<(String, String)> = Vec::new();
+        let _ = list.emit(&mut Fields { out: &mut fields, key: String::new() });
+        for (name, text) in &fields {
+            each(name, text);
+        }
+    }
+
+    /// Appends the body of a done task's answer.
+    pub fn write_body(&mut self, task: TaskHandle, out: &mut Vec<u8>) -> Result<(), VmError> {
+        let (mut mem, state) = self.parts(task).ok_or(VmError::Stale)?;
+        let Some(Ok(value)) = state.outcome else { return Err(VmError::Body("there is no answer".into())) };
+        let answer = answer(&mut mem, value);
+        match answer.head.body {
+            BodyKind::Empty => Ok(()),
+            BodyKind::Json => {
+                let written = json::write(&mut mem, answer.body, Write { gap: b"", big_ints: true }, out);
+                match written {
+                    Ok(Written::Text) => Ok(()),
+                    Ok(Written::Nothing) => {
+                        out.extend_from_slice(b"null");
+                        Ok(())
+                    }
+                    Ok(_) => Err(VmError::Body("the answer has getters or toJSON methods of the script".into())),
+                    Err(throw) => Err(VmError::Body(format!("the answer can't be written as JSON: {throw:?}"))),
+                }
+            }
+            BodyKind::Text | BodyKind::Html => {
+                let at = out.len();
+                mem.heap.string_into(answer.body, out);
+                if std::str::from_utf8(&out[at..]).is_err() {
+                    let text = crate::builtins::text::well_formed(&out[at..]).into_owned();
+                    out.truncate(at);
+                    out.extend_from_slice(text.as_bytes());
+                }
+                Ok(())
+            }
+            BodyKind::Bytes => {
+                let bytes = ValueRef { heap: mem.heap, local: mem.local, value: answer.body };
+                out.extend_from_slice(bytes.as_bytes().unwrap_or_default());
+                Ok(())
+            }
+        }
+    }
+
+    /// What ended a task that has no answer.
+    pub fn error(&mut self, task: TaskHandle) -> ErrorReport {
+        let Some((mut mem, state)) = self.parts(task) else { return ErrorReport::default() };
+        let trap = state.trap.unwrap_or(Trap::Exception);
+        if let (Trap::Exception, Some(Err(value))) = (trap, state.outcome) {
+            return mem.error_report(value, trap.code());
+        }
+        let message = match trap {
+            Trap::Exception => "the script failed",
+            Trap::BadRequest => "the body can't be read",
+            Trap::Fuel => "the script used up its fuel",
+            Trap::WallTime => "the script took too long",
+            Trap::Memory => "the script used up its memory",
+            Trap::Fibers => "the script has too many asynchronous calls at once",
+            Trap::Effects => "the script has too many calls of the host in flight",
+            Trap::Deadlock => "the script waits for something that nothing will settle",
+        };
+        ErrorReport { code: trap.code().into(), message: message.into(), ..ErrorReport::default() }
+    }
+
+    /// Ends a task and takes back everything it has; returns the bytes it had used. Stale handles do nothing.
+    pub fn finish(&mut self, task: TaskHandle) -> usize {
+        let Some(slot) = self.slots.get_mut(task.slot as usize) else { return 0 };
+        if slot.generation != task.generation {
+            return 0;
+        }
+        let Some(mut heap) = slot.heap.take() else { return 0 };
+        let used = heap.used();
+        slot.state.reset();
+        slot.generation = slot.generation.wrapping_add(1);
+        if let Some(Some(registration)) = self.blueprints.get_mut(slot.state.blueprint as usize) {
+            registration.tasks -= 1;
+        }
+        heap.reset(self.config.arena_keep);
+        if self.heaps.len() < self.config.pool {
+            self.heaps.push(heap);
+        }
+        self.free.push(task.slot);
+        used
+    }
+
+    fn with_sink(&mut self, f: impl FnOnce(&mut Sink<'_>) -> Result<(), ValueError>) -> Result<(), ValueError> {
+        let gone = ValueError::Unsupported("the task is over");
+        let Some(task) = self.sink.as_ref().map(|s| s.task) else { return Err(gone) };
+        let mut building = std::mem::take(&mut self.building);
+        let result = match self.parts(task) {
+            Some((mem, _)) => f(&mut Sink { mem, building: &mut building }),
+            None => Err(gone),
+        };
+        self.building = building;
+        result
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {
+        impl ValueSink for Vm {
+            $(fn $name(&mut self, $($arg: $ty),*) -> Result<(), ValueError> {
+                self.with_sink(|sink| sink.$name($($arg),*))
+            })*
+        }
+    };
+}
+
+forward! {
+    undefined();
+    null();
+    bool(value: bool);
+    int(value: i64);
+    float(value: f64);
+    big_int(digits: &str);
+    decimal(digits: &str);
+    str(value: &str);
+    bytes(value: &[u8]);
+    timestamp(micros: i64);
+    begin_list(len: Option<usize>);
+    end_list();
+    begin_map(len: Option<usize>);
+    key(name: &str);
+    end_map();
+    begin_row(columns: &[Box<str>]);
+    end_row();
+}
+
+/// An answer taken apart.
+struct Answer {
+    head: ResponseHead,
+    body: Value,
+    headers: Value,
+}
+
+/// The rules of docs: what a returned value says about status and body.
+fn answer(mem: &mut Mem<'_>, value: Value) -> Answer {
+    let plain = |status: u16, body: BodyKind, v: Value| Answer {
+        head: ResponseHead { status, body, has_headers: false },
+        body: v,
+        headers: Value::UNDEFINED,
+    };
+    let kind_of = |mem: &Mem<'_>, v: Value| {
+        if v.is_nullish() {
+            BodyKind::Empty
+        } else if v.is_string() {
+            BodyKind::Text
+        } else if mem.is_kind(v, kind::BYTES) {
+            BodyKind::Bytes
+        } else {
+            BodyKind::Json
+        }
+    };
+    if mem.is_kind(value, kind::RESPONSE) {
+        let r = value.as_ref();
+        let status = u16::try_from(mem.heap.load(r, 3)).unwrap_or(500);
+        let (body, headers) = (mem.heap.get(r, 4), mem.heap.get(r, 5));
+        let html = mem.heap.get(r, 6).is_string();
+        let mut kind = kind_of(mem, body);
+        if html && kind == BodyKind::Text {
+            kind = BodyKind::Html;
+        }
+        if matches!(status, 204 | 304) {
+            kind = BodyKind::Empty;
+        }
+        let head = ResponseHead { status, body: kind, has_headers: headers.is_object() };
+        return Answer { head, body, headers };
+    }
+    match kind_of(mem, value) {
+        BodyKind::Empty => plain(204, BodyKind::Empty, value),
+        BodyKind::Json => {
+            let mut status = 200;
+            if value.is_object() && mem.heap.header(value.as_ref()) & flag::RETURNED != 0 {
+                let key = Key::Atom(mem.local.known.status);
+                if let Ok(Own::Data(v, _)) = mem.get_own(value.as_ref(), key)
+                    && let Some(n) = v.as_number().filter(|n| (200.0..600.0).contains(n) && n.fract() == 0.0)
+                {
+                    status = n as u16;
+                }
+            }
+            let body = if matches!(status, 204 | 304) { BodyKind::Empty } else { BodyKind::Json };
+            plain(status, body, value)
+        }
+        other => plain(200, other, value),
+    }
+}
+
+fn host_error(mem: &mut Mem<'_>, spec: &ErrorSpec<'_>) -> Result<Value, Throw> {
+    let proto = mem.local.known.errors[ErrorKind::Error as usize];
+    let message = mem.heap.new_string(spec.message.as_bytes())?;
+    let error = mem.new_error_object(proto, message)?;
+    let r = error.as_ref();
+    if !spec.name.is_empty() {
+        let name = mem.heap.new_string(spec.name.as_bytes())?;
+        mem.add_property(r, mem.local.known.name, name, crate::shape::attr::HIDDEN)?;
+    }
+    if let Some(code) = spec.code {
+        let code = mem.heap.new_string(code.as_bytes())?;
+        mem.define_text(r, "code", code)?;
+    }
+    for (name, tree) in spec.props {
+        let mut building = Building::default();
+        let sub = Mem { heap: mem.heap, local: mem.local };
+        let built = tree.emit(&mut Sink { mem: sub, building: &mut building });
+        if let (Ok(()), Some(v)) = (built, building.done) {
+            mem.define_text(r, name, v)?;
+        }
+    }
+    Ok(error)
+}
+
+/// Collects a map of texts: header fields.
+struct Fields<'a> {
+    out: &'a mut Vec<(String, String)>,
+    key: String,
+}
+
+impl Fields<'_> {
+    #[expect(clippy::unnecessary_wraps, reason = "so that every method of the sink reads as one call")]
+    fn put(&mut self, text: String) -> Result<(), ValueError> {
+        self.out.push((self.key.clone(), text));
+        Ok(())
+    }
+}
+
+impl ValueSink for Fields<'_> {
+    fn undefined(&mut self) -> Result<(), ValueError> {
+        Ok(())
+    }
+    fn null(&mut self) -> Result<(), ValueError> {
+        Ok(())
+    }
+    fn bool(&mut self, value: bool) -> Result<(), ValueError> {
+        self.put(value.to_string())
+    }
+    fn int(&mut self, value: i64) -> Result<(), ValueError> {
+        self.put(value.to_string())
+    }
+    fn float(&mut self, value: f64) -> Result<(), ValueError> {
+        self.put(value.to_string())
+    }
+    fn big_int(&mut self, digits: &str) -> Result<(), ValueError> {
+        self.put(digits.to_owned())
+    }
+    fn decimal(&mut self, digits: &str) -> Result<(), ValueError> {
+        self.put(digits.to_owned())
+    }
+    fn str(&mut self, value: &str) -> Result<(), ValueError> {
+        self.put(value.to_owned())
+    }
+    fn bytes(&mut self, value: &[u8]) -> Result<(), ValueError> {
+        self.put(String::from_utf8_lossy(value).into_owned())
+    }
+    fn timestamp(&mut self, _: i64) -> Result<(), ValueError> {
+        Err(ValueError::Unsupported("a Date in a header"))
+    }
+    fn begin_list(&mut self, _: Option<usize>) -> Result<(), ValueError> {
+        Ok(())
+    }
+    fn end_list(&mut self) -> Result<(), ValueError> {
+        Ok(())
+    }
+    fn begin_map(&mut self, _: Option<usize>) -> Result<(), ValueError> {
+        Ok(())
+    }
+    fn key(&mut self, key: &str) -> Result<(), ValueError> {
+        key.clone_into(&mut self.key);
+        Ok(())
+    }
+    fn end_map(&mut self) -> Result<(), ValueError> {
+        Ok(())
+    }
+    fn begin_row(&mut self, _: &[Box<str>]) -> Result<(), ValueError> {
+        Ok(())
+    }
+    fn end_row(&mut self) -> Result<(), ValueError> {
+        Ok(())
+    }
+}
