@@ -37,8 +37,14 @@ fn run_prints_the_answer() {
     check("const w = work(\"A\").router(\"POST\", \"/a\"); return payload();", &["--payload", "[1]"], "[1]\n");
     check("work(\"A\").get(\"/a\", req => req.method);", &[], "POST\n");
     check("sleep(5); const all = await Promise.all([1, 2].map(async n => { sleep(n); return n; })); return all;", &[], "[1,2]\n");
-    check("let n: number = payload().n ?? 3; return n as number;", &[], "3\n");
     check("return kv.incr(\"a\") + kv.incr(\"a\", 10);", &[], "12\n");
+}
+
+#[test]
+fn run_takes_typescript() {
+    let app = App::empty();
+    app.write("a.ts", "type N = number;\nlet n: N = payload().n ?? 3;\nreturn { n: n as number };\n");
+    ran(&forebay(app.path(), &["run", "a.ts"]), 0, "{\"n\":3}\n");
 }
 
 #[test]
@@ -63,7 +69,7 @@ fn run_shows_where_a_script_fails() {
     };
     check("let a = 1;\nreturn a.b.c;", &["TypeError", "a.js:2:", "^"]);
     check("const f = () => {\n  throw new RangeError(\"too much\");\n};\nf();", &["RangeError: too much", "a.js:2:", "a.js:4:", "^"]);
-    check("return pay();", &["error[FB0201]", "a.js:1:8", "^", "did you mean `payload`?"]);
+    check("return paylod();", &["error[FB0201]", "a.js:1:8", "^", "did you mean `payload`?"]);
     check("let x = ;", &["a.js:1:9", "^"]);
     check("return db().table(\"a\").get();", &["database", "a.js:1:"]);
     check("await new Promise(() => {});", &["never_settles"]);
@@ -99,7 +105,7 @@ fn check_reports_every_problem_of_a_folder_at_once() {
     app.write("blueprints/good.js", "work(\"G\").get(\"/g\", () => 1);\n");
     let run = forebay(app.path(), &["check"]);
     assert_eq!((run.code, run.out.as_str()), (1, ""));
-    for part in ["main.js:1:28", "b.js:2:10", "did you mean `payload`?", "deep/c.ts:1:11", "d.js:1:", "problems"] {
+    for part in ["main.js:1:27", "b.js:2:10", "did you mean `payload`?", "deep/c.ts:1:11", "d.js:1:", "problems"] {
         assert!(run.err.contains(part), "{part:?} not in\n{}", run.err);
     }
     assert!(!run.err.contains("good.js"), "{}", run.err);
@@ -138,7 +144,7 @@ fn check_finds_what_only_the_whole_app_shows() {
 #[test]
 fn check_passes_the_shop() {
     let run = forebay(Path::new("."), &["check", shop_folder().to_str().unwrap()]);
-    ran(&run, 0, "5 blueprints, 13 routes, no problems\n");
+    ran(&run, 0, "5 blueprints, 12 routes, no problems\n");
     assert_eq!(run.err, "");
     let run = forebay(Path::new("."), &["check", shop_folder().to_str().unwrap(), "--json"]);
     let value: Value = serde_json::from_str(&run.out).unwrap();

@@ -124,7 +124,7 @@ fn a_first_generation_that_fails_refuses_to_start() {
     app.write("blueprints/b.js", "work(\"B\").gett(\"/b\", () => 1);\n");
     let run = Server::try_start("serve", app.path(), &[], &[]).err().expect("refused");
     assert_eq!(run.code, 1);
-    for part in ["blueprints/main.js:1:28", "blueprints/b.js:1:11", "did you mean `get`", "2 problems"] {
+    for part in ["blueprints/main.js:1:27", "blueprints/b.js:1:11", "did you mean `get`", "2 problems"] {
         assert!(run.err.contains(part), "{part:?} not in\n{}", run.err);
     }
 }
