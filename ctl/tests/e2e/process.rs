@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -144,8 +145,10 @@ impl Server {
             });
             if let Some((address, admin)) = listening {
                 let address = address.parse().unwrap_or_else(|_| panic!("address {address:?}"));
-                let admin = admin.as_str().unwrap().into();
+                let admin: PathBuf = admin.as_str().unwrap().into();
                 let ready_after = start.elapsed();
+                // Requests are answered a moment before the admin socket is there.
+                eventually("the admin socket", || UnixStream::connect(&admin).ok());
                 return Ok(Self { child, address, admin, ready_after, log, out, done: false });
             }
             if let Some(status) = ended {
