@@ -64,7 +64,12 @@ fn answer(vm: &mut Vm, task: TaskHandle, effect: Effect, kv: &mut BTreeMap<Strin
     }
 }
 
-fn run_once(vm: &mut Vm, id: forebay_engine::BlueprintId, entry: Entry, payload: &str) -> Result<(u16, Vec<u8>), String> {
+fn run_once(
+    vm: &mut Vm,
+    id: forebay_engine::BlueprintId,
+    entry: Entry,
+    payload: &str,
+) -> Result<(u16, Vec<u8>), String> {
     let input = RequestInput { method: "POST", body: payload.as_bytes(), ..RequestInput::empty() };
     let limits = TaskLimits::default();
     let task = vm

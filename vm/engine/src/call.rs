@@ -23,7 +23,10 @@ const SLACK: usize = 16;
 /// Fuel of a native call besides what it charges itself.
 const NATIVE_FUEL: i64 = 4;
 
-#[expect(clippy::cast_possible_truncation, reason = "stack indexes are far below 2^32: the arena cap bounds them")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "stack indexes are far below 2^32: the arena cap bounds them"
+)]
 impl Ctx<'_> {
     /// Makes the stack at least `len` values long.
     pub(crate) fn ensure_stack(&mut self, len: usize) -> Result<(), Throw> {
@@ -136,7 +139,9 @@ impl Ctx<'_> {
                         }
                         Err(Throw::Effect(function)) => {
                             if self.mem.local.loading {
-                                return Err(Throw::type_error("host calls are not possible while the module loads"));
+                                return Err(Throw::type_error(
+                                    "host calls are not possible while the module loads",
+                                ));
                             }
                             let args = std::mem::take(&mut self.tail);
                             let cont = if function == HostFn::HttpRequest && cont.kind == ContKind::Plain {
@@ -326,7 +331,12 @@ impl Ctx<'_> {
     }
 
     /// A host function that the worker carries out.
-    pub(crate) fn park_on_effect(&mut self, function: HostFn, args: &[Value], cont: Cont) -> Result<(), Throw> {
+    pub(crate) fn park_on_effect(
+        &mut self,
+        function: HostFn,
+        args: &[Value],
+        cont: Cont,
+    ) -> Result<(), Throw> {
         if self.task.pending.len() >= self.task.limits.effects {
             return Err(Throw::Trap(Trap::Effects));
         }
@@ -541,7 +551,11 @@ impl Ctx<'_> {
         let text = file.text.get(position.start as usize..position.end as usize).unwrap_or("");
         let text = text.strip_prefix("new ").unwrap_or(text);
         let end = text.find('(').unwrap_or(text.len());
-        if end == 0 || end > 60 || text[..end].contains('\n') { String::new() } else { text[..end].to_owned() }
+        if end == 0 || end > 60 || text[..end].contains('\n') {
+            String::new()
+        } else {
+            text[..end].to_owned()
+        }
     }
 
     /// The exception that a `Throw` stands for.
@@ -550,10 +564,10 @@ impl Ctx<'_> {
             Throw::Value(v) => Ok(v),
             Throw::Error(kind, message) => self.new_error(kind, &message),
             Throw::Trap(t) => Err(Throw::Trap(t)),
-            Throw::Coerce(..) => {
-                self.new_error(ErrorKind::Type, "Cannot convert object to primitive value")
+            Throw::Coerce(..) => self.new_error(ErrorKind::Type, "Cannot convert object to primitive value"),
+            Throw::TailCall | Throw::Effect(_) => {
+                self.new_error(ErrorKind::Type, "a native called out of turn")
             }
-            Throw::TailCall | Throw::Effect(_) => self.new_error(ErrorKind::Type, "a native called out of turn"),
         }
     }
 
@@ -566,8 +580,7 @@ impl Ctx<'_> {
                 Err(Throw::Trap(t)) => return Some(Exit::Trap(t)),
                 Err(_) => return Some(Exit::Trap(Trap::Exception)),
             };
-            loop {
-                let Some(frame) = self.frames.last_mut() else { break };
+            while let Some(frame) = self.frames.last_mut() {
                 let at = frame.pc.wrapping_sub(1);
                 if frame.unit != NATIVE_FRAME {
                     let unit = &self.mem.local.units[usize::from(frame.unit)];

@@ -125,7 +125,13 @@ impl Heap {
     }
 
     /// `dict_add` for keys that are found by their bits.
-    pub(crate) fn dict_add_bits(&mut self, d: Ref, key: Value, value: Value, attrs: u8) -> Result<Ref, Throw> {
+    pub(crate) fn dict_add_bits(
+        &mut self,
+        d: Ref,
+        key: Value,
+        value: Value,
+        attrs: u8,
+    ) -> Result<Ref, Throw> {
         self.dict_add(d, hash_bits(key), key, value, attrs)
     }
 

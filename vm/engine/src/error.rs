@@ -66,7 +66,10 @@ impl Mem<'_> {
         if v.is_object() {
             let known = self.local.known;
             let message = self.text_of(v, known.message);
-            return (String::new(), if message.is_empty() { "an object was thrown".to_owned() } else { message });
+            return (
+                String::new(),
+                if message.is_empty() { "an object was thrown".to_owned() } else { message },
+            );
         }
         if v.is_symbol() {
             return (String::new(), self.symbol_text(v).unwrap_or_default());

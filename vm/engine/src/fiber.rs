@@ -14,6 +14,7 @@
 //!
 //! Frame records and continuations hold numbers and values, never addresses, so
 //! a parked fiber can be saved as it is.
+#![expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
 
 use crate::api::{EffectId, TaskHandle};
 use crate::value::Value;

@@ -76,8 +76,6 @@ pub(crate) mod kind {
     pub(crate) const BYTES: u8 = 47;
     /// An iterator of the engine's own: word 4 = what it walks, word 5 = position.
     pub(crate) const ITERATOR: u8 = 48;
-    /// The request.
-    pub(crate) const REQUEST: u8 = 49;
 }
 
 /// Words of a cell before the inline slots of an object.
@@ -115,10 +113,6 @@ impl Arena {
             return None;
         }
         Some(Self { base: base.cast(), bytes })
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Gives the pages from `keep` to `used` bytes back to the kernel.

@@ -1,4 +1,5 @@
 //! Host functions: the immediate ones, and how the others park.
+#![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::api::{LogLevel, Trap};
 use crate::ctx::Ctx;
@@ -64,7 +65,9 @@ impl Ctx<'_> {
                 let cont = Cont::with(ContKind::Iterate, dst, 0, arg(3));
                 return self.park_on_effect(function, args.get(..3).unwrap_or_default(), cont);
             }
-            HostFn::HttpRequest => return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst)),
+            HostFn::HttpRequest => {
+                return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst));
+            }
             HostFn::Sleep
             | HostFn::KvGet
             | HostFn::KvSet
@@ -150,18 +153,6 @@ impl Ctx<'_> {
         })
     }
 
-    /// The next number of `Math.random`: seeded per task from the host's random bytes.
-    pub(crate) fn random(&mut self) -> f64 {
-        if self.task.random == 0 {
-            let mut seed = [0u8; 8];
-            self.host.random(&mut seed);
-            self.task.random = u64::from_le_bytes(seed) | 1;
-        }
-        self.task.random = self.task.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = crate::string::fold(self.task.random);
-        (z >> 11) as f64 / (1u64 << 53) as f64
-    }
-
     fn make_response(&mut self, body: Value, options: Value) -> Result<Value, Throw> {
         let (mut status, mut headers) = (200, Value::UNDEFINED);
         if options.is_object() {
@@ -178,7 +169,13 @@ impl Ctx<'_> {
         self.new_response(status, body, headers, Value::UNDEFINED)
     }
 
-    fn new_response(&mut self, status: u16, body: Value, headers: Value, kind: Value) -> Result<Value, Throw> {
+    fn new_response(
+        &mut self,
+        status: u16,
+        body: Value,
+        headers: Value,
+        kind: Value,
+    ) -> Result<Value, Throw> {
         let proto = self.mem.local.known.response;
         let r = self.mem.new_object_of(kind::RESPONSE, proto, 3)?;
         self.mem.heap.store(r, 3, u64::from(status));

@@ -3,7 +3,10 @@
 //! Fast paths stand here; whatever may call a script, allocate much or throw is in
 //! `call.rs` and `slow.rs`, which push frames instead of recursing. After anything that
 //! may have changed the frame, the loop reloads its locals from the top frame record.
-#![expect(unsafe_code, reason = "registers, code, constants and caches of verified modules; see Safety below")]
+#![expect(
+    unsafe_code,
+    reason = "registers, code, constants and caches of verified modules; see Safety below"
+)]
 // Safety. Only a `Verified` module becomes a `Unit`, so every register operand of function f is below
 // f.registers, every jump lands in f.code, the last instruction doesn't fall through, and
 // constants, sites and upvalues are in range (verify.rs, `check_instr`). A frame is pushed only after
@@ -236,7 +239,9 @@ impl Ctx<'_> {
                     }
                     Op::SetModule => {
                         if !self.mem.local.loading {
-                            tri!(Err(Throw::type_error("module variables can't be assigned by a handler: use kv")));
+                            tri!(Err(Throw::type_error(
+                                "module variables can't be assigned by a handler: use kv"
+                            )));
                         }
                         self.mem.local.slots[unit_index][i.bx() as usize] = r!(i.a());
                     }
@@ -679,7 +684,8 @@ impl Ctx<'_> {
 
                     Op::GetIterator => {
                         let v = r!(i.b());
-                        if (self.mem.is_kind(v, kind::ARRAY) && tri!(self.is_plain_array(v))) || v.is_string() {
+                        if (self.mem.is_kind(v, kind::ARRAY) && tri!(self.is_plain_array(v))) || v.is_string()
+                        {
                             r!(i.a()) = v;
                             r!(i.a() + 1) = Value::ZERO;
                             continue;

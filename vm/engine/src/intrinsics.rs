@@ -71,9 +71,8 @@ fn build() -> Result<Intrinsics, String> {
     let shapes = Shapes::new(space::INTRINSICS, [None, None, None]);
     let units = [Arc::new(Unit::empty()), Arc::new(Unit::empty())];
     let frozen = [Frozen::default(), Frozen::default(), Frozen::default()];
-    let mut local =
-        Local::new(frozen, shapes, units, [Vec::new(), Vec::new()], Vec::new(), Known::default())
-            .ok_or("no memory for the built-in objects")?;
+    let mut local = Local::new(frozen, shapes, units, [Vec::new(), Vec::new()], Vec::new(), Known::default())
+        .ok_or("no memory for the built-in objects")?;
     local.show(&mut heap);
     let mut mem = Mem { heap: &mut heap, local: &mut local };
     let failed = |throw: Throw| format!("the built-in objects: {throw:?}");
@@ -185,9 +184,25 @@ impl Places {
         let iterator = mem.new_object_of(kind::OBJECT, object, 0)?.object();
         known.iterator = iterator;
         for name in [
-            "symbol", "bigint", "date", "map", "set", "promise", "regexp", "decimal", "query", "response",
-            "bytes", "request", "http", "http_result", "array_iterator", "map_iterator", "set_iterator",
-            "string_iterator", "async_function",
+            "symbol",
+            "bigint",
+            "date",
+            "map",
+            "set",
+            "promise",
+            "regexp",
+            "decimal",
+            "query",
+            "response",
+            "bytes",
+            "request",
+            "http",
+            "http_result",
+            "array_iterator",
+            "map_iterator",
+            "set_iterator",
+            "string_iterator",
+            "async_function",
         ] {
             let parent = match name {
                 "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator" => iterator,
@@ -270,7 +285,8 @@ impl Places {
                         let proto = mem.local.known.errors[usize::from(number)];
                         self.constructor(mem, native.name, f, proto)?;
                         if number > 0 {
-                            let parent = self.globals.get("Error").copied().unwrap_or(mem.local.known.function);
+                            let parent =
+                                self.globals.get("Error").copied().unwrap_or(mem.local.known.function);
                             mem.heap.set(f.as_ref(), 1, parent);
                         }
                     }

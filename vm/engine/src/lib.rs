@@ -13,6 +13,11 @@
 //! Invariants: script calls never use the Rust stack; every byte of a task is in its arena, its stacks or its
 //! request buffer, all counted; references are offsets, so an arena can be copied; frozen spaces are never written.
 
+#![allow(
+    clippy::wrong_self_convention,
+    reason = "to_string, to_number, ... are ECMA-262's abstract operations"
+)]
+
 pub mod api;
 mod blueprint;
 mod builtins;
@@ -43,8 +48,8 @@ mod value_ref;
 mod vm;
 
 pub use api::{
-    BlueprintId, BodyKind, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Headers, Host, LoadError, LogLevel,
-    NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
+    BlueprintId, BodyKind, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Headers, Host, LoadError,
+    LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
 pub use value_ref::{QueryOp, ValueRef};

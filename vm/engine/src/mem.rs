@@ -1,6 +1,7 @@
 //! What is needed to build and read values: a task's heap, and what its core
 //! holds for the blueprint. Code that runs no script works on a [`Mem`]: sinks and
 //! sources at the host boundary, JSON, objects, strings.
+#![expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
 
 use crate::heap::{Arena, Heap};
 use crate::known::Known;
@@ -38,6 +39,8 @@ pub(crate) struct Local {
     pub(crate) loading: bool,
     /// The last row's columns (address, length) and what was derived from them.
     pub(crate) row: RowShape,
+    /// Buffers of the JSON reader and writer.
+    pub(crate) json: crate::builtins::json::Scratch,
 }
 
 /// The shape of the rows of the result that is being received.
@@ -60,7 +63,20 @@ impl Local {
         let worker = Heap::new(Arena::reserve(WORKER_ARENA_BYTES)?, space::WORKER);
         let caches = [units[0].new_caches(), units[1].new_caches()];
         let row = RowShape::default();
-        Some(Self { frozen, shapes, worker, units, slots, handlers, caches, known, loading: false, row })
+        let json = crate::builtins::json::Scratch::default();
+        Some(Self {
+            frozen,
+            shapes,
+            worker,
+            units,
+            slots,
+            handlers,
+            caches,
+            known,
+            loading: false,
+            row,
+            json,
+        })
     }
 
     /// Lets a task's heap resolve references into everything it may see.

@@ -700,7 +700,9 @@ impl Mem<'_> {
                 Own::Data(_, attrs) => {
                     if attrs & attr::WRITABLE == 0 {
                         let name = self.key_text(key)?;
-                        return Err(Throw::type_error(format!("Cannot assign to read only property '{name}'")));
+                        return Err(Throw::type_error(format!(
+                            "Cannot assign to read only property '{name}'"
+                        )));
                     }
                     if at == r {
                         self.check_mutable(r)?;
@@ -940,7 +942,8 @@ impl Mem<'_> {
         if old_attrs.is_some() && base & attr::CONFIGURABLE == 0 {
             self.check_redefine(old, d, key)?;
         }
-        let mut attrs = bit(d.enumerable, attr::ENUMERABLE, base) | bit(d.configurable, attr::CONFIGURABLE, base);
+        let mut attrs =
+            bit(d.enumerable, attr::ENUMERABLE, base) | bit(d.configurable, attr::CONFIGURABLE, base);
         let was_accessor = matches!(old, Own::Accessor(..));
         let value = if accessor || (was_accessor && d.value.is_none() && d.writable.is_none()) {
             attrs |= attr::ACCESSOR;
@@ -965,7 +968,11 @@ impl Mem<'_> {
             }
             return Ok(());
         }
-        if old_attrs.is_none() { self.add_own(r, key, value, attrs) } else { self.set_own(r, key, value, attrs) }
+        if old_attrs.is_none() {
+            self.add_own(r, key, value, attrs)
+        } else {
+            self.set_own(r, key, value, attrs)
+        }
     }
 
     fn check_redefine(&mut self, old: Own, d: &Descriptor, key: Key) -> Result<(), Throw> {
@@ -1165,7 +1172,8 @@ impl Mem<'_> {
     pub(crate) fn new_closure(&mut self, unit: usize, index: u32) -> Result<Ref, Throw> {
         let function = &self.local.units[unit].functions()[index as usize];
         let (upvalues, flags) = (function.captures.len() as u32, function.flags);
-        let constructor = flags & (function_flags::ARROW | function_flags::METHOD | function_flags::ASYNC) == 0;
+        let constructor =
+            flags & (function_flags::ARROW | function_flags::METHOD | function_flags::ASYNC) == 0;
         let mut header = u64::from(kind::CLOSURE) | flag::LAZY | u64::from(EMPTY) << 32;
         if constructor && unit == 0 {
             header |= flag::CONSTRUCTOR;

@@ -1,6 +1,7 @@
 //! Conversions and operators on primitives. Where an object has to become a
 //! primitive first, scripts may run: that is the interpreter's business
 //! (`interp/slow.rs`), and these functions never see an object, except where they say so.
+#![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::builtins::bignum::Int;
 use crate::builtins::{num, text};

@@ -39,11 +39,6 @@ impl Mem<'_> {
         Ok(r.object())
     }
 
-    /// State of a promise.
-    pub(crate) fn promise_state(&self, p: Ref) -> u64 {
-        self.heap.load(p, 3) & 255
-    }
-
     fn is_handled(&self, p: Value) -> bool {
         self.heap.load(p.as_ref(), 3) & HANDLED != 0
     }

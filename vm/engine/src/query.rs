@@ -121,8 +121,7 @@ fn body_text(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 fn body_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let body = own_body(ctx, a)?;
     let bytes = ctx.mem.heap.str_bytes(body).to_vec();
-    let how =
-        crate::builtins::json::Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
+    let how = crate::builtins::json::Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
     crate::builtins::json::parse(&mut ctx.mem, &bytes, how).map_err(|e| e.into_throw(&bytes))
 }
 

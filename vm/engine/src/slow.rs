@@ -257,7 +257,8 @@ impl Ctx<'_> {
             if let Some((slot, attrs)) = self.mem.local.shapes.find(shape, atom) {
                 if attrs & attr::ACCESSOR == 0 {
                     let slot = self.mem.cache_slot(holder, slot);
-                    self.mem.local.caches[unit][site] = Cache { header, holder: at, proto: first, slot, next: 0 };
+                    self.mem.local.caches[unit][site] =
+                        Cache { header, holder: at, proto: first, slot, next: 0 };
                 }
                 return;
             }
@@ -266,7 +267,13 @@ impl Ctx<'_> {
     }
 
     /// `v.key = value`, and teaches the site's cache.
-    pub(crate) fn set_field(&mut self, unit: usize, site: usize, v: Value, value: Value) -> Result<Put, Throw> {
+    pub(crate) fn set_field(
+        &mut self,
+        unit: usize,
+        site: usize,
+        v: Value,
+        value: Value,
+    ) -> Result<Put, Throw> {
         let key = self.site_key(unit, site);
         if !v.is_object() {
             return self.set_on_primitive(v, key);
@@ -318,7 +325,13 @@ impl Ctx<'_> {
     }
 
     /// Defines a property of a literal, and teaches the site's cache.
-    pub(crate) fn def_field(&mut self, unit: usize, site: usize, v: Value, value: Value) -> Result<(), Throw> {
+    pub(crate) fn def_field(
+        &mut self,
+        unit: usize,
+        site: usize,
+        v: Value,
+        value: Value,
+    ) -> Result<(), Throw> {
         let key = self.site_key(unit, site);
         if !v.is_object() {
             return Err(Throw::type_error("not an object"));
@@ -477,7 +490,10 @@ impl Ctx<'_> {
 
     pub(crate) fn array_spread(&mut self, target: Value, source: Value) -> Result<(), Throw> {
         self.literal_array(target)?;
-        if self.mem.is_kind(source, kind::ARRAY) && self.is_plain_array(source)? {
+        // A sparse array may have accessors among its elements.
+        let dense = self.mem.is_kind(source, kind::ARRAY)
+            && self.mem.heap.header(source.as_ref()) & crate::object::flag::SPARSE == 0;
+        if dense && self.is_plain_array(source)? {
             let o = source.as_ref();
             let len = self.mem.array_len(o);
             self.mem.heap.work += u64::from(len);

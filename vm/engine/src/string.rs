@@ -13,6 +13,7 @@
 //! blueprint, what this core has met, and the task, in this order, so that one text has one
 //! reference within a task. A core keeps a bounded number of keys that scripts did not
 //! name (JSON keys, SQL columns); beyond that they live in the task.
+#![expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
 
 use crate::builtins::text;
 use crate::heap::{Heap, kind};
@@ -110,7 +111,6 @@ impl Atoms {
 
 /// Hash of a key's bytes: folded multiply (wyhash's step), seeded per process, so
 /// that nobody can choose keys that collide.
-#[expect(clippy::cast_possible_truncation, reason = "the halves of a product")]
 pub(crate) fn hash_bytes(bytes: &[u8]) -> u32 {
     static SEED: OnceLock<u64> = OnceLock::new();
     let mut h = *SEED.get_or_init(|| RandomState::new().hash_one(0x5eed_u64) | 1);
@@ -126,7 +126,6 @@ pub(crate) fn hash_bytes(bytes: &[u8]) -> u32 {
     (h ^ h >> 32) as u32
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the halves of a product")]
 pub(crate) fn fold(x: u64) -> u64 {
     let product = u128::from(x ^ 0x9e37_79b9_7f4a_7c15) * 0xa076_1d64_78bd_642f_u128;
     product as u64 ^ (product >> 64) as u64
@@ -153,7 +152,6 @@ fn flags_of(bytes: &[u8]) -> (u64, usize) {
     (flags, text::utf16_len(bytes))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "lengths are at most STRING_BYTES_MAX")]
 impl Heap {
     /// A new string; `bytes` is UTF-8 or WTF-8.
     pub(crate) fn new_string(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
@@ -228,7 +226,8 @@ impl Heap {
     fn flatten(&mut self, rope: Ref) -> Result<Value, Throw> {
         let header = self.header(rope);
         let len = self.load(rope, 1) as u32 as usize;
-        let flat = self.raw_string(len, (header >> 32) as usize, header & (ASCII | ENDS_HIGH | STARTS_LOW))?;
+        let flat =
+            self.raw_string(len, (header >> 32) as usize, header & (ASCII | ENDS_HIGH | STARTS_LOW))?;
         // Ropes lean to either side without bound: the walk keeps its own stack.
         let mut rest = vec![rope];
         let mut at = 0;

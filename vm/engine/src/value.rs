@@ -180,10 +180,6 @@ impl Value {
     pub(crate) fn is_hole(self) -> bool {
         self == Self::HOLE
     }
-    #[inline(always)]
-    pub(crate) const fn is_ref(self) -> bool {
-        self.0 >= STRING
-    }
     /// Both are integers.
     #[inline(always)]
     pub(crate) const fn both_int(a: Self, b: Self) -> bool {

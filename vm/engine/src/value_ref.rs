@@ -1,4 +1,5 @@
 //! Values at the host boundary: [`ValueRef`] to read them, [`Sink`] to build them.
+#![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::builtins::text;
 use crate::heap::{Heap, kind};
@@ -141,7 +142,11 @@ impl<'a> ValueRef<'a> {
     }
 
     /// Calls `f` with the enumerable own properties that have a name, in order.
-    fn each(&self, f: &mut dyn FnMut(&[u8], ValueRef<'a>) -> Result<(), ValueError>) -> Result<(), ValueError> {
+    #[expect(clippy::type_complexity, reason = "a name for the callback would hide it")]
+    fn each(
+        &self,
+        f: &mut dyn FnMut(&[u8], ValueRef<'a>) -> Result<(), ValueError>,
+    ) -> Result<(), ValueError> {
         if !self.value.is_object() {
             return Ok(());
         }
@@ -196,7 +201,11 @@ impl<'a> ValueRef<'a> {
         if let Some(n) = v.as_number() {
             return match self.as_i64() {
                 Some(i) if n != 0.0 || n.is_sign_positive() => {
-                    if n.abs() <= 9_007_199_254_740_992.0 { sink.int(i) } else { sink.float(n) }
+                    if n.abs() <= 9_007_199_254_740_992.0 {
+                        sink.int(i)
+                    } else {
+                        sink.float(n)
+                    }
                 }
                 _ => sink.float(n),
             };

@@ -1,4 +1,5 @@
 //! One core's machine: adopted blueprints, tasks in slots, pooled arenas.
+#![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::api::{
     BlueprintId, BodyKind, Clock, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Host, RequestInput,
@@ -217,8 +218,7 @@ impl Vm {
         match function {
             Ok(function) => {
                 slot.state.entry = function;
-                slot.state.takes_request =
-                    matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0;
+                slot.state.takes_request = matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0;
                 Ok(handle)
             }
             Err(error) => {
@@ -402,7 +402,13 @@ impl Vm {
         self.wake(task, effect, value, false)
     }
 
-    fn wake(&mut self, task: TaskHandle, effect: EffectId, value: Value, rejected: bool) -> Result<(), VmError> {
+    fn wake(
+        &mut self,
+        task: TaskHandle,
+        effect: EffectId,
+        value: Value,
+        rejected: bool,
+    ) -> Result<(), VmError> {
         let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
         let at = state.pending.iter().position(|p| p.id == effect).ok_or(VmError::NoEffect)?;
         let pending = state.pending.remove(at);
@@ -494,8 +500,12 @@ impl Vm {
                         out.extend_from_slice(b"null");
                         Ok(())
                     }
-                    Ok(_) => Err(VmError::Body("the answer has getters or toJSON methods of the script".into())),
-                    Err(throw) => Err(VmError::Body(format!("the answer can't be written as JSON: {throw:?}"))),
+                    Ok(_) => {
+                        Err(VmError::Body("the answer has getters or toJSON methods of the script".into()))
+                    }
+                    Err(throw) => {
+                        Err(VmError::Body(format!("the answer can't be written as JSON: {throw:?}")))
+                    }
                 }
             }
             BodyKind::Text | BodyKind::Html => {
@@ -557,7 +567,10 @@ impl Vm {
         used
     }
 
-    fn with_sink(&mut self, f: impl FnOnce(&mut Sink<'_>) -> Result<(), ValueError>) -> Result<(), ValueError> {
+    fn with_sink(
+        &mut self,
+        f: impl FnOnce(&mut Sink<'_>) -> Result<(), ValueError>,
+    ) -> Result<(), ValueError> {
         let gone = ValueError::Unsupported("the task is over");
         let Some(task) = self.sink.as_ref().map(|s| s.task) else { return Err(gone) };
         let mut building = std::mem::take(&mut self.building);

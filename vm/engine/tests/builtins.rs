@@ -61,7 +61,10 @@ fn check(name: &str, cases: &str, expected: &str) {
     for (cases, expected) in cases.chunks(40).zip(expected.chunks(40)) {
         let found = evaluate(cases).unwrap_or_else(|whole| {
             // Something ends the task: find it.
-            cases.iter().map(|c| evaluate(&[c]).map_or_else(|e| format!("{e} ({whole})"), |v| v.concat())).collect()
+            cases
+                .iter()
+                .map(|c| evaluate(&[c]).map_or_else(|e| format!("{e} ({whole})"), |v| v.concat()))
+                .collect()
         });
         for ((case, found), expect) in cases.iter().zip(&found).zip(expected) {
             if found != expect {
@@ -87,6 +90,16 @@ macro_rules! tables {
 
 tables! { array object string number collections json date misc generated }
 
+/// What Node doesn't have, or this appliance does in its own way: `expression => what it prints`.
+#[test]
+fn own() {
+    let lines = include_str!("builtins/own.list").lines();
+    let pairs: Vec<(&str, &str)> = lines.filter_map(|l| l.rsplit_once(" => ")).collect();
+    let cases: Vec<&str> = pairs.iter().map(|p| p.0).collect();
+    let expected: Vec<&str> = pairs.iter().map(|p| p.1).collect();
+    check("own", &cases.join("\n"), &expected.join("\n"));
+}
+
 /// What a hostile script gets: an error or a trap, within the limits, and soon.
 fn ends_with(source: &str, expect: &str) {
     let limits = TaskLimits { fuel: 20_000_000, memory: 16 << 20, ..TaskLimits::default() };
@@ -109,7 +122,10 @@ fn hostile_scripts_end_within_their_limits() {
     ends_with("let s = 'x'; for (;;) s += s;", "Invalid string length");
     ends_with("const a = []; for (;;) a.push(a.length);", "exhausted");
     ends_with("let a = ['xxxxxxxxxx']; for (;;) a = [a.join(), a.join()];", "exhausted");
-    ends_with("const a = []; for (let i = 0; i < 1000; i++) a.push(i); a.sort(() => -1); return a.length", "1000");
+    ends_with(
+        "const a = []; for (let i = 0; i < 1000; i++) a.push(i); a.sort(() => -1); return a.length",
+        "1000",
+    );
     ends_with(
         "const a = []; for (let i = 0; i < 1000; i++) a.push(i); a.sort(() => Math.random() - 0.5); return a.length",
         "1000",
@@ -123,5 +139,8 @@ fn hostile_scripts_end_within_their_limits() {
     ends_with("let n = 3n; for (;;) n = n * n;", "exhausted");
     ends_with("return Array.from({length: 1e9}).length", "exhausted");
     ends_with("const m = new Map(); for (const k of m.set(0, 0).keys()) m.set(k + 1, 0);", "exhausted");
-    ends_with("return 'a'.repeat(1e6).split('').length * 0 + 'x'.repeat(1e6).replaceAll('x', 'y'.repeat(1e6))", "");
+    ends_with(
+        "return 'a'.repeat(1e6).split('').length * 0 + 'x'.repeat(1e6).replaceAll('x', 'y'.repeat(1e6))",
+        "",
+    );
 }

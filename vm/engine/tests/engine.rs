@@ -1,6 +1,8 @@
 //! Whole scripts through the host boundary: results (also through node, where it is
 //! installed), limits, parking, sharing, allocations.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use forebay_base::limits::TaskLimits;
 use forebay_base::value::ValueBuilder;
 use forebay_base::{Monotonic, TenantId, Timestamp, Value, ValueSource};
@@ -119,36 +121,114 @@ impl Bench {
 /// A script without host calls, and what it returns as JSON.
 const TABLE: &[(&str, &str)] = &[
     ("return [1 + 2, 7 % 3, -7 % 3, 2 ** 10, 7 / 2, 1 / 3]", "[3,1,-1,1024,3.5,0.3333333333333333]"),
-    ("return [2147483647 + 1, -2147483648 - 1, 65536 * 65536, 1 << 31, -1 >>> 0]", "[2147483648,-2147483649,4294967296,-2147483648,4294967295]"),
-    ("return ['a' + 1, 1 + '2', `${1}${null}${[1, 2]}`, [] + {}, '5' * '2']", r#"["a1","12","1null1,2","[object Object]",10]"#),
+    (
+        "return [2147483647 + 1, -2147483648 - 1, 65536 * 65536, 1 << 31, -1 >>> 0]",
+        "[2147483648,-2147483649,4294967296,-2147483648,4294967295]",
+    ),
+    (
+        "return ['a' + 1, 1 + '2', `${1}${null}${[1, 2]}`, [] + {}, '5' * '2']",
+        r#"["a1","12","1null1,2","[object Object]",10]"#,
+    ),
     ("let s = 0; for (let i = 0; i < 1000; i++) { if (i % 2) continue; s += i; } return s", "249500"),
-    ("const o = {a: 1}; o.b = 2; o['c'] = 3; delete o.a; return [o, Object.keys(o), 'b' in o]", r#"[{"b":2,"c":3},["b","c"],true]"#),
-    ("const a = [1, 2, 3]; a[5] = 6; a.length = 7; return [a.length, a.indexOf(6), a]", r#"[7,5,[1,2,3,null,null,6,null]]"#),
-    ("const {a, ...r} = {a: 1, b: 2, c: 3}; const [x, , y = 9, ...z] = [1, 2, undefined, 4, 5]; return [a, r, x, y, z]", r#"[1,{"b":2,"c":3},1,9,[4,5]]"#),
-    ("function f(a, b = a + 1, ...c) { return [a, b, c]; } return [f(1), f(1, 2, 3, 4), f.length, f.name]", r#"[[1,2,[]],[1,2,[3,4]],1,"f"]"#),
-    ("const fs = []; for (let i = 0; i < 3; i++) fs.push(() => i++); return fs.map(f => f() + f())", "[1,3,5]"),
-    ("try { try { throw new TypeError('x'); } finally { var q = 1; } } catch (e) { return [e.name, e.message, e instanceof TypeError, e instanceof Error, q]; }", r#"["TypeError","x",true,true,1]"#),
-    ("const f = () => { for (const x of [1, 2, 3]) { try { if (x === 2) return x; } finally { y.push(x); } } }; const y = []; return [f(), y]", "[2,[1,2]]"),
-    ("function P(x) { this.x = x; } P.prototype.get = function () { return this.x; }; const p = new P(4); return [p.get(), p instanceof P, p.constructor === P]", "[4,true,true]"),
-    ("const o = {get a() { return this.b * 2; }, set a(v) { this.b = v; }, b: 1}; o.a = 5; return [o.a, o.b]", "[10,5]"),
-    ("const o = {valueOf() { return 3; }, toString() { return 's'; }}; return [o + 1, o * 2, `${o}`, o > 2, [o] + '']", r#"[4,6,"s",true,"s"]"#),
-    ("const it = {[Symbol.iterator]() { let n = 0; return {next: () => ({done: n > 2, value: n++})}; }}; return [[...it], Math.max(...it)]", "[[0,1,2],2]"),
-    ("return [typeof null, typeof undefined, typeof 1n, typeof (() => 1), null == undefined, NaN === NaN, '1' == 1]", r#"["object","undefined","bigint","function",true,false,true]"#),
-    ("const r = []; const p = Promise.resolve(1).then(v => { r.push('t' + v); return v + 1; }); r.push('sync'); const v = await p; return [r, v]", r#"[["sync","t1"],2]"#),
-    ("const r = []; (async () => { r.push(1); await null; r.push(3); })(); r.push(2); await null; await null; return r", "[1,2,3]"),
+    (
+        "const o = {a: 1}; o.b = 2; o['c'] = 3; delete o.a; return [o, Object.keys(o), 'b' in o]",
+        r#"[{"b":2,"c":3},["b","c"],true]"#,
+    ),
+    (
+        "const a = [1, 2, 3]; a[5] = 6; a.length = 7; return [a.length, a.indexOf(6), a]",
+        r#"[7,5,[1,2,3,null,null,6,null]]"#,
+    ),
+    (
+        "const {a, ...r} = {a: 1, b: 2, c: 3}; const [x, , y = 9, ...z] = [1, 2, undefined, 4, 5]; return [a, r, x, y, z]",
+        r#"[1,{"b":2,"c":3},1,9,[4,5]]"#,
+    ),
+    (
+        "function f(a, b = a + 1, ...c) { return [a, b, c]; } return [f(1), f(1, 2, 3, 4), f.length, f.name]",
+        r#"[[1,2,[]],[1,2,[3,4]],1,"f"]"#,
+    ),
+    (
+        "const fs = []; for (let i = 0; i < 3; i++) fs.push(() => i++); return fs.map(f => f() + f())",
+        "[1,3,5]",
+    ),
+    (
+        "try { try { throw new TypeError('x'); } finally { var q = 1; } } catch (e) { return [e.name, e.message, e instanceof TypeError, e instanceof Error, q]; }",
+        r#"["TypeError","x",true,true,1]"#,
+    ),
+    (
+        "const f = () => { for (const x of [1, 2, 3]) { try { if (x === 2) return x; } finally { y.push(x); } } }; const y = []; return [f(), y]",
+        "[2,[1,2]]",
+    ),
+    (
+        "function P(x) { this.x = x; } P.prototype.get = function () { return this.x; }; const p = new P(4); return [p.get(), p instanceof P, p.constructor === P]",
+        "[4,true,true]",
+    ),
+    (
+        "const o = {get a() { return this.b * 2; }, set a(v) { this.b = v; }, b: 1}; o.a = 5; return [o.a, o.b]",
+        "[10,5]",
+    ),
+    (
+        "const o = {valueOf() { return 3; }, toString() { return 's'; }}; return [o + 1, o * 2, `${o}`, o > 2, [o] + '']",
+        r#"[4,6,"s",true,"s"]"#,
+    ),
+    (
+        "const it = {[Symbol.iterator]() { let n = 0; return {next: () => ({done: n > 2, value: n++})}; }}; return [[...it], Math.max(...it)]",
+        "[[0,1,2],2]",
+    ),
+    (
+        "return [typeof null, typeof undefined, typeof 1n, typeof (() => 1), null == undefined, NaN === NaN, '1' == 1]",
+        r#"["object","undefined","bigint","function",true,false,true]"#,
+    ),
+    (
+        "const r = []; const p = Promise.resolve(1).then(v => { r.push('t' + v); return v + 1; }); r.push('sync'); const v = await p; return [r, v]",
+        r#"[["sync","t1"],2]"#,
+    ),
+    (
+        "const r = []; (async () => { r.push(1); await null; r.push(3); })(); r.push(2); await null; await null; return r",
+        "[1,2,3]",
+    ),
     ("try { await Promise.reject(new Error('no')); } catch (e) { return e.message; }", "no"),
-    ("const f = async x => { if (x > 1) throw new Error('e' + x); return x; }; return await Promise.allSettled([f(1), f(2)].map(p => p.catch(e => e.message)))", r#"[{"status":"fulfilled","value":1},{"status":"fulfilled","value":"e2"}]"#),
+    (
+        "const f = async x => { if (x > 1) throw new Error('e' + x); return x; }; return await Promise.allSettled([f(1), f(2)].map(p => p.catch(e => e.message)))",
+        r#"[{"status":"fulfilled","value":1},{"status":"fulfilled","value":"e2"}]"#,
+    ),
     ("return await Promise.race([new Promise(() => {}), Promise.resolve(7)])", "7"),
-    ("try { await Promise.any([Promise.reject(1)]); } catch (e) { return [e.name, e.errors]; }", r#"["AggregateError",[1]]"#),
-    ("const o = {}; for (let i = 0; i < 200; i++) o['k' + i] = i; let s = 0; for (const k in o) s += o[k]; return [s, Object.keys(o).length]", "[19900,200]"),
-    ("let s = ''; for (let i = 0; i < 1000; i++) s += 'ab'; return [s.length, s.slice(1, 5), s.at(-1)]", r#"[2000,"baba","b"]"#),
-    ("return ['\\u{1F600}'.length, [...'a\\u{1F600}b'].length, String.fromCharCode(0xd83d) + String.fromCharCode(0xde00) === '\\u{1F600}']", "[2,3,true]"),
-    ("const a = []; a[4000000000] = 1; a[3] = 2; return [a.length, Object.keys(a)]", r#"[4000000001,["3","4000000000"]]"#),
-    ("return [3, 1, 2].sort((a, b) => b - a).map(x => x * 2).filter(x => x > 2).reduce((a, b) => a + b, 0)", "10"),
-    ("label: for (let i = 0; i < 3; i++) { for (;;) { if (i === 1) break label; continue label; } } return 'ok'", "ok"),
-    ("return [0.1 + 0.2, 1e21, -0, 123456789012345680000, 5e-324]", "[0.30000000000000004,1e+21,0,123456789012345680000,5e-324]"),
+    (
+        "try { await Promise.any([Promise.reject(1)]); } catch (e) { return [e.name, e.errors]; }",
+        r#"["AggregateError",[1]]"#,
+    ),
+    (
+        "const o = {}; for (let i = 0; i < 200; i++) o['k' + i] = i; let s = 0; for (const k in o) s += o[k]; return [s, Object.keys(o).length]",
+        "[19900,200]",
+    ),
+    (
+        "let s = ''; for (let i = 0; i < 1000; i++) s += 'ab'; return [s.length, s.slice(1, 5), s.at(-1)]",
+        r#"[2000,"baba","b"]"#,
+    ),
+    (
+        "return ['\\u{1F600}'.length, [...'a\\u{1F600}b'].length, String.fromCharCode(0xd83d) + String.fromCharCode(0xde00) === '\\u{1F600}']",
+        "[2,3,true]",
+    ),
+    (
+        "const a = []; a[4000000000] = 1; a[3] = 2; return [a.length, Object.keys(a)]",
+        r#"[4000000001,["3","4000000000"]]"#,
+    ),
+    (
+        "return [3, 1, 2].sort((a, b) => b - a).map(x => x * 2).filter(x => x > 2).reduce((a, b) => a + b, 0)",
+        "10",
+    ),
+    (
+        "label: for (let i = 0; i < 3; i++) { for (;;) { if (i === 1) break label; continue label; } } return 'ok'",
+        "ok",
+    ),
+    (
+        "return [0.1 + 0.2, 1e21, -0, 123456789012345680000, 5e-324]",
+        "[0.30000000000000004,1e+21,0,123456789012345680000,5e-324]",
+    ),
     ("const f = function g(n) { return n ? n * g(n - 1) : 1; }; return f(10)", "3628800"),
-    ("const m = new Map([[1, 'a'], ['1', 'b']]); m.set(NaN, 'c'); return [m.get(1), m.get('1'), m.get(NaN), m.size, [...m.keys()].length]", r#"["a","b","c",3,3]"#),
+    (
+        "const m = new Map([[1, 'a'], ['1', 'b']]); m.set(NaN, 'c'); return [m.get(1), m.get('1'), m.get(NaN), m.size, [...m.keys()].length]",
+        r#"["a","b","c",3,3]"#,
+    ),
 ];
 
 #[test]
@@ -196,7 +276,10 @@ fn hostile_scripts_end_within_their_limits() {
     ends_with("return 'a'.repeat(2 ** 28)", Trap::Memory);
     ends_with("const a = new Array(1e9); return a.fill(0).length", Trap::Memory);
     ends_with("const f = async () => { await null; return f(); }; await f();", Trap::Memory);
-    ends_with("const go = () => Promise.resolve().then(go); go(); await new Promise(() => {});", Trap::Memory);
+    ends_with(
+        "const go = () => Promise.resolve().then(go); go(); await new Promise(() => {});",
+        Trap::Memory,
+    );
     ends_with("await new Promise(() => {});", Trap::Deadlock);
     ends_with("const f = async n => { await null; }; for (;;) f();", Trap::Fibers);
     ends_with("return payload().x.y", Trap::Exception);
@@ -223,10 +306,19 @@ fn host_calls_park_at_any_depth() {
     for (source, expect) in [
         ("return kv.get('a')", "a"),
         ("return [1, 2, 3].map(x => kv.get('k' + x))", r#"["k1","k2","k3"]"#),
-        ("const r = []; [1, 2].forEach(x => { try { r.push(kv.get(x + 'a')); } finally { r.push(kv.get('f')); } }); return r", r#"["1a","f","2a","f"]"#),
+        (
+            "const r = []; [1, 2].forEach(x => { try { r.push(kv.get(x + 'a')); } finally { r.push(kv.get('f')); } }); return r",
+            r#"["1a","f","2a","f"]"#,
+        ),
         ("return await Promise.all([1, 2, 3].map(async x => kv.get('p' + x)))", r#"["p1","p2","p3"]"#),
-        ("const f = async x => { const y = kv.get(x); await null; return y + kv.get(x); }; const a = f('x'), b = f('y'); return [await b, await a]", r#"["yy","xx"]"#),
-        ("const o = {toString() { return kv.get('deep'); }}; return `${o}` + [3, 1, 2].sort((a, b) => (kv.get('s'), a - b)).join('')", "deep123"),
+        (
+            "const f = async x => { const y = kv.get(x); await null; return y + kv.get(x); }; const a = f('x'), b = f('y'); return [await b, await a]",
+            r#"["yy","xx"]"#,
+        ),
+        (
+            "const o = {toString() { return kv.get('deep'); }}; return `${o}` + [3, 1, 2].sort((a, b) => (kv.get('s'), a - b)).join('')",
+            "deep123",
+        ),
         ("const o = {get x() { return kv.get('g'); }}; return o.x + {...o}.x", "gg"),
     ] {
         assert_eq!(Bench::new(source).echo("").as_deref(), Ok(expect), "{source}");

@@ -163,7 +163,14 @@ fn fill(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 /// The first place from `from` on where `search` is, as `===` sees it (or SameValueZero).
-fn find(ctx: &mut Ctx<'_>, r: Ref, len: u32, from: u32, search: Value, nan: bool) -> Result<Option<u32>, Throw> {
+fn find(
+    ctx: &mut Ctx<'_>,
+    r: Ref,
+    len: u32,
+    from: u32,
+    search: Value,
+    nan: bool,
+) -> Result<Option<u32>, Throw> {
     ctx.heap.work += u64::from(len.saturating_sub(from)) / 8;
     let is_nan = nan && search.as_number().is_some_and(f64::is_nan);
     let count = u32::try_from(ctx.places(r, len).len()).unwrap_or(len);
@@ -224,7 +231,9 @@ fn join(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if ctx.places(r, len).iter().any(|v| v.is_object() || v.is_symbol()) {
         return general(ctx, a);
     }
-    if len == 1 && let Some(only) = ctx.places(r, len).first().copied().filter(|v| v.is_string()) {
+    if len == 1
+        && let Some(only) = ctx.places(r, len).first().copied().filter(|v| v.is_string())
+    {
         return Ok(only);
     }
     let between = match separator {
@@ -350,7 +359,8 @@ fn splice(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         _ => ctx.int_arg(a, 1)?.clamp(0.0, f64::from(len - from)) as u32,
     };
     let inserted: Vec<Value> = ctx.args(a).get(2..).unwrap_or(&[]).to_vec();
-    let Some(new_len) = u32::try_from(inserted.len()).ok().and_then(|n| (len - removed).checked_add(n)) else {
+    let Some(new_len) = u32::try_from(inserted.len()).ok().and_then(|n| (len - removed).checked_add(n))
+    else {
         return general(ctx, a);
     };
     if ctx.places(r, len).len() != len as usize {

@@ -3,6 +3,7 @@
 //! A magnitude is a slice of 32-bit limbs, lowest first, no zero at the top; zero is
 //! empty. An [`Int`] adds a sign. Schoolbook methods: the caller bounds sizes by
 //! [`LIMBS_MAX`] and charges fuel for `cost` before it starts.
+#![allow(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use std::cmp::Ordering;
 
@@ -312,11 +313,8 @@ impl Int {
         }
         let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
         let limbs = [low(mantissa), low(mantissa >> 32)];
-        let limbs = if exponent >= 1075 {
-            shl(&limbs, exponent - 1075)
-        } else {
-            shr(&limbs, 1075 - exponent).0
-        };
+        let limbs =
+            if exponent >= 1075 { shl(&limbs, exponent - 1075) } else { shr(&limbs, 1075 - exponent).0 };
         Some(Self::new(value < 0.0, limbs))
     }
 
@@ -407,10 +405,7 @@ impl Int {
             return None;
         }
         let (quotient, remainder) = div_rem(&self.limbs, &other.limbs);
-        Some((
-            Self::new(self.negative != other.negative, quotient),
-            Self::new(self.negative, remainder),
-        ))
+        Some((Self::new(self.negative != other.negative, quotient), Self::new(self.negative, remainder)))
     }
 
     /// self to the power of `exponent`; None if it would be larger than [`LIMBS_MAX`].
@@ -515,6 +510,7 @@ fn negate(limbs: &mut [u32]) {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small test values")]
 mod tests {
     use super::*;
     use forebay_base::rng::Rng;

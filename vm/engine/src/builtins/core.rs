@@ -21,7 +21,13 @@ const fn error(name: &'static str, number: u8) -> Native {
 }
 
 pub(crate) const NATIVES: &[Native] = &[
-    Native { on: "", name: "Promise", length: 1, call: promise_constructor, kind: Kind::Constructor("promise") },
+    Native {
+        on: "",
+        name: "Promise",
+        length: 1,
+        call: promise_constructor,
+        kind: Kind::Constructor("promise"),
+    },
     method("Promise.prototype", "then", 2, then),
     method("Promise", "resolve", 1, promise_resolve),
     method("Promise", "reject", 1, promise_reject),
@@ -141,8 +147,7 @@ fn new_error(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let proto = ctx.mem.get_plain(callee.as_ref(), key)?;
     let aggregate = proto == ctx.mem.local.known.errors[ErrorKind::Aggregate as usize];
     let at = usize::from(aggregate);
-    let message =
-        if ctx.arg(a, at).is_undefined() { Value::UNDEFINED } else { ctx.str_arg(a, at)? };
+    let message = if ctx.arg(a, at).is_undefined() { Value::UNDEFINED } else { ctx.str_arg(a, at)? };
     let options = ctx.arg(a, at + 1);
     let error = ctx.mem.new_error_object(proto, message)?;
     let known = ctx.mem.local.known;

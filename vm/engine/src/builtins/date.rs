@@ -137,7 +137,7 @@ pub fn to_iso(time: f64) -> String {
 #[must_use]
 pub fn to_iso_micros(time: f64, micros: f64) -> String {
     let mut text = to_iso(time);
-    if micros >= 1.0 && micros < 1000.0 {
+    if (1.0..1000.0).contains(&micros) {
         text.pop();
         text.push_str(&format!("{:03}Z", micros.trunc()));
     }
@@ -363,7 +363,8 @@ fn parse_common(text: &str) -> Option<f64> {
             Token::Sign(sign @ ('+' | '-')) if time.is_some() || offset.is_some() => {
                 let Some(Token::Number(value, digits)) = tokens.get(at + 1) else { return None };
                 at += 1;
-                let mut minutes = if *digits <= 2 { value * 60.0 } else { (value / 100.0).trunc() * 60.0 + value % 100.0 };
+                let mut minutes =
+                    if *digits <= 2 { value * 60.0 } else { (value / 100.0).trunc() * 60.0 + value % 100.0 };
                 if let (Some(Token::Sign(':')), Some(Token::Number(more, _))) =
                     (tokens.get(at + 1), tokens.get(at + 2))
                 {
@@ -384,7 +385,9 @@ fn parse_common(text: &str) -> Option<f64> {
         (Some((month, _)), [year, day]) => (short_year(*year), month, day.0),
         (Some((month, _)), [day]) if day.0 <= 31.0 => (2001.0, month, day.0),
         (Some((month, _)), [year]) => (short_year(*year), month, 1.0),
-        (None, [year, month, day]) if year.1 >= 3 || year.0 > 31.0 => (short_year(*year), month.0 - 1.0, day.0),
+        (None, [year, month, day]) if year.1 >= 3 || year.0 > 31.0 => {
+            (short_year(*year), month.0 - 1.0, day.0)
+        }
         (None, [month, day, year]) => (short_year(*year), month.0 - 1.0, day.0),
         (None, [year, month]) if year.0 > 31.0 => (short_year(*year), month.0 - 1.0, 1.0),
         (None, [month, day]) => (2001.0, month.0 - 1.0, day.0),

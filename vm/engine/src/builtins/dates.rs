@@ -83,7 +83,11 @@ impl Mem<'_> {
 
 fn this_date(ctx: &Ctx<'_>, a: Args) -> Result<Ref, Throw> {
     let v = ctx.this(a);
-    if ctx.is_kind(v, kind::DATE) { Ok(v.as_ref()) } else { Err(Throw::type_error("this is not a Date object.")) }
+    if ctx.is_kind(v, kind::DATE) {
+        Ok(v.as_ref())
+    } else {
+        Err(Throw::type_error("this is not a Date object."))
+    }
 }
 
 fn time_of(ctx: &Ctx<'_>, date: Ref) -> f64 {

@@ -19,10 +19,12 @@ const fn method(name: &'static str, length: u8, call: super::NativeFn) -> Native
 
 pub(crate) const NATIVES: &[Native] = &[
     Native { on: "", name: "Decimal", length: 1, call: construct, kind: Kind::Constructor("decimal") },
-    method("abs", 0, |c, a| unary(c, a, |mut d| {
-        d.digits.negative = false;
-        d
-    })),
+    method("abs", 0, |c, a| {
+        unary(c, a, |mut d| {
+            d.digits.negative = false;
+            d
+        })
+    }),
     method("add", 1, |c, a| binary(c, a, |x, y| Some(x.add(y)))),
     method("cmp", 1, cmp),
     method("div", 2, div),
@@ -32,10 +34,12 @@ pub(crate) const NATIVES: &[Native] = &[
     method("lt", 1, |c, a| compared(c, a, Ordering::is_lt)),
     method("lte", 1, |c, a| compared(c, a, Ordering::is_le)),
     method("mul", 1, |c, a| binary(c, a, |x, y| Some(x.mul(y)))),
-    method("neg", 0, |c, a| unary(c, a, |mut d| {
-        d.digits = d.digits.neg();
-        d
-    })),
+    method("neg", 0, |c, a| {
+        unary(c, a, |mut d| {
+            d.digits = d.digits.neg();
+            d
+        })
+    }),
     method("round", 1, round),
     method("sub", 1, |c, a| binary(c, a, |x, y| Some(x.sub(y)))),
     method("text", 0, text),
@@ -221,11 +225,7 @@ fn operands(ctx: &mut Ctx<'_>, a: Args) -> Result<(Decimal, Decimal), Throw> {
     Ok((operand(ctx, this)?, operand(ctx, other)?))
 }
 
-fn binary(
-    ctx: &mut Ctx<'_>,
-    a: Args,
-    f: fn(&Decimal, &Decimal) -> Option<Decimal>,
-) -> Result<Value, Throw> {
+fn binary(ctx: &mut Ctx<'_>, a: Args, f: fn(&Decimal, &Decimal) -> Option<Decimal>) -> Result<Value, Throw> {
     let (x, y) = operands(ctx, a)?;
     ctx.heap.work += (x.digits.limbs.len() * y.digits.limbs.len()) as u64;
     let result = f(&x, &y).ok_or_else(|| Throw::range_error("Division by zero"))?;

@@ -77,18 +77,37 @@ pub(crate) const STANDARD: Read = Read { big_ints: false, depth: DEPTH_MAX };
 /// Reads one JSON text. `source` is WTF-8.
 pub(crate) fn parse(mem: &mut Mem<'_>, source: &[u8], how: Read) -> Result<Value, JsonError> {
     mem.heap.work += source.len() as u64 / 8;
-    Parser {
-        mem,
-        source,
-        at: 0,
-        how,
-        values: Vec::new(),
-        keys: Vec::new(),
-        open: Vec::new(),
-        remembered: Vec::new(),
-        scratch: Vec::new(),
+    let Scratch { values, keys, open, remembered, scratch, levels } = std::mem::take(&mut mem.local.json);
+    let mut parser = Parser { mem, source, at: 0, how, values, keys, open, remembered, scratch };
+    let result = parser.run();
+    let Parser { mem, mut values, mut keys, mut open, mut remembered, mut scratch, .. } = parser;
+    values.clear();
+    values.shrink_to(SCRATCH_KEEP);
+    keys.clear();
+    keys.shrink_to(SCRATCH_KEEP);
+    open.clear();
+    scratch.clear();
+    scratch.shrink_to(SCRATCH_KEEP);
+    for of_depth in &mut remembered {
+        of_depth.clear();
+        of_depth.shrink_to(64);
     }
-    .run()
+    mem.local.json = Scratch { values, keys, open, remembered, scratch, levels };
+    result
+}
+
+/// Entries of each buffer that a core keeps.
+const SCRATCH_KEEP: usize = 4096;
+
+/// Buffers that a core keeps for the next text.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    values: Vec<Value>,
+    keys: Vec<Key>,
+    open: Vec<Open>,
+    remembered: Vec<Vec<Remembered>>,
+    scratch: Vec<u8>,
+    levels: Vec<Level>,
 }
 
 /// A list or object that has not ended.
@@ -124,7 +143,7 @@ struct Parser<'a, 'm> {
 }
 
 impl Parser<'_, '_> {
-    fn run(mut self) -> Result<Value, JsonError> {
+    fn run(&mut self) -> Result<Value, JsonError> {
         self.skip_space();
         loop {
             let mut value = match self.peek() {
@@ -157,7 +176,11 @@ impl Parser<'_, '_> {
             loop {
                 self.skip_space();
                 let Some(open) = self.open.last() else {
-                    return if self.at == self.source.len() { Ok(value) } else { Err(JsonError::Syntax(self.at)) };
+                    return if self.at == self.source.len() {
+                        Ok(value)
+                    } else {
+                        Err(JsonError::Syntax(self.at))
+                    };
                 };
                 let is_array = open.is_array;
                 self.push(value)?;
@@ -246,7 +269,9 @@ impl Parser<'_, '_> {
             && let Some(last) = self.remembered.get(depth).and_then(|keys| keys.get(position))
         {
             let end = start + last.end - last.start;
-            if self.source.get(end) == Some(&b'"') && self.source[start..end] == self.source[last.start..last.end] {
+            if self.source.get(end) == Some(&b'"')
+                && self.source[start..end] == self.source[last.start..last.end]
+            {
                 open.shape = Some(last.shape);
                 self.keys.push(Key::Atom(last.key));
                 self.at = end + 1;
@@ -394,7 +419,8 @@ impl Parser<'_, '_> {
             let word = u64::from_le_bytes(word);
             let zero = |x: u64| x.wrapping_sub(ONES) & !x;
             let control = word.wrapping_sub(ONES * 0x20) & !word;
-            let special = control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+            let special =
+                control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
             if special & TOPS != 0 {
                 self.at += (special & TOPS).trailing_zeros() as usize / 8;
                 return;
@@ -482,8 +508,9 @@ impl Parser<'_, '_> {
             const POWERS: [f64; 16] =
                 [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
             let places = (point - whole).saturating_sub(1);
-            if let Some(power) = POWERS.get(places) {
-                return Ok(Value::number(sign * (value(&self.source[first..point]) as f64 / power)));
+            let mantissa = value(&self.source[first..point]);
+            if let Some(power) = POWERS.get(places).filter(|_| mantissa <= 1 << 53) {
+                return Ok(Value::number(sign * (mantissa as f64 / power)));
             }
         }
         let literal = std::str::from_utf8(&self.source[start..self.at]).unwrap_or("");
@@ -532,9 +559,16 @@ pub(crate) fn write(
     out: &mut Vec<u8>,
 ) -> Result<Written, Throw> {
     let start = out.len();
-    let mut writer = Writer { mem, out, how, open: Vec::new(), keys: Vec::new(), charged: start, no_to_json: EMPTY };
+    let levels = std::mem::take(&mut mem.local.json.levels);
+    let keys = std::mem::take(&mut mem.local.json.keys);
+    let mut writer = Writer { mem, out, how, open: levels, keys, charged: start, no_to_json: EMPTY };
     let written = writer.run(value);
-    let Writer { mem, out, .. } = writer;
+    let Writer { mem, out, open: mut levels, mut keys, .. } = writer;
+    levels.clear();
+    keys.clear();
+    keys.shrink_to(SCRATCH_KEEP);
+    mem.local.json.levels = levels;
+    mem.local.json.keys = keys;
     mem.heap.work += (out.len() - start) as u64 / 16;
     written
 }
@@ -768,7 +802,11 @@ impl Writer<'_, '_, '_> {
             kind::BOXED => {
                 let primitive = self.mem.heap.get(object, 4);
                 let standard = [known.number, known.string, known.boolean].contains(&proto);
-                return if shape == EMPTY && standard { self.value(primitive) } else { Ok(Form::NeedsScript) };
+                return if shape == EMPTY && standard {
+                    self.value(primitive)
+                } else {
+                    Ok(Form::NeedsScript)
+                };
             }
             kind::DECIMAL => {
                 let flat = self.mem.heap.get(object, 4);

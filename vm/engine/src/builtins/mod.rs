@@ -11,7 +11,11 @@
 //! Where both have one place, the native is installed and finds the other as its own value:
 //! it takes the plain cases and passes the rest on (`ctx.tail_call(ctx.own_value(), ..)`).
 
-#![allow(dead_code, unreachable_pub, reason = "the algorithms of the builtins are complete, their users come one by one")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the algorithms of the builtins are complete, their users come one by one"
+)]
 
 pub(crate) mod array;
 pub(crate) mod bignum;

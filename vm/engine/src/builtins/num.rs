@@ -157,18 +157,31 @@ fn exponential(sign: &str, digits: &str, exponent: i32) -> String {
     format!("{sign}{first}{point}{rest}e{plus}{}", exponent.unsigned_abs())
 }
 
+/// The shortest digits that tell the number, and the exponent of the first one. (Rust's own
+/// shortest form resolves ties between two equally short ones differently.)
+fn shortest(value: f64) -> (String, i32) {
+    let mut buffer = ryu_js::Buffer::new();
+    let text = buffer.format_finite(value);
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    if digits.is_empty() {
+        return ("0".to_owned(), 0);
+    }
+    let zeros = all.len() - digits.len();
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let first = i32::try_from(whole.len()).unwrap_or(0) - 1 - i32::try_from(zeros).unwrap_or(0) + exponent;
+    (digits.trim_end_matches('0').to_owned(), first)
+}
+
 /// `toExponential(digits)` of a finite number, digits <= 100; without digits as many as it takes.
 #[must_use]
 pub fn to_exponential(value: f64, digits: Option<usize>) -> String {
     let magnitude = value.abs();
     let (text, exponent) = match digits {
         Some(digits) => significant(magnitude, digits + 1),
-        None => {
-            // Rust's shortest digits are ECMAScript's.
-            let shortest = format!("{magnitude:e}");
-            let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
-            (mantissa.replace('.', ""), exponent.parse().unwrap_or(0))
-        }
+        None => shortest(magnitude),
     };
     exponential(sign_of(value), &text, exponent)
 }

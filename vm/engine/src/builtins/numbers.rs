@@ -18,7 +18,13 @@ const fn math(name: &'static str, length: u8, call: super::NativeFn) -> Native {
 
 pub(crate) const NATIVES: &[Native] = &[
     Native { on: "", name: "Number", length: 1, call: construct_number, kind: Kind::Constructor("number") },
-    Native { on: "", name: "Boolean", length: 1, call: construct_boolean, kind: Kind::Constructor("boolean") },
+    Native {
+        on: "",
+        name: "Boolean",
+        length: 1,
+        call: construct_boolean,
+        kind: Kind::Constructor("boolean"),
+    },
     Native { on: "", name: "BigInt", length: 1, call: construct_bigint, kind: Kind::Constructor("bigint") },
     on("", "parseInt", 2, parse_int),
     on("", "parseFloat", 1, parse_float),
@@ -468,7 +474,9 @@ fn pow(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 fn max(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    extreme(ctx, a, f64::NEG_INFINITY, |n, best| n > best || (n == 0.0 && best == 0.0 && !n.is_sign_negative()))
+    extreme(ctx, a, f64::NEG_INFINITY, |n, best| {
+        n > best || (n == 0.0 && best == 0.0 && !n.is_sign_negative())
+    })
 }
 
 fn min(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -514,17 +522,6 @@ fn hypot(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(Value::number(sum.sqrt() * largest))
 }
 
-/// `SplitMix64` over a seed from the host.
 fn random(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
-    if ctx.task.random == 0 {
-        let mut seed = [0; 8];
-        ctx.host.random(&mut seed);
-        ctx.task.random = u64::from_le_bytes(seed) | 1;
-    }
-    ctx.task.random = ctx.task.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = ctx.task.random;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^= z >> 31;
-    Ok(Value::double((z >> 11) as f64 * (1.0 / (1u64 << 53) as f64)))
+    Ok(Value::double(ctx.random()))
 }

@@ -42,7 +42,13 @@ pub(crate) const NATIVES: &[Native] = &[
     on(PROTO, "propertyIsEnumerable", 1, property_is_enumerable),
     on(PROTO, "toString", 0, to_string),
     on(PROTO, "valueOf", 0, value_of),
-    Native { on: "", name: "Function", length: 1, call: construct_function, kind: Kind::Constructor("function") },
+    Native {
+        on: "",
+        name: "Function",
+        length: 1,
+        call: construct_function,
+        kind: Kind::Constructor("function"),
+    },
     on(FUNCTION, "apply", 2, apply),
     on(FUNCTION, "bind", 1, bind),
     on(FUNCTION, "call", 1, call),
@@ -171,9 +177,7 @@ fn restricted(ctx: &mut Ctx<'_>, a: Args, frozen: bool) -> Result<Value, Throw> 
     for key in keys {
         let loose = match ctx.get_own(object, key)? {
             Own::None => false,
-            Own::Data(_, attrs) => {
-                attrs & attr::CONFIGURABLE != 0 || (frozen && attrs & attr::WRITABLE != 0)
-            }
+            Own::Data(_, attrs) => attrs & attr::CONFIGURABLE != 0 || (frozen && attrs & attr::WRITABLE != 0),
             Own::Accessor(_, _, attrs) => attrs & attr::CONFIGURABLE != 0,
         };
         if loose {
@@ -453,8 +457,7 @@ fn construct_symbol(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if a.construct {
         return Err(Throw::type_error("Symbol is not a constructor"));
     }
-    let description =
-        if ctx.arg(a, 0).is_undefined() { Value::UNDEFINED } else { ctx.str_arg(a, 0)? };
+    let description = if ctx.arg(a, 0).is_undefined() { Value::UNDEFINED } else { ctx.str_arg(a, 0)? };
     ctx.new_symbol(description)
 }
 

@@ -479,8 +479,7 @@ fn split_by(ctx: &mut Ctx<'_>, s: Value, separator: Value, limit: u32) -> Result
         ctx.mem.array_push(array, part)?;
     }
     if ctx.array_len(array) < limit {
-        let rest =
-            if halves { ctx.heap.substring(s, unit, len)? } else { small_string(ctx, &hay[start..])? };
+        let rest = if halves { ctx.heap.substring(s, unit, len)? } else { small_string(ctx, &hay[start..])? };
         ctx.mem.array_push(array, rest)?;
     }
     Ok(array.object())

@@ -6,6 +6,7 @@
 //! caller knows that the bytes are ASCII, offsets are indexes and none of this is needed.
 //!
 //! All input is WTF-8 that the VM made: a truncated character at the end can't occur.
+#![allow(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -345,6 +346,7 @@ pub fn well_formed(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small test values")]
 mod tests {
     use super::*;
     use forebay_base::rng::Rng;

@@ -17,9 +17,8 @@ pub fn encode(source: &[u8], component: bool) -> Option<Vec<u8>> {
     }
     let mut out = Vec::with_capacity(source.len());
     for byte in source {
-        let plain = byte.is_ascii_alphanumeric()
-            || MARKS.contains(byte)
-            || (!component && RESERVED.contains(byte));
+        let plain =
+            byte.is_ascii_alphanumeric() || MARKS.contains(byte) || (!component && RESERVED.contains(byte));
         if plain {
             out.push(*byte);
         } else {
