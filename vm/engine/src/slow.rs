@@ -3,11 +3,11 @@
 //!
 //! Each function finishes the instruction or pushes the frame of a script call whose
 //! continuation comes back here; so an interrupted instruction is completed, not repeated.
+#![expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
 
 use crate::ctx::Ctx;
 use crate::fiber::{Cont, ContKind};
 use crate::heap::kind;
-use crate::interp::Exit;
 use crate::known::Helper;
 use crate::object::{Descriptor, Get, Key, Keys, Own, Put, flag};
 use crate::ops::Arith;
@@ -490,9 +490,9 @@ impl Ctx<'_> {
 
     pub(crate) fn array_spread(&mut self, target: Value, source: Value) -> Result<(), Throw> {
         self.literal_array(target)?;
-        // A sparse array may have accessors among its elements.
+        // Only sparse elements can be accessors.
         let dense = self.mem.is_kind(source, kind::ARRAY)
-            && self.mem.heap.header(source.as_ref()) & crate::object::flag::SPARSE == 0;
+            && self.mem.heap.header(source.as_ref()) & flag::SPARSE == 0;
         if dense && self.is_plain_array(source)? {
             let o = source.as_ref();
             let len = self.mem.array_len(o);
@@ -614,10 +614,5 @@ impl Ctx<'_> {
     /// Whether a fiber is loaded and has frames.
     pub(crate) fn is_running(&self) -> bool {
         !self.frames.is_empty()
-    }
-
-    /// `exec`, if there is anything to run.
-    pub(crate) fn exec_if_running(&mut self) -> Exit {
-        if self.is_running() { self.exec() } else { Exit::Idle }
     }
 }

@@ -100,6 +100,44 @@ fn own() {
     check("own", &cases.join("\n"), &expected.join("\n"));
 }
 
+/// A host call parks inside any callback of a built-in, and its value comes back there.
+#[test]
+fn a_callback_may_wait() {
+    let source = "const double = x => kv.get('' + x) * 2;
+        const sorted = [3, 1, 2].sort((a, b) => kv.get('' + a) - kv.get('' + b));
+        const text = 'a1b1'.replaceAll('1', () => kv.get('7'));
+        const parsed = JSON.parse('[1,[2]]', (k, v) => (typeof v === 'number' ? double(v) : v));
+        return [[1, 2, 3].map(double), sorted, text, parsed, [...new Map([[4, 0]]).keys()].reduce((s, k) => s + double(k), 0)];";
+    let (module, _) = compile(&SourceSet::one("test.js", source), "test.js").unwrap();
+    let blueprint = Blueprint::load(&verify(module).unwrap()).unwrap();
+    let mut vm = Vm::new(VmConfig::default());
+    let id = vm.adopt(&blueprint).unwrap();
+    let now = Monotonic(0);
+    let limits = TaskLimits::default();
+    let task = vm.start(id, Entry::Main, &RequestInput::empty(), &limits, TenantId(0), now).unwrap();
+    let mut effects = Vec::new();
+    let mut parked = 0;
+    loop {
+        match vm.run(task, now, Timestamp(0), 1000, &mut NoHost) {
+            Run::SliceOver => {}
+            Run::Done => break,
+            Run::Parked => {
+                vm.take_effects(task, &mut effects);
+                for effect in effects.drain(..) {
+                    let key: i64 = vm.arg(task, effect.id, 0).as_str().unwrap().parse().unwrap();
+                    vm.resume(task, effect.id, &mut |sink| sink.int(key * 10)).unwrap();
+                    parked += 1;
+                }
+            }
+            Run::Trap(trap) => panic!("{trap:?} {:?}", vm.error(task)),
+        }
+    }
+    let mut out = Vec::new();
+    vm.write_body(task, &mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "[[20,40,60],[1,2,3],\"a70b70\",[20,[40]],80]");
+    assert!(parked >= 12, "{parked}");
+}
+
 /// What a hostile script gets: an error or a trap, within the limits, and soon.
 fn ends_with(source: &str, expect: &str) {
     let limits = TaskLimits { fuel: 20_000_000, memory: 16 << 20, ..TaskLimits::default() };

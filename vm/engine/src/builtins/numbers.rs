@@ -522,6 +522,17 @@ fn hypot(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(Value::number(sum.sqrt() * largest))
 }
 
+/// `SplitMix64` over a seed from the host.
 fn random(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
-    Ok(Value::double(ctx.random()))
+    if ctx.task.random == 0 {
+        let mut seed = [0; 8];
+        ctx.host.random(&mut seed);
+        ctx.task.random = u64::from_le_bytes(seed) | 1;
+    }
+    ctx.task.random = ctx.task.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = ctx.task.random;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    Ok(Value::double((z >> 11) as f64 * (1.0 / (1u64 << 53) as f64)))
 }
