@@ -247,9 +247,12 @@ impl Back {
     /// Lets go of generations that are neither current nor used by a run. Jobs that
     /// are still in the ring may name the last but one: it stays until the next look.
     fn retire(&mut self) {
-        while self.generations.len() > 2 && self.generations[0].runs == 0 {
-            if let Some(old) = self.generations.pop_front() {
-                for id in old.blueprints.into_iter().flatten() {
+        let mut index = 0;
+        while index + 2 < self.generations.len() {
+            if self.generations[index].runs > 0 {
+                index += 1;
+            } else if let Some(old) = self.generations.remove(index) {
+                for id in old.blueprints {
                     self.vm.retire(id);
                 }
             }
@@ -416,7 +419,8 @@ impl Back {
         answers: &mut A,
         key: u64,
     ) {
-        if self.runs.get_mut(key).is_some() {
+        if let Some(run) = self.runs.get_mut(key) {
+            self.vm.abort(run.task, Trap::WallTime);
             self.finish(reactor, answers, key, VmRun::Trap(Trap::WallTime));
         }
     }
