@@ -30,13 +30,25 @@ fn run_prints_the_answer() {
         assert_eq!(run.err, "", "{script}");
     };
     check("return 1 + 1;", &[], "2\n");
-    check("return { a: [1, \"é\", null], b: payload().x };", &["--payload", "{\"x\":{\"y\":1e3}}"], "{\"a\":[1,\"é\",null],\"b\":{\"y\":1000}}\n");
+    check(
+        "return { a: [1, \"é\", null], b: payload().x };",
+        &["--payload", "{\"x\":{\"y\":1e3}}"],
+        "{\"a\":[1,\"é\",null],\"b\":{\"y\":1000}}\n",
+    );
     check("return \"text\";", &[], "text\n");
     check("return;", &[], "");
     check("return { status: 404, error: \"no\" };", &[], "{\"status\":404,\"error\":\"no\"}\n");
-    check("const w = work(\"A\").router(\"POST\", \"/a\"); return payload();", &["--payload", "[1]"], "[1]\n");
+    check(
+        "const w = work(\"A\").router(\"POST\", \"/a\"); return payload();",
+        &["--payload", "[1]"],
+        "[1]\n",
+    );
     check("work(\"A\").get(\"/a\", req => req.method);", &[], "POST\n");
-    check("sleep(5); const all = await Promise.all([1, 2].map(async n => { sleep(n); return n; })); return all;", &[], "[1,2]\n");
+    check(
+        "sleep(5); const all = await Promise.all([1, 2].map(async n => { sleep(n); return n; })); return all;",
+        &[],
+        "[1,2]\n",
+    );
     check("return kv.incr(\"a\") + kv.incr(\"a\", 10);", &[], "12\n");
 }
 
@@ -68,7 +80,10 @@ fn run_shows_where_a_script_fails() {
         }
     };
     check("let a = 1;\nreturn a.b.c;", &["TypeError", "a.js:2:", "^"]);
-    check("const f = () => {\n  throw new RangeError(\"too much\");\n};\nf();", &["RangeError: too much", "a.js:2:", "a.js:4:", "^"]);
+    check(
+        "const f = () => {\n  throw new RangeError(\"too much\");\n};\nf();",
+        &["RangeError: too much", "a.js:2:", "a.js:4:", "^"],
+    );
     check("return paylod();", &["error[FB0201]", "a.js:1:8", "^", "did you mean `payload`?"]);
     check("let x = ;", &["a.js:1:9", "^"]);
     check("return db().table(\"a\").get();", &["database", "a.js:1:"]);
@@ -105,7 +120,9 @@ fn check_reports_every_problem_of_a_folder_at_once() {
     app.write("blueprints/good.js", "work(\"G\").get(\"/g\", () => 1);\n");
     let run = forebay(app.path(), &["check"]);
     assert_eq!((run.code, run.out.as_str()), (1, ""));
-    for part in ["main.js:1:27", "b.js:2:10", "did you mean `payload`?", "deep/c.ts:1:11", "d.js:1:", "problems"] {
+    for part in
+        ["main.js:1:27", "b.js:2:10", "did you mean `payload`?", "deep/c.ts:1:11", "d.js:1:", "problems"]
+    {
         assert!(run.err.contains(part), "{part:?} not in\n{}", run.err);
     }
     assert!(!run.err.contains("good.js"), "{}", run.err);
@@ -128,7 +145,10 @@ fn check_reports_every_problem_of_a_folder_at_once() {
 #[test]
 fn check_finds_what_only_the_whole_app_shows() {
     let app = App::with("work(\"A\").get(\"/a/{x}\", () => 1);\n");
-    app.write("blueprints/b.js", "work(\"A\").get(\"/b\", () => 1);\nwork(\"C\").get(\"/a/{y}\", () => 1);\n");
+    app.write(
+        "blueprints/b.js",
+        "work(\"A\").get(\"/b\", () => 1);\nwork(\"C\").get(\"/a/{y}\", () => 1);\n",
+    );
     app.write("blueprints/f.js", "work(\"F\").get(\"/f\").file(\"public/gone.txt\");\n");
     app.write("blueprints/s.sxs", "(core/kv/get k)\n");
     let run = forebay(app.path(), &["check"]);
@@ -160,7 +180,8 @@ fn build_and_disasm_agree() {
         assert_eq!(built.code, 0, "{}", built.err);
         let bytes = std::fs::metadata(app.path().join("out.fbc")).unwrap().len();
         assert_eq!(built.out, format!("out.fbc: {bytes} bytes\n"));
-        let (source, file) = (forebay(app.path(), &["disasm", &path]), forebay(app.path(), &["disasm", "out.fbc"]));
+        let (source, file) =
+            (forebay(app.path(), &["disasm", &path]), forebay(app.path(), &["disasm", "out.fbc"]));
         assert!(source.code == 0 && source.out.lines().count() > 3, "{}", source.err);
         ran(&file, 0, &source.out);
         // The same file twice is the same bytes.
@@ -191,7 +212,10 @@ fn new_check_dev_as_the_readme_says() {
     assert_eq!((answer.status, &answer.json()["hello"]), (200, &json!("you")));
     // The line that `new` prints.
     let line = made.out.lines().find(|line| line.contains("curl")).unwrap();
-    let run = e2e::shell(app.path(), &line.replace("127.0.0.1:8080", &server.address.to_string()).replace("curl", "curl -s"));
+    let run = e2e::shell(
+        app.path(),
+        &line.replace("127.0.0.1:8080", &server.address.to_string()).replace("curl", "curl -s"),
+    );
     assert!(run.out.starts_with("{\"hello\":\"you\",\"at\":\"20"), "{}", run.out);
     let run = forebay(&app.path().join("hello"), &["ctl", "status"]);
     assert!(run.code == 0 && run.out.contains("generation"), "{}{}", run.out, run.err);

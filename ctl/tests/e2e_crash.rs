@@ -90,7 +90,11 @@ fn check(client: &mut Client, writer: usize, oracle: &mut Oracle) -> u64 {
         assert_eq!(value["at"], json!([format!("at/{writer}/{left}")]), "a batch came apart");
     }
     for n in oracle.answered.iter().rev().take(3) {
-        assert_eq!(client.get(&format!("/once/{writer}/{n}")).text(), "true", "writer {writer} lost step {n}");
+        assert_eq!(
+            client.get(&format!("/once/{writer}/{n}")).text(),
+            "true",
+            "writer {writer} lost step {n}"
+        );
     }
     let count = number(&value["count"]);
     assert!(count >= oracle.counted, "the counter went back from {} to {count}", oracle.counted);
@@ -143,7 +147,11 @@ fn kill_nine_loses_nothing_acknowledged() {
     let mut client = server.client();
     for (writer, oracle) in oracles.iter().enumerate() {
         for n in oracle.answered.iter().step_by(7) {
-            assert_eq!(client.get(&format!("/once/{writer}/{n}")).text(), "true", "writer {writer} lost step {n}");
+            assert_eq!(
+                client.get(&format!("/once/{writer}/{n}")).text(),
+                "true",
+                "writer {writer} lost step {n}"
+            );
             client_checks += 1;
         }
     }

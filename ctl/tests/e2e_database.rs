@@ -67,7 +67,9 @@ fn a_database_that_comes_late_and_goes_and_comes() {
     for round in 0..3 {
         postgres.start_again();
         let start = Instant::now();
-        eventually("it heals by itself", || (client.get("/count").line() == format!("200 {round}")).then_some(()));
+        eventually("it heals by itself", || {
+            (client.get("/count").line() == format!("200 {round}")).then_some(())
+        });
         println!("healed after {:?}", start.elapsed());
         assert_eq!(client.post("/add", &json!({ "id": round }).to_string()).status, 200);
         eventually("ready", || (server.metrics()["forebay_database_ready"] >= 1.0).then_some(()));
@@ -128,7 +130,8 @@ fn a_backend_killed_in_the_middle_of_a_query() {
             let count = postgres.psql("select count(*) from pg_stat_activity where state = 'active' and query like '%slow%' and pid <> pg_backend_pid()");
             (count == "1").then_some(())
         });
-        let others = "from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'";
+        let others =
+            "from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'";
         postgres.psql(&format!("select pg_terminate_backend(pid) {others}"));
         answers.push(client.answer("GET"));
     }
@@ -141,7 +144,9 @@ fn a_backend_killed_in_the_middle_of_a_query() {
     for _ in 0..5 {
         server.client().send(&e2e::request("GET", "/slow", None));
     }
-    eventually("queries begin", || (server.metrics()["forebay_effects_total{kind=\"sql\"}"] >= 5.0).then_some(()));
+    eventually("queries begin", || {
+        (server.metrics()["forebay_effects_total{kind=\"sql\"}"] >= 5.0).then_some(())
+    });
     assert_eq!(server.get("/hello").line(), "200 Hello, World!");
     server.stop();
 }

@@ -71,10 +71,14 @@ fn a_broken_save_keeps_the_old_code_and_shows_where() {
 
 #[test]
 fn errors_of_a_running_script_are_explained_to_the_client() {
-    let app = App::with("work(\"E\").get(\"/e\", () => {\n  const user = undefined;\n  return user.name;\n});\n");
+    let app =
+        App::with("work(\"E\").get(\"/e\", () => {\n  const user = undefined;\n  return user.name;\n});\n");
     let server = Server::dev(&app, &[]);
     let detail = server.get("/e").problem(500, "script_error");
-    assert!(detail.contains("TypeError") && detail.contains("main.js:3:") && detail.contains('^'), "{detail}");
+    assert!(
+        detail.contains("TypeError") && detail.contains("main.js:3:") && detail.contains('^'),
+        "{detail}"
+    );
     server.stop();
     // Not in production.
     let server = Server::serve(&app, &[]);
@@ -98,7 +102,8 @@ fn files_come_and_go() {
     until(&server, "/deep", "200 deep");
     // As editors save: a temporary file that is renamed.
     app.write("blueprints/.main.js.tmp", "work(\"V\").get(\"/v\", () => \"renamed\");\n");
-    std::fs::rename(app.path().join("blueprints/.main.js.tmp"), app.path().join("blueprints/main.js")).unwrap();
+    std::fs::rename(app.path().join("blueprints/.main.js.tmp"), app.path().join("blueprints/main.js"))
+        .unwrap();
     until(&server, "/v", "200 renamed");
     app.remove("blueprints/a/b/deep.js");
     eventually("the route is gone", || (server.get("/deep").status == 404).then_some(()));
@@ -130,7 +135,10 @@ fn a_new_migration_is_applied_and_a_broken_one_is_shown() {
     assert_eq!(server.get("/count").line(), "200 0");
     app.write("migrations/0002_items.sql", "insert into item values (1), (2);\n");
     until(&server, "/count", "200 2");
-    app.write("migrations/0003_broken.sql", "insert into item values (3);\ninsert into nothing values (1);\n");
+    app.write(
+        "migrations/0003_broken.sql",
+        "insert into item values (3);\ninsert into nothing values (1);\n",
+    );
     server.wait_log("0003_broken.sql");
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(server.get("/count").line(), "200 2", "a migration is applied whole or not at all");

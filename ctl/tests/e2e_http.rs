@@ -218,7 +218,12 @@ fn malformed(server: &Server) {
         let mut client = server.client();
         client.send(bytes);
         let answer = client.answer("GET");
-        assert_eq!(answer.status, status, "{:?}: {answer}", String::from_utf8_lossy(&bytes[..bytes.len().min(80)]));
+        assert_eq!(
+            answer.status,
+            status,
+            "{:?}: {answer}",
+            String::from_utf8_lossy(&bytes[..bytes.len().min(80)])
+        );
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         assert_eq!(answer.header("connection"), Some("close"));
         client.expect_end();

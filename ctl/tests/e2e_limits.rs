@@ -157,7 +157,8 @@ fn bodies_made_to_explode_are_refused() {
     let app = App::with(SCRIPT);
     app.write("forebay.toml", "[limits]\nbody_bytes = \"4MiB\"\n");
     let server = Server::serve(&app, &["--cores", "0"]);
-    let deep = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let deep =
+        |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
     let bodies = [
         deep("[", "]", 100_000),
         deep("{\"a\":", "}", 100_000),

@@ -28,7 +28,18 @@ fn deploy(server: &Server, round: u64) -> (bool, String) {
         return (run.code == 0, run.out + &run.err);
     }
     let output = Command::new("curl")
-        .args(["-s", "-m", "20", "-X", "POST", "-w", "\n%{http_code}", "--unix-socket", socket, "http://forebay/v1/deploy"])
+        .args([
+            "-s",
+            "-m",
+            "20",
+            "-X",
+            "POST",
+            "-w",
+            "\n%{http_code}",
+            "--unix-socket",
+            socket,
+            "http://forebay/v1/deploy",
+        ])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -73,7 +84,10 @@ fn deploys_under_load(placement: &str) {
             for round in 1..=ROUNDS {
                 if round % 4 == 3 {
                     // One that doesn't compile changes nothing.
-                    app.write("blueprints/main.js", "work(\"Version\").get(\"/version\", () => nothing_here);\n");
+                    app.write(
+                        "blueprints/main.js",
+                        "work(\"Version\").get(\"/version\", () => nothing_here);\n",
+                    );
                     let (good, text) = deploy(&server, round);
                     assert!(!good && text.contains("main.js:1:"), "{text}");
                 }
@@ -168,7 +182,8 @@ fn sigterm_lets_requests_end() {
 #[test]
 fn ctl_drain_lets_requests_end() {
     drained_by("inline", |server| {
-        let run = forebay(std::path::Path::new("/"), &["ctl", "--admin", server.admin.to_str().unwrap(), "drain"]);
+        let run =
+            forebay(std::path::Path::new("/"), &["ctl", "--admin", server.admin.to_str().unwrap(), "drain"]);
         assert_eq!(run.code, 0, "{}", run.err);
     });
 }
@@ -219,7 +234,9 @@ fn what_the_admin_socket_tells() {
     assert_eq!(status["listen"], json!([server.address.to_string()]));
     assert!(status["uptime_seconds"].as_f64().unwrap() < 60.0);
     assert_eq!(status["store"]["unavailable"], Value::Null);
-    for key in ["requests", "connections", "tasks", "queue", "p50_us", "p99_us", "database_ready", "generations"] {
+    for key in
+        ["requests", "connections", "tasks", "queue", "p50_us", "p99_us", "database_ready", "generations"]
+    {
         assert!(status["cores"][0][key].is_number(), "{key}: {status}");
     }
     let (_, routes) = server.ask("GET", "/v1/routes");
@@ -232,7 +249,12 @@ fn what_the_admin_socket_tells() {
     let topology: Value = serde_json::from_str(&topology).unwrap();
     assert!(topology["topology"].is_object() && topology["plan"].is_object(), "{topology}");
     // As people see them.
-    for (command, expected) in [("status", "generation"), ("routes", "/version"), ("topology", "cpus"), ("metrics", "forebay_requests_total")] {
+    for (command, expected) in [
+        ("status", "generation"),
+        ("routes", "/version"),
+        ("topology", "cpus"),
+        ("metrics", "forebay_requests_total"),
+    ] {
         let run = forebay(app.path(), &["ctl", command]);
         assert!(run.code == 0 && run.out.contains(expected), "{command}: {}{}", run.out, run.err);
     }
@@ -259,7 +281,9 @@ fn metrics_add_up() {
             client = server.client();
         }
         let answer = client.get(paths[round % paths.len()]);
-        *expected.entry(format!("forebay_requests_total{{class=\"{}xx\"}}", answer.status / 100)).or_insert(0.0) += 1.0;
+        *expected
+            .entry(format!("forebay_requests_total{{class=\"{}xx\"}}", answer.status / 100))
+            .or_insert(0.0) += 1.0;
     }
     let mut bad = server.client();
     bad.send(b"nonsense\r\n\r\n");
@@ -286,7 +310,8 @@ fn metrics_add_up() {
     assert_eq!(after["forebay_kv_keys"], 1.0);
     assert_eq!(after["forebay_log_lines_dropped_total"], 0.0);
     let status = server.status();
-    let requests: u64 = status["cores"].as_array().unwrap().iter().map(|c| c["requests"].as_u64().unwrap()).sum();
+    let requests: u64 =
+        status["cores"].as_array().unwrap().iter().map(|c| c["requests"].as_u64().unwrap()).sum();
     assert_eq!(requests, 71);
     server.stop();
 }
@@ -312,6 +337,9 @@ fn every_log_line_is_one_object() {
     assert!(text.contains("two\nlines") && text.contains("é😀") && text.contains("quote\""), "{text}");
     assert!(lines.iter().all(|line| line.to_string().len() < 10_000), "long lines are cut");
     let failed = lines.iter().find(|line| line["msg"] == "request failed").unwrap();
-    assert_eq!((&failed["work"], &failed["route"], &failed["code"]), (&json!("T"), &json!("GET /t"), &json!("script_error")));
+    assert_eq!(
+        (&failed["work"], &failed["route"], &failed["code"]),
+        (&json!("T"), &json!("GET /t"), &json!("script_error"))
+    );
     server.stop();
 }

@@ -54,7 +54,8 @@ impl Random {
     /// Seeded from `FOREBAY_SEED`, else from the clock; says how to run it again.
     pub(crate) fn new(test: &str) -> Self {
         let fresh = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1;
-        let seed = std::env::var("FOREBAY_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(fresh);
+        let seed =
+            std::env::var("FOREBAY_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(fresh);
         println!("FOREBAY_SEED={seed} cargo test -p forebay-ctl {test}");
         Self(seed)
     }

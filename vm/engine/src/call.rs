@@ -348,7 +348,14 @@ impl Ctx<'_> {
         }
         let id = EffectId(self.task.effects_made);
         self.task.effects_made = self.task.effects_made.wrapping_add(1);
-        self.task.pending.push(Pending { id, function, fiber: self.current, arguments, taken: false, result: None });
+        self.task.pending.push(Pending {
+            id,
+            function,
+            fiber: self.current,
+            arguments,
+            taken: false,
+            result: None,
+        });
         self.park(Wait::Effect(id), cont)
     }
 

@@ -373,7 +373,8 @@ fn queries_collect_their_calls() {
 
 #[test]
 fn whole_results_wait_for_their_turn() {
-    let mut bench = Bench::new("const f = async () => db().table('t').get(); return await Promise.all([f(), f()])");
+    let mut bench =
+        Bench::new("const f = async () => db().table('t').get(); return await Promise.all([f(), f()])");
     let tasks = [bench.start(""), bench.start("")];
     let mut waiting = Vec::new();
     for task in tasks {
@@ -411,8 +412,13 @@ fn errors_of_the_host_have_the_place_of_the_call() {
     let report = bench.vm.error(task);
     assert_eq!((&*report.name, &*report.message), ("KvError", "gone"));
     assert!(report.position.is_some_and(|(file, start, _)| (file, start) == (0, 16)), "{report:?}");
-    let places: Vec<&str> = report.stack.lines().map(|line| line.split('(').next_back().unwrap_or(line)).collect();
-    assert!(places.len() == 2 && places[0].contains(":1:17") && places[1].contains(":2:1"), "{}", report.stack);
+    let places: Vec<&str> =
+        report.stack.lines().map(|line| line.split('(').next_back().unwrap_or(line)).collect();
+    assert!(
+        places.len() == 2 && places[0].contains(":1:17") && places[1].contains(":2:1"),
+        "{}",
+        report.stack
+    );
 }
 
 #[test]
