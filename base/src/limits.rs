@@ -23,6 +23,9 @@ pub struct HttpLimits {
     /// Output of a connection that its client doesn't read, bytes: no further
     /// request of it is started above this mark.
     pub output_bytes: usize,
+    /// Per core, bytes of requests that are incomplete, wait or run. Beyond it bodies are
+    /// answered 503.
+    pub held_bytes: usize,
     /// From accept or the last answer to the first byte of a request. Then: close.
     pub idle_timeout: Duration,
     /// From a request's first byte to the end of its head. Then: 408.
@@ -43,6 +46,7 @@ impl Default for HttpLimits {
             requests_per_turn: 32,
             connections: 16 * 1024,
             output_bytes: 1024 * 1024,
+            held_bytes: 256 * 1024 * 1024,
             idle_timeout: Duration::from_secs(75),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),

@@ -319,6 +319,7 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
             requests_per_turn,
             connections,
             output_bytes,
+            held_bytes,
             idle_timeout,
             header_timeout,
             body_timeout,
@@ -331,6 +332,7 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
         limits.count("requests_per_turn", requests_per_turn, 1..=1024);
         limits.count("connections", connections, 1..=1 << 20);
         limits.size("output_bytes", output_bytes, 4096..=1 << 30);
+        limits.size("held_bytes", held_bytes, 1 << 20..=1 << 40);
         limits.duration("idle_timeout", idle_timeout);
         limits.duration("header_timeout", header_timeout);
         limits.duration("body_timeout", body_timeout);

@@ -51,6 +51,10 @@ pub trait Reactor: Transport + Disk + Timer + Wake {
     /// The monotonic clock as read by the last turn.
     fn now(&self) -> Monotonic;
 
+    /// The monotonic clock read afresh (`clock_gettime(2)`, some 25 ns), for measuring
+    /// what a turn took. Does not change [`Reactor::now`].
+    fn clock(&self) -> Monotonic;
+
     /// The wall clock as of the last turn; a step of it (settimeofday, NTP) is
     /// seen within a millisecond.
     fn timestamp(&self) -> Timestamp;

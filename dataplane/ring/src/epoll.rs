@@ -495,6 +495,10 @@ impl Reactor for EpollReactor {
         self.core.now
     }
 
+    fn clock(&self) -> Monotonic {
+        crate::sys::monotonic()
+    }
+
     fn timestamp(&self) -> Timestamp {
         self.core.timestamp()
     }

@@ -48,6 +48,8 @@ pub struct Asset {
 pub struct Assets {
     /// By path below the folder; the one key of a `file()` route is empty.
     files: HashMap<Box<str>, Arc<Asset>>,
+    /// One file, whatever the route's parameters are.
+    is_file: bool,
     /// Cache-Control, if the work says how long.
     pub cache_control: Option<Box<str>>,
 }
@@ -81,6 +83,7 @@ impl Assets {
         let asset = load(&below(root, path)?).map_err(|e| AssetError::Io(path.to_owned(), e))?;
         Ok(Self {
             files: HashMap::from([(Box::from(""), Arc::new(asset))]),
+            is_file: true,
             cache_control: cache_control(static_seconds),
         })
     }
@@ -93,7 +96,7 @@ impl Assets {
         if files.len() > FILES_MAX {
             return Err(AssetError::TooMany(path.to_owned()));
         }
-        Ok(Self { files, cache_control: cache_control(static_seconds) })
+        Ok(Self { files, is_file: false, cache_control: cache_control(static_seconds) })
     }
 
     /// The file under a decoded path without a leading slash; a folder's `index.html` answers for the folder.
@@ -105,6 +108,12 @@ impl Assets {
                 if folder.is_empty() { "index.html".to_owned() } else { format!("{folder}/index.html") };
             self.files.get(index.as_str())
         })
+    }
+
+    /// Whether it is one file that answers for every path of its route.
+    #[must_use]
+    pub const fn is_file(&self) -> bool {
+        self.is_file
     }
 
     /// How many.

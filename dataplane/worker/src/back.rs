@@ -13,16 +13,25 @@
 //! ```
 //!
 //! **Fairness.** In a turn every runnable task gets one slice, then new jobs are taken
-//! while there is room; a task that wants to go on waits for the next turn.
+//! while there is room; a task whose slice is over waits for the next turn, one whose
+//! effect could be answered at once goes on. Both halves of that have a bound in time, so
+//! that long slices delay what the sockets and the disk have to say by little.
 //!
 //! **Time.** A run has one timer, for its wall time; it is set only when the run
-//! outlives its first slice.
+//! outlives its first slice. Latencies are counted at the end of the turn, with one look
+//! at the clock.
+//!
+//! **Generations.** Jobs and runs name theirs. One that isn't current any more is let go
+//! when the front half has moved on (`served`), every job that was in the ring by then has been
+//! taken, and its last run is over.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::Read as _;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use forebay_base::limits::{DatabaseLimits, WorkerLimits};
 use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId};
@@ -47,6 +56,14 @@ use crate::upstream::Rewrite;
 
 /// Retry-After of a 503, seconds.
 const RETRY_AFTER_S: u32 = 1;
+/// A turn begins no further slice of an older task when this much of it has passed.
+const SLICES_TIME: Duration = Duration::from_millis(1);
+/// A turn begins no further job when this much of it has passed.
+const JOBS_TIME: Duration = Duration::from_millis(2);
+/// The clock is looked at once per this many jobs.
+const JOBS_PER_LOOK: usize = 16;
+/// Effects answered at once after which a task goes on within its turn.
+const STEPS_MAX: usize = 32;
 
 /// Where log lines of scripts and of the worker go. Must not block.
 pub trait Log: Send + Sync + fmt::Debug {
@@ -140,7 +157,7 @@ pub(crate) struct Parts {
     config: BackConfig,
     limits: WorkerLimits,
     generation: Arc<Generation>,
-    jobs: Consumer<Job>,
+    jobs: (Consumer<Job>, Arc<AtomicU64>),
     metrics: Arc<CoreMetrics>,
 }
 
@@ -150,7 +167,13 @@ pub(crate) struct Back {
     pub(crate) vm: Vm,
     limits: WorkerLimits,
     jobs: Consumer<Job>,
-    /// Generations that are current or have runs, oldest first.
+    /// Jobs taken from the ring so far.
+    taken: u64,
+    /// The generation that new jobs name, as the front half says.
+    served: Arc<AtomicU64>,
+    /// What it said when last looked at, and how many jobs have to be taken until none names an older one.
+    settled: (u64, u64),
+    /// Generations that are current, or that jobs or runs may name; oldest first.
     generations: VecDeque<Adopted>,
     pub(crate) runs: Slots<Run>,
     runnable: VecDeque<u64>,
@@ -161,6 +184,8 @@ pub(crate) struct Back {
     dev: bool,
     explain: Option<Arc<Explain>>,
     draining: bool,
+    /// Arrivals of the requests that this turn has answered, each with how many share it.
+    answered: Vec<(Monotonic, u64)>,
 }
 
 /// A generation with the numbers that this core's machine knows its blueprints by.
@@ -199,7 +224,7 @@ impl Back {
         config: &BackConfig,
         limits: &WorkerLimits,
         generation: &Arc<Generation>,
-        jobs: Consumer<Job>,
+        jobs: (Consumer<Job>, Arc<AtomicU64>),
         metrics: &Arc<CoreMetrics>,
     ) -> Parts {
         Parts {
@@ -214,23 +239,27 @@ impl Back {
 
     /// On the thread that will use it.
     pub(crate) fn new<R: Reactor>(parts: Parts, reactor: &mut R) -> Self {
-        let Parts { core, config, limits, generation, jobs, metrics } = parts;
+        let Parts { core, config, limits, generation, jobs: (jobs, served), metrics } = parts;
         let vm = Vm::new(VmConfig { tasks: limits.tasks, ..VmConfig::default() });
         let mut back = Self {
             core,
             vm,
             limits,
             jobs,
+            taken: 0,
+            served,
+            settled: (generation.id, 0),
             generations: VecDeque::new(),
             runs: Slots::new(),
             runnable: VecDeque::with_capacity(1024),
-            effects: Effects::new(core, &config, reactor),
+            effects: Effects::new(core, &config, &metrics, reactor),
             host: TaskHost::new(&config),
             metrics,
             log: config.log,
             dev: config.dev,
             explain: config.explain,
             draining: false,
+            answered: Vec::with_capacity(64),
         };
         back.adopt(generation);
         back
@@ -244,16 +273,23 @@ impl Back {
         self.retire();
     }
 
-    /// Lets go of generations that are neither current nor used by a run. Jobs that
-    /// are still in the ring may name the last but one: it stays until the next look.
+    /// Lets go of generations that neither a run nor a job can name any more.
     fn retire(&mut self) {
-        let mut index = 0;
-        while index + 2 < self.generations.len() {
-            if self.generations[index].runs > 0 {
-                index += 1;
-            } else if let Some(old) = self.generations.remove(index) {
-                for id in old.blueprints {
-                    self.vm.retire(id);
+        // Acquire: with the number we see every job that was published before.
+        let served = self.served.load(Ordering::Acquire);
+        if served != self.settled.0 {
+            self.settled = (served, self.taken + self.jobs.len() as u64);
+        }
+        if self.taken >= self.settled.1
+            && let Some(current) = self.generations.iter().position(|a| a.generation.id == served)
+        {
+            for index in (0..current).rev() {
+                if self.generations[index].runs == 0
+                    && let Some(old) = self.generations.remove(index)
+                {
+                    for id in old.blueprints.into_iter().flatten() {
+                        self.vm.retire(id);
+                    }
                 }
             }
         }
@@ -277,19 +313,39 @@ impl Back {
     /// The core's share of a turn: a slice for every runnable task, new jobs, then
     /// what goes out: commits and statements.
     pub(crate) fn work<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A) {
+        let start = reactor.now();
+        self.wake_resumed();
         for _ in 0..self.runnable.len() {
             let Some(key) = self.runnable.pop_front() else { break };
-            if let Some(run) = self.runs.get_mut(key) {
-                run.queued = false;
-                self.slice(reactor, answers, key);
+            self.slice(reactor, answers, key);
+            if reactor.clock().since(start) > SLICES_TIME {
+                break;
             }
         }
-        self.metrics.queue_depth.set(self.jobs.len() as u64);
-        while self.runs.len() < self.limits.tasks {
+        // Those that wait now: what comes meanwhile has its turn after the sockets.
+        let waiting = self.jobs.len();
+        self.metrics.queue_depth.set(waiting as u64);
+        for count in 1..=waiting {
+            if self.runs.len() >= self.limits.tasks {
+                break;
+            }
             let Some(job) = self.jobs.pop() else { break };
+            self.taken += 1;
             self.begin(reactor, answers, job);
+            if count.is_multiple_of(JOBS_PER_LOOK) && reactor.clock().since(start) > JOBS_TIME {
+                break;
+            }
         }
         self.flush(reactor);
+        if self.generations.len() > 1 {
+            self.retire();
+        }
+        if !self.answered.is_empty() {
+            let now = reactor.clock();
+            for (arrived, count) in self.answered.drain(..) {
+                self.metrics.latency.record_many(now.since(arrived), count);
+            }
+        }
     }
 
     /// Sends off what effects have queued, until nothing new comes of it.
@@ -319,7 +375,6 @@ impl Back {
         let Job { connection, sequence, entry, generation, reply, arrived, incoming } = job;
         let origin = Origin { connection, sequence, reply, arrived, incoming };
         let Some(index) = self.adopted(generation) else {
-            // Its generation was let go while it waited: a reload in a busy moment.
             return self.refuse(reactor, answers, origin, StartError::NoEntry);
         };
         let adopted = &self.generations[index];
@@ -335,6 +390,11 @@ impl Back {
             return self.refuse(reactor, answers, origin, StartError::Full);
         };
         let now = reactor.now();
+        let deadline = arrived.after(route.limits.wall_time);
+        if deadline <= now {
+            // It has waited for as long as it may run: nobody waits for its answer any more.
+            return self.refuse(reactor, answers, origin, StartError::Full);
+        }
         let request = origin.incoming.request.view();
         let started = if module_uses & (uses::PAYLOAD | uses::REQUEST) == 0 {
             let input = RequestInput { method: request.head.method_str(), ..RequestInput::empty() };
@@ -353,46 +413,77 @@ impl Back {
                 self.end(reactor, answers, task, origin, end, index, entry);
             }
             more => {
-                let limits = &self.generations[index].generation.entries[entry as usize].limits;
-                let deadline = origin.arrived.after(limits.wall_time);
+                self.generations[index].runs += 1;
                 let run = Run { task, origin, generation, entry, timer: None, queued: false };
                 let key = self.runs.insert(run);
                 let timer = reactor.set_timer(deadline, tokens::run(key));
                 if let Some(run) = self.runs.get_mut(key) {
                     run.timer = Some(timer);
                 }
-                self.generations[index].runs += 1;
                 self.metrics.tasks.set(self.runs.len() as u64);
-                self.stopped(reactor, key, more);
+                self.go_on(reactor, answers, key, more);
             }
         }
     }
 
     fn slice<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A, key: u64) {
         let Some(run) = self.runs.get_mut(key) else { return };
+        run.queued = false;
         let (task, generation, entry) = (run.task, run.generation, run.entry);
         if let Some(index) = self.adopted(generation) {
             self.host.work = Some((Rc::clone(&self.generations[index].works), entry));
         }
-        let now = reactor.now();
-        match self.vm.run(task, now, reactor.timestamp(), self.limits.slice_fuel, &mut self.host) {
-            end @ (VmRun::Done | VmRun::Trap(_)) => self.finish(reactor, answers, key, end),
-            more => self.stopped(reactor, key, more),
-        }
+        let end = self.run(reactor, task);
+        self.go_on(reactor, answers, key, end);
     }
 
-    /// A run that isn't over: it waits for its next slice or for effects, or both.
-    fn stopped<R: Reactor>(&mut self, reactor: &mut R, key: u64, how: VmRun) {
-        let Self { runs, effects, vm, metrics, .. } = self;
-        let Some(run) = runs.get_mut(key) else { return };
-        if how == VmRun::SliceOver {
+    fn run<R: Reactor>(&mut self, reactor: &R, task: TaskHandle) -> VmRun {
+        self.vm.run(
+            task,
+            reactor.now(),
+            reactor.timestamp(),
+            self.limits.slice_fuel,
+            &mut self.host,
+        )
+    }
+
+    /// After a slice: the run ends, waits for its next slice or for effects, or goes on at
+    /// once because what it asked for is there.
+    fn go_on<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        key: u64,
+        mut how: VmRun,
+    ) {
+        let mut steps = 0;
+        loop {
+            if matches!(how, VmRun::Done | VmRun::Trap(_)) {
+                return self.finish(reactor, answers, key, how);
+            }
+            let Self { runs, effects, vm, metrics, .. } = self;
+            let Some(run) = runs.get_mut(key) else { return };
+            let task = run.task;
+            effects.begin(reactor, vm, key, task);
+            if how == VmRun::Parked {
+                let before = effects.resumed.len();
+                effects.resumed.retain(|resumed| *resumed != key);
+                if effects.resumed.len() == before {
+                    break;
+                }
+                steps += 1;
+                if steps <= STEPS_MAX {
+                    how = self.run(reactor, task);
+                    continue;
+                }
+            }
             metrics.slices.add(1);
             if !run.queued {
                 run.queued = true;
                 self.runnable.push_back(key);
             }
+            break;
         }
-        effects.begin(reactor, vm, metrics, key, run.task);
         self.wake_resumed();
     }
 
@@ -402,14 +493,11 @@ impl Back {
         if let Some(timer) = run.timer {
             reactor.cancel_timer(timer);
         }
-        self.effects.abandon(key, reactor.now());
+        self.effects.abandon(reactor, key);
         let index = self.adopted(run.generation).unwrap_or(self.generations.len() - 1);
         self.generations[index].runs = self.generations[index].runs.saturating_sub(1);
         self.metrics.tasks.set(self.runs.len() as u64);
         self.end(reactor, answers, run.task, run.origin, end, index, run.entry);
-        if self.generations.len() > 2 {
-            self.retire();
-        }
     }
 
     /// The wall time of a run is over.
@@ -441,63 +529,82 @@ impl Back {
         if self.draining {
             reply = reply.and_close();
         }
-        let now = reactor.now();
-        let mut status = 500;
-        if let VmRun::Trap(trap) = end {
-            let report = self.vm.error(task);
-            let answer = self.failure(trap, &report, generation, entry);
-            status = answer.0;
+        let status = if let VmRun::Trap(trap) = end {
+            let mut report = self.vm.error(task);
+            if report.code.is_empty() {
+                // Ours, not the machine's: the wall time.
+                report.code = trap.code().into();
+            }
+            let (status, code, detail) = self.failure(trap, &report, generation, entry);
             answers.answer(reactor, connection, sequence, incoming, |out, date| {
                 let problem = Problem {
-                    status: answer.0,
-                    code: &report.code,
-                    detail: &answer.1,
-                    retry_after_s: (answer.0 == 503).then_some(RETRY_AFTER_S),
+                    status,
+                    code,
+                    detail: &detail,
+                    retry_after_s: (status == 503).then_some(RETRY_AFTER_S),
                     allow: None,
                 };
                 problem.write(out, reply, date);
                 reply.keep_alive
             });
+            status
         } else {
-            let vm = &mut self.vm;
+            let Self { vm, dev, .. } = self;
+            let mut written = None;
             answers.answer(reactor, connection, sequence, incoming, |out, date| {
-                status = write_answer(vm, task, out, reply, date);
+                let status = write_answer(vm, task, out, reply, date);
+                if let Err((code, detail)) = &status {
+                    let detail = if *dev { detail.as_str() } else { "" };
+                    Problem::new(500, code, detail).write(out, reply, date);
+                }
+                written = Some(status);
                 reply.keep_alive
             });
-        }
+            match written {
+                Some(Ok(status)) => status,
+                Some(Err((code, detail))) => {
+                    self.metrics.exceptions.add(1);
+                    self.log_failure(Level::Error, generation, entry, &[("code", &code), ("error", &detail)]);
+                    500
+                }
+                // The client has gone.
+                None => self.vm.response(task).map_or(500, |head| head.status),
+            }
+        };
         self.metrics.answers[usize::from(status / 100).min(5)].add(1);
-        self.metrics.latency.record(now.since(arrived));
+        match self.answered.last_mut() {
+            Some((time, count)) if *time == arrived => *count += 1,
+            _ => self.answered.push((arrived, 1)),
+        }
         let arena = self.vm.finish(task);
         if arena as u64 > self.metrics.arena_bytes_max.get() {
             self.metrics.arena_bytes_max.set(arena as u64);
         }
     }
 
-    /// Status and detail of a failed task; logs it, once.
-    fn failure(&self, trap: Trap, report: &ErrorReport, generation: usize, entry: u32) -> (u16, String) {
-        let adopted = &self.generations[generation].generation;
-        let route = &adopted.entries[entry as usize];
-        let status = match (trap, &*report.name) {
-            (Trap::Exception, "UnavailableError") => 503,
-            (Trap::Exception, "ParameterError") => 400,
-            _ => trap.status(),
+    /// Status, code and detail of a failed task; logs it, once.
+    fn failure<'r>(
+        &self,
+        trap: Trap,
+        report: &'r ErrorReport,
+        generation: usize,
+        entry: u32,
+    ) -> (u16, &'r str, String) {
+        let (status, code) = match (trap, &*report.name) {
+            (Trap::Exception, "UnavailableError") => (503, "unavailable"),
+            (Trap::Exception, "ParameterError") => (400, "bad_parameter"),
+            _ => (trap.status(), &*report.code),
         };
+        let adopted = &self.generations[generation].generation;
         if status >= 500 {
             if trap == Trap::Exception { &self.metrics.exceptions } else { &self.metrics.traps }.add(1);
             let level = if status == 503 { Level::Warn } else { Level::Error };
-            self.log.line(
-                level,
-                "request failed",
-                &[
-                    ("work", &route.work),
-                    ("route", &format_args!("{} {}", route.method, route.pattern)),
-                    ("code", &report.code),
-                    ("error", &format_args!("{}: {}", report.name, report.message)),
-                    ("stack", &report.stack),
-                ],
-            );
+            let error = format_args!("{}: {}", report.name, report.message);
+            let fields: [(&str, &dyn fmt::Display); 3] =
+                [("code", &report.code), ("error", &error), ("stack", &report.stack)];
+            self.log_failure(level, generation, entry, &fields);
         }
-        let detail = match (&self.explain, &route.target) {
+        let detail = match (&self.explain, &adopted.entries[entry as usize].target) {
             (Some(explain), Target::Script { blueprint, .. }) if self.dev && status >= 500 => {
                 explain(adopted.blueprints[*blueprint as usize].module(), report)
             }
@@ -505,7 +612,15 @@ impl Back {
             _ if status < 500 || self.dev => report.message.to_string(),
             _ => String::new(),
         };
-        (status, detail)
+        (status, code, detail)
+    }
+
+    fn log_failure(&self, level: Level, generation: usize, entry: u32, why: &[(&str, &dyn fmt::Display)]) {
+        let route = &self.generations[generation].generation.entries[entry as usize];
+        let name = format_args!("{} {}", route.method, route.pattern);
+        let mut fields: Vec<(&str, &dyn fmt::Display)> = vec![("work", &route.work), ("route", &name)];
+        fields.extend_from_slice(why);
+        self.log.line(level, "request failed", &fields);
     }
 
     /// A request whose task can't start.
@@ -596,9 +711,9 @@ impl Back {
     }
 
     /// Once a second.
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick<R: Reactor>(&mut self, reactor: &mut R) {
         self.retire();
-        self.effects.tick();
+        self.effects.tick(reactor);
     }
 
     /// No write of ours is under way: the thread may end.
@@ -663,50 +778,40 @@ impl Headers for HeadersOf<'_> {
     }
 }
 
-/// Writes what a task returned; says with which status.
-fn write_answer(vm: &mut Vm, task: TaskHandle, out: &mut Vec<u8>, reply: Reply, date: &DateCache) -> u16 {
+/// Writes what a task returned; says with which status. On an error, its code and detail,
+/// nothing is written.
+fn write_answer(
+    vm: &mut Vm,
+    task: TaskHandle,
+    out: &mut Vec<u8>,
+    reply: Reply,
+    date: &DateCache,
+) -> Result<u16, (&'static str, String)> {
     let Some(head) = vm.response(task) else {
-        Problem::new(500, "no_answer", "the task ended without an answer").write(out, reply, date);
-        return 500;
+        return Err(("no_answer", "the task ended without an answer".into()));
     };
     let mut response = ResponseWriter::new(out, reply, head.status, date);
-    let mut bad_header = None;
-    let mut has_type = false;
     if head.has_headers {
+        let mut bad = None;
         vm.response_headers(task, &mut |name, value| {
-            has_type |= name.eq_ignore_ascii_case("content-type");
             if let Err(error) = response.header(name, value.as_bytes()) {
-                bad_header.get_or_insert_with(|| format!("header {name:?}: {error}"));
+                bad.get_or_insert_with(|| format!("header {name:?}: {error}"));
             }
         });
-    }
-    let mut failed = bad_header.map(|detail| ("bad_header", detail));
-    match head.body.content_type() {
-        None => {
-            if failed.is_none() {
-                response.no_body();
-                return head.status;
-            }
-            response.begin_body().abort();
-        }
-        Some(content_type) => {
-            if !has_type {
-                response.content_type(content_type);
-            }
-            let mut body = response.begin_body();
-            if failed.is_none() {
-                failed = vm.write_body(task, body.out()).err().map(|error| ("bad_body", error.to_string()));
-            }
-            if failed.is_none() {
-                body.finish();
-                return head.status;
-            }
-            body.abort();
+        if let Some(detail) = bad {
+            return Err(("bad_header", detail));
         }
     }
-    let (code, detail) = failed.unwrap_or_default();
-    Problem::new(500, code, &detail).write(out, reply, date);
-    500
+    // A header of the script's goes before the kind's.
+    let Some(content_type) = head.body.content_type() else {
+        response.no_body();
+        return Ok(head.status);
+    };
+    response.content_type(content_type);
+    let mut body = response.begin_body();
+    vm.write_body(task, body.out()).map_err(|error| ("bad_body", error.to_string()))?;
+    body.finish();
+    Ok(head.status)
 }
 
 /// What scripts ask for at once.

@@ -14,10 +14,11 @@
 //! calls the other's waker, which costs a system call only if the other sleeps.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use forebay_base::limits::HttpLimits;
-use forebay_base::{ConnectionId, Monotonic, Timestamp};
+use forebay_base::{ConnectionId, Timestamp};
 use forebay_bus::Producer;
 use forebay_http::DateCache;
 use forebay_ring::{Endpoint, Event, ListenerId, Reactor, Wait};
@@ -39,6 +40,7 @@ pub(crate) struct FrontParts {
     pub(crate) limits: HttpLimits,
     pub(crate) generation: Arc<Generation>,
     pub(crate) rings: FrontRings,
+    pub(crate) served: Arc<AtomicU64>,
     pub(crate) metrics: Arc<CoreMetrics>,
     pub(crate) listen: Vec<Endpoint>,
 }
@@ -71,12 +73,12 @@ impl<R: Reactor> Answers<R> for Outbox {
         _: &mut R,
         connection: ConnectionId,
         sequence: u32,
-        incoming: Box<Incoming>,
+        mut incoming: Box<Incoming>,
         write: impl FnOnce(&mut Vec<u8>, &DateCache) -> bool,
     ) {
-        let mut bytes = Vec::new();
-        let keep_alive = write(&mut bytes, &self.date);
-        let answer = Answer { connection, sequence, bytes, keep_alive, incoming };
+        incoming.answer.clear();
+        let keep_alive = write(&mut incoming.answer, &self.date);
+        let answer = Answer { connection, sequence, keep_alive, incoming };
         // The ring has room for every job that can be under way (runtime.rs).
         let pushed = self.answers.push(answer).is_ok();
         debug_assert!(pushed, "the ring of answers is sized for all jobs");
@@ -88,14 +90,13 @@ struct Duty {
     listeners: Vec<ListenerId>,
     draining: bool,
     stopping: bool,
-    last_tick: Monotonic,
 }
 
 impl Duty {
     fn new<R: Reactor>(listeners: Vec<ListenerId>, reactor: &mut R) -> Self {
         let now = reactor.now();
         reactor.set_timer(now.after(TICK), tokens::TICK);
-        Self { listeners, draining: false, stopping: false, last_tick: now }
+        Self { listeners, draining: false, stopping: false }
     }
 
     fn stop_listening<R: Reactor>(&mut self, reactor: &mut R) {
@@ -112,8 +113,8 @@ impl Duty {
         metrics.enters.set(counters.enters);
         metrics.received_bytes.set(counters.received_bytes);
         metrics.sent_bytes.set(counters.sent_bytes);
-        self.last_tick = reactor.now();
-        reactor.set_timer(self.last_tick.after(TICK), tokens::TICK);
+        metrics.strays.set(counters.strays);
+        reactor.set_timer(reactor.now().after(TICK), tokens::TICK);
     }
 }
 
@@ -127,7 +128,7 @@ pub(crate) fn run_inline<R: Reactor>(
 ) {
     let metrics = Arc::clone(&front.metrics);
     let mut duty = Duty::new(listeners, &mut reactor);
-    let mut front = front.build(reactor.timestamp());
+    let mut front = front.build(&reactor);
     let mut back = Back::new(back, &mut reactor);
     loop {
         let wait = if front.has_work() || back.has_work() { Wait::Poll } else { Wait::Forever };
@@ -135,7 +136,7 @@ pub(crate) fn run_inline<R: Reactor>(
             back.fatal("the ring failed: this core ends", &error);
             return;
         }
-        front.begin_turn(reactor.timestamp());
+        front.begin_turn(reactor.now(), reactor.timestamp());
         while let Some(command) = mailbox.take() {
             match command {
                 Command::Adopt(generation, ack) => {
@@ -152,16 +153,20 @@ pub(crate) fn run_inline<R: Reactor>(
             }
         }
         while let Some(event) = reactor.next_event() {
-            if let Some(event) = front_event(&mut reactor, &mut front, &mut duty, event) {
+            if let Some(event) = front_event(&mut reactor, &mut front, event) {
                 back_event(&mut reactor, &mut back, &mut Direct(&mut front), &mut duty, &metrics, event);
             }
         }
-        let now = reactor.now();
-        front.resume(&mut reactor, now);
+        if duty.stopping {
+            if back.is_flushed() {
+                return;
+            }
+            continue;
+        }
+        front.resume(&mut reactor);
         front.publish();
         back.work(&mut reactor, &mut Direct(&mut front));
-        let over = duty.draining && front.open() == 0 && back.is_idle();
-        if (duty.stopping && back.is_flushed()) || over {
+        if duty.draining && front.open() == 0 && back.is_idle() {
             return;
         }
     }
@@ -177,13 +182,13 @@ pub(crate) fn run_front<R: Reactor>(
 ) {
     let metrics = Arc::clone(&front.metrics);
     let mut duty = Duty::new(listeners, &mut reactor);
-    let mut front = front.build(reactor.timestamp());
+    let mut front = front.build(&reactor);
     loop {
         let wait = if front.has_work() { Wait::Poll } else { Wait::Forever };
         if reactor.turn(wait).is_err() {
             return;
         }
-        front.begin_turn(reactor.timestamp());
+        front.begin_turn(reactor.now(), reactor.timestamp());
         while let Some(command) = mailbox.take() {
             match command {
                 Command::Adopt(generation, ack) => {
@@ -199,15 +204,16 @@ pub(crate) fn run_front<R: Reactor>(
         }
         front.take_answers(&mut reactor);
         while let Some(event) = reactor.next_event() {
-            if let Some(Event::Timer { token }) = front_event(&mut reactor, &mut front, &mut duty, event)
-                && tokens::parse(token) == Some(Token::Tick)
-            {
-                duty.tick(&mut reactor, &metrics);
+            match front_event(&mut reactor, &mut front, event) {
+                Some(Event::Timer { token }) if tokens::parse(token) == Some(Token::Tick) => {
+                    duty.tick(&mut reactor, &metrics);
+                }
+                Some(Event::Received { buffer, .. }) => reactor.release(buffer),
+                _ => {}
             }
         }
         front.take_answers(&mut reactor);
-        let now = reactor.now();
-        front.resume(&mut reactor, now);
+        front.resume(&mut reactor);
         if front.publish() > 0 {
             peer.wake();
         }
@@ -253,13 +259,18 @@ pub(crate) fn run_back<R: Reactor>(
         while let Some(event) = reactor.next_event() {
             back_event(&mut reactor, &mut back, &mut outbox, &mut duty, &metrics, event);
         }
+        if duty.stopping {
+            if back.is_flushed() {
+                return;
+            }
+            continue;
+        }
         back.work(&mut reactor, &mut outbox);
         if outbox.answers.publish() > 0 {
             peer.wake();
         }
-        // Draining: the front half may still send jobs, it goes first.
-        let over = duty.draining && outbox.answers.is_closed() && back.is_idle();
-        if (duty.stopping && back.is_flushed()) || over {
+        // Draining: the front half may still send jobs, it goes first (and wakes us).
+        if duty.draining && outbox.answers.is_closed() && back.is_idle() {
             return;
         }
     }
@@ -267,30 +278,21 @@ pub(crate) fn run_back<R: Reactor>(
 
 /// Handles what concerns clients; gives the rest back.
 #[inline]
-fn front_event<R: Reactor>(
-    reactor: &mut R,
-    front: &mut Front,
-    duty: &mut Duty,
-    event: Event,
-) -> Option<Event> {
-    let now = reactor.now();
+fn front_event<R: Reactor>(reactor: &mut R, front: &mut Front, event: Event) -> Option<Event> {
     match event {
         Event::Received { connection, buffer } if front.owns(connection) => {
-            front.received(reactor, connection, buffer, now);
+            front.received(reactor, connection, buffer);
         }
-        Event::Accepted { connection, .. } => front.accepted(reactor, connection, now),
+        Event::Accepted { connection, .. } => front.accepted(reactor, connection),
         Event::Eof { connection } if front.owns(connection) => front.eof(reactor, connection),
         Event::Drained { connection } if front.owns(connection) => front.drained(connection),
         Event::Closed { connection, .. } if front.owns(connection) => {
             front.closed(reactor, connection);
         }
         Event::Timer { token } if let Some(Token::Client(connection)) = tokens::parse(token) => {
-            front.timer(reactor, connection, now);
+            front.timer(reactor, connection);
         }
-        other => {
-            let _ = duty;
-            return Some(other);
-        }
+        other => return Some(other),
     }
     None
 }
@@ -323,7 +325,7 @@ fn back_event<R: Reactor, A: Answers<R>>(
             Some(Token::Database) => back.sql_timer(reactor),
             Some(Token::Tick) => {
                 duty.tick(reactor, metrics);
-                back.tick();
+                back.tick(reactor);
             }
             Some(Token::Client(_) | Token::Commit) | None => {}
         },

@@ -11,20 +11,28 @@
 //!
 //! **Order.** Requests of a connection are numbered; an answer leaves when its number
 //! is next, others wait in `held`. Safe methods of one connection may run side by
-//! side (RFC 9112 section 9.3.2); an unsafe one runs alone, so that a pipelined
-//! read sees the write before it.
+//! side (RFC 9112 section 9.3.2); an unsafe one runs alone: it waits in `deferred`
+//! for those before it, and those behind it wait for its answer.
 //!
 //! **Backpressure.** A connection starts no further request while it has its share
 //! of this turn, an unsafe request or too many requests in flight, or output that its
 //! client doesn't read. What was received meanwhile is held by its decoder, and
 //! above a bound the socket is no longer read: its client's window closes.
 //!
+//! What all connections of the core hold together (incomplete requests, bodies of
+//! waiting and running ones) has a bound, too: above it bodies are refused with 503.
+//!
 //! **Time.** One timer per connection. It isn't moved by requests: when it fires, what
 //! is due by then is looked up, and it is set for the rest.
+//!
+//! **The end.** `ending` says that the connection closes when all is answered, `last`
+//! that nothing more is read; while its output drains (`closing`) the timer goes on, so
+//! that a client which doesn't read can't keep it.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use forebay_base::limits::HttpLimits;
@@ -62,6 +70,8 @@ pub(crate) struct Front {
     scratch: Scratch,
     date: DateCache,
     generation: Arc<Generation>,
+    /// Tells the back half which generation new jobs name.
+    served: Arc<AtomicU64>,
     jobs: Producer<Job>,
     /// Answers of a back half with a thread of its own; unused inline.
     answers: Consumer<Answer>,
@@ -69,6 +79,10 @@ pub(crate) struct Front {
     /// Connections that hold bytes which may be decoded now.
     resume: VecDeque<ConnectionId>,
     turn: u64,
+    /// When this turn began.
+    now: Monotonic,
+    /// Bytes of incomplete requests, and bodies of those that wait or run.
+    held_bytes: usize,
     /// No connection lives on after its next answer.
     draining: bool,
     metrics: Arc<CoreMetrics>,
@@ -84,8 +98,10 @@ struct Client {
     answer_sequence: u32,
     /// Answers whose turn hasn't come.
     held: Vec<(u32, Held)>,
-    /// The request in flight is an unsafe one.
+    /// The last request was an unsafe one and isn't answered.
     barrier: bool,
+    /// That request, while requests before it are unanswered.
+    deferred: Option<Job>,
     /// The last turn in which a request was started, and how many in it.
     turn: u64,
     turn_count: usize,
@@ -93,15 +109,22 @@ struct Client {
     holding: bool,
     resuming: bool,
     paused: bool,
-    /// No further request is read; closes when all is answered.
+    /// Closes when all is answered.
     ending: Option<Close>,
+    /// No further request is read.
+    last: bool,
+    /// The reactor has been told to close it.
+    closing: bool,
+    /// Its bytes are being decoded: not closed before it is known what they are.
+    decoding: bool,
     phase: Phase,
-    /// When the phase began, or the last request.
+    /// When the phase began, or the last answer left.
     since: Monotonic,
     timer: Option<TimerId>,
-    /// Output that was unsent when the timer last looked, and when that amount was first seen.
-    unsent: u64,
-    unsent_since: Monotonic,
+    /// While the timer sees output that isn't sent: how much was sent by then, and since when no more.
+    stuck: Option<(u64, Monotonic)>,
+    /// The decoder's share of `Front::held_bytes`.
+    held_bytes: usize,
 }
 
 /// An answer that waits for its turn.
@@ -114,6 +137,12 @@ impl Client {
     const fn in_flight(&self) -> u32 {
         self.next_sequence.wrapping_sub(self.answer_sequence)
     }
+
+    fn close<R: Transport>(&mut self, reactor: &mut R, how: Close) {
+        self.closing = true;
+        self.last = true;
+        reactor.close(self.connection, how);
+    }
 }
 
 impl Front {
@@ -121,34 +150,41 @@ impl Front {
         limits: HttpLimits,
         generation: Arc<Generation>,
         (jobs, answers): (Producer<Job>, Consumer<Answer>),
+        served: Arc<AtomicU64>,
         metrics: Arc<CoreMetrics>,
-        now: Timestamp,
+        (now, wall): (Monotonic, Timestamp),
     ) -> Self {
         Self {
             limits,
             clients: Vec::new(),
             open: 0,
             scratch: Scratch::default(),
-            date: DateCache::new(now),
+            date: DateCache::new(wall),
             generation,
+            served,
             jobs,
             answers,
             spare: Vec::with_capacity(SPARE_MAX),
             resume: VecDeque::with_capacity(SPARE_MAX),
             turn: 0,
+            now,
+            held_bytes: 0,
             draining: false,
             metrics,
         }
     }
 
     /// Call once per turn, before its events.
-    pub(crate) fn begin_turn(&mut self, now: Timestamp) {
+    pub(crate) fn begin_turn(&mut self, now: Monotonic, wall: Timestamp) {
         self.turn += 1;
-        self.date.update(now);
+        self.now = now;
+        self.date.update(wall);
     }
 
     /// Requests from now on are routed by this generation; jobs under way keep theirs.
     pub(crate) fn adopt(&mut self, generation: Arc<Generation>) {
+        // Release: every job of an older generation was published before (the turn before this).
+        self.served.store(generation.id, Ordering::Release);
         self.generation = generation;
     }
 
@@ -179,12 +215,7 @@ impl Front {
         self.open
     }
 
-    pub(crate) fn accepted<R: Transport + Timer>(
-        &mut self,
-        reactor: &mut R,
-        connection: ConnectionId,
-        now: Monotonic,
-    ) {
+    pub(crate) fn accepted<R: Transport + Timer>(&mut self, reactor: &mut R, connection: ConnectionId) {
         if self.open >= self.limits.connections || self.draining {
             self.metrics.shed.add(1);
             if let Some(output) = reactor.output(connection) {
@@ -198,7 +229,9 @@ impl Front {
         if self.clients.len() <= slot {
             self.clients.resize_with(slot + 1, || None);
         }
-        let timer = reactor.set_timer(now.after(self.limits.idle_timeout), tokens::client(connection));
+        let now = self.now;
+        let due = now.after(self.limits.idle_timeout.min(self.limits.write_timeout));
+        let timer = reactor.set_timer(due, tokens::client(connection));
         self.clients[slot] = Some(Box::new(Client {
             connection,
             decoder: Decoder::new(&self.limits),
@@ -207,17 +240,21 @@ impl Front {
             answer_sequence: 0,
             held: Vec::new(),
             barrier: false,
+            deferred: None,
             turn: 0,
             turn_count: 0,
             holding: false,
             resuming: false,
             paused: false,
             ending: None,
+            last: false,
+            closing: false,
+            decoding: false,
             phase: Phase::Idle,
             since: now,
             timer: Some(timer),
-            unsent: 0,
-            unsent_since: now,
+            stuck: None,
+            held_bytes: 0,
         }));
         self.open += 1;
         self.metrics.connections.set(self.open as u64);
@@ -228,9 +265,8 @@ impl Front {
         reactor: &mut R,
         connection: ConnectionId,
         buffer: ReceiveBuffer,
-        now: Monotonic,
     ) {
-        self.decode(reactor, connection, Some(&buffer), now);
+        self.decode(reactor, connection, Some(&buffer));
         reactor.release(buffer);
     }
 
@@ -238,7 +274,7 @@ impl Front {
     pub(crate) fn eof<R: Transport>(&mut self, reactor: &mut R, connection: ConnectionId) {
         let Some(client) = self.client_mut(connection) else { return };
         if client.in_flight() == 0 && !client.holding {
-            reactor.close(connection, Close::Flush);
+            client.close(reactor, Close::Flush);
         } else {
             // Held bytes may still be whole requests: they are decoded first.
             client.ending.get_or_insert(Close::Flush);
@@ -251,6 +287,10 @@ impl Front {
         }
         if let Some(mut client) = self.clients[connection.slot as usize].take() {
             client.decoder.reset(&mut self.scratch);
+            self.held_bytes -= client.held_bytes;
+            if let Some(job) = client.deferred {
+                self.keep(job.incoming);
+            }
             if let Some(timer) = client.timer {
                 reactor.cancel_timer(timer);
             }
@@ -261,17 +301,25 @@ impl Front {
 
     /// All output is with the kernel: a connection that was full may go on.
     pub(crate) fn drained(&mut self, connection: ConnectionId) {
-        self.wake(connection);
+        let Some(client) = client_mut(&mut self.clients, connection) else { return };
+        client.stuck = None;
+        if client.holding {
+            wake(client, &mut self.resume);
+        }
     }
 
-    /// Decodes what blocked connections hold, each its share.
-    pub(crate) fn resume<R: Transport + Timer>(&mut self, reactor: &mut R, now: Monotonic) {
+    /// Goes on with connections that were blocked, each its share.
+    pub(crate) fn resume<R: Transport + Timer>(&mut self, reactor: &mut R) {
         for _ in 0..self.resume.len() {
             let Some(connection) = self.resume.pop_front() else { return };
-            if let Some(client) = self.client_mut(connection) {
-                client.resuming = false;
-                self.decode(reactor, connection, None, now);
+            let Some(client) = self.client_mut(connection) else { continue };
+            client.resuming = false;
+            if client.in_flight() == 1
+                && let Some(job) = client.deferred.take()
+            {
+                self.start(reactor, connection, job);
             }
+            self.decode(reactor, connection, None);
         }
     }
 
@@ -281,23 +329,65 @@ impl Front {
         reactor: &mut R,
         connection: ConnectionId,
         buffer: Option<&ReceiveBuffer>,
-        now: Monotonic,
     ) {
         let Self { clients, scratch, limits, .. } = self;
         let Some(client) = client_mut(clients, connection) else { return };
-        // Where the reader is taken apart: the decoder borrows the buffer and the client, and
-        // dispatching needs the rest of us. Both leave `self` for the length of the loop.
+        if client.last {
+            client.ending = client.ending.map(|how| how.min(Close::Linger));
+            return;
+        }
+        client.decoding = true;
+        // The decoder borrows the buffer and the client, and dispatching needs the rest of us:
+        // both leave `self` for the length of the loop.
         let mut decoder = std::mem::replace(&mut client.decoder, Decoder::new(limits));
         let mut scratch_here = std::mem::take(scratch);
+        let more = self.decode_all(reactor, connection, buffer, &mut decoder, &mut scratch_here);
+        self.scratch = scratch_here;
+        let Some(client) = client_mut(&mut self.clients, connection) else { return };
+        client.decoding = false;
+        if client.last {
+            // Nothing behind the last request is read. What has come already would turn a plain
+            // close into a reset, which could take the answer with it (RFC 9112 section 9.6).
+            if more || decoder.held() > 0 {
+                client.ending = client.ending.map(|how| how.min(Close::Linger));
+            }
+            decoder.reset(&mut self.scratch);
+            client.holding = false;
+        }
+        client.decoder = decoder;
+        self.held_bytes = self.held_bytes + client.decoder.held() - client.held_bytes;
+        client.held_bytes = client.decoder.held();
+        if client.last {
+            return self.close_if_done(reactor, connection);
+        }
+        if !client.holding {
+            if client.paused {
+                client.paused = false;
+                reactor.set_receiving(connection, true);
+            }
+            self.enter_phase(reactor, connection);
+            self.close_if_done(reactor, connection);
+        }
+    }
+
+    /// Takes one request after the other until bytes are missing (true: none are left) or the
+    /// connection is blocked. Says whether bytes of the input are left.
+    fn decode_all<R: Transport>(
+        &mut self,
+        reactor: &mut R,
+        connection: ConnectionId,
+        buffer: Option<&ReceiveBuffer>,
+        decoder: &mut Decoder,
+        scratch: &mut Scratch,
+    ) -> bool {
         let mut offset = 0;
-        let mut partial = false;
         loop {
-            let client = match client_mut(&mut self.clients, connection) {
-                Some(client) => client,
-                None => break,
-            };
             let (buffers, mut outputs) = reactor.split();
             let input = buffer.map_or(&[][..], |buffer| &buffers.bytes(buffer)[offset..]);
+            let Some(client) = client_mut(&mut self.clients, connection) else { return false };
+            if client.last {
+                return !input.is_empty();
+            }
             let output = outputs.get(connection);
             let full = output.as_ref().is_none_or(|o| o.pending_bytes() >= self.limits.output_bytes as u64);
             if client.turn != self.turn {
@@ -306,38 +396,32 @@ impl Front {
             }
             let share_used = client.turn_count >= self.limits.requests_per_turn;
             let in_flight = client.in_flight() as usize;
-            let no_more = matches!(client.ending, Some(Close::Linger | Close::Now));
-            if no_more {
-                break;
-            }
             if full || share_used || client.barrier || in_flight >= self.limits.requests_per_turn {
-                if !input.is_empty() && decoder.hold(input, &mut scratch_here).is_err() {
-                    // More than the decoder holds of a client that doesn't wait: its socket isn't read any more.
-                    client.ending = Some(Close::Flush);
-                }
+                // An error (more than a decoder holds, of a client that doesn't wait) is final
+                // and comes back from the next `decode`: it is answered in its turn.
+                let _ = decoder.hold(input, scratch);
                 client.holding = decoder.held() > 0;
-                if decoder.held() >= HELD_BYTES_PAUSE && !client.paused {
+                let much = decoder.held() >= HELD_BYTES_PAUSE || self.held_bytes > self.limits.held_bytes;
+                if much && !client.paused {
                     client.paused = true;
                     reactor.set_receiving(connection, false);
                 }
-                if share_used && client.holding && !client.resuming {
-                    client.resuming = true;
-                    self.resume.push_back(connection);
+                if share_used && client.holding {
+                    wake(client, &mut self.resume);
                 }
-                break;
+                return false;
             }
-            match decoder.decode(input, &mut scratch_here) {
+            match decoder.decode(input, scratch) {
                 Ok(Decoded::Request(request)) => {
                     offset += request.consumed;
                     client.turn_count += 1;
-                    client.since = now;
+                    let room = self.limits.held_bytes.saturating_sub(self.held_bytes);
                     let step = Self::dispatch(
                         client,
                         &request,
                         &self.generation,
                         &mut self.spare,
-                        self.draining,
-                        now,
+                        Now { draining: self.draining, room, time: self.now },
                     );
                     self.carry_out(reactor, connection, step);
                 }
@@ -348,37 +432,35 @@ impl Front {
                             output.push(CONTINUE);
                         }
                     }
-                    partial = true;
-                    break;
+                    client.holding = false;
+                    let more = decoder.held().saturating_sub(client.held_bytes);
+                    if more > 0 && self.held_bytes + more > self.limits.held_bytes {
+                        self.metrics.shed.add(1);
+                        self.end_with(reactor, connection, Local::Overloaded);
+                    }
+                    return false;
                 }
                 Err(error) => {
                     self.refuse(reactor, connection, error);
-                    break;
+                    return true;
                 }
             }
         }
-        self.scratch = scratch_here;
+    }
+
+    /// Which timeout applies now.
+    fn enter_phase<R: Timer>(&mut self, reactor: &mut R, connection: ConnectionId) {
         let Some(client) = client_mut(&mut self.clients, connection) else { return };
-        client.decoder = decoder;
-        if partial {
-            client.holding = false;
-            if client.paused {
-                client.paused = false;
-                reactor.set_receiving(connection, true);
+        let phase = client.decoder.phase();
+        if phase != client.phase {
+            client.phase = phase;
+            client.since = self.now;
+            if let Some(timer) = client.timer.take() {
+                reactor.cancel_timer(timer);
             }
-            let phase = client.decoder.phase();
-            if phase != client.phase {
-                client.phase = phase;
-                client.since = now;
-                let timeout = timeout_of(&self.limits, phase);
-                if let Some(timer) = client.timer.take() {
-                    reactor.cancel_timer(timer);
-                }
-                client.timer = Some(reactor.set_timer(now.after(timeout), tokens::client(connection)));
-            }
-            if client.ending.is_some() && client.in_flight() == 0 {
-                reactor.close(connection, Close::Flush);
-            }
+            // Not later than output that isn't read has to be noticed.
+            let due = self.now.after(timeout_of(&self.limits, phase).min(self.limits.write_timeout));
+            client.timer = Some(reactor.set_timer(due, tokens::client(connection)));
         }
     }
 
@@ -388,22 +470,24 @@ impl Front {
         request: &Request<'_>,
         generation: &Generation,
         spare: &mut Vec<Box<Incoming>>,
-        draining: bool,
-        now: Monotonic,
+        now: Now,
     ) -> Step {
         let head = request.head;
         let mut reply = Reply::to(head.head);
-        if draining {
+        if now.draining {
             reply = reply.and_close();
         }
         let sequence = client.next_sequence;
         client.next_sequence = sequence.wrapping_add(1);
         if !reply.keep_alive {
-            client.ending = Some(Close::Flush);
+            client.last = true;
+            // Draining is our wish: the client may have sent more.
+            client.ending = Some(if now.draining { Close::Linger } else { Close::Flush });
         }
         let mut incoming = spare.pop().unwrap_or_default();
-        let what = match generation.routes.lookup(head.head.method(), head.path(), &mut incoming.params) {
+        let what = match generation.routes.lookup(head.head.method(), head.path_bytes(), &mut incoming.params) {
             Lookup::Found(route) => match &generation.entries[route.value as usize].target {
+                Target::Script { .. } if request.body.len() > now.room => Local::Overloaded,
                 Target::Script { .. } => {
                     incoming.request.assign(request);
                     incoming.peer = client.peer;
@@ -414,7 +498,7 @@ impl Front {
                         entry: route.value,
                         generation: generation.id,
                         reply,
-                        arrived: now,
+                        arrived: now.time,
                         incoming,
                     });
                 }
@@ -425,24 +509,42 @@ impl Front {
             Lookup::NotFound => Local::NotFound,
             Lookup::BadPath(error) => Local::BadPath(error),
         };
-        keep(spare, incoming);
+        if spare.len() < SPARE_MAX {
+            spare.push(incoming);
+        }
         Step::Answer { sequence, reply, what }
     }
 
     fn carry_out<R: Transport>(&mut self, reactor: &mut R, connection: ConnectionId, step: Step) {
         match step {
             Step::Run(job) => {
-                if let Err(job) = self.jobs.push(job) {
-                    self.metrics.shed.add(1);
-                    let (sequence, reply) = (job.sequence, job.reply);
-                    keep(&mut self.spare, job.incoming);
-                    let what = Local::Overloaded;
-                    self.answer_local(reactor, connection, sequence, reply, what);
+                self.held_bytes += job.incoming.body_bytes();
+                let Some(client) = client_mut(&mut self.clients, connection) else { return };
+                if client.barrier && client.in_flight() > 1 {
+                    client.deferred = Some(job);
+                } else {
+                    self.start(reactor, connection, job);
                 }
             }
             Step::Answer { sequence, reply, what } => {
+                if matches!(what, Local::Overloaded) {
+                    self.metrics.shed.add(1);
+                }
                 self.answer_local(reactor, connection, sequence, reply, what);
             }
+        }
+    }
+
+    /// Hands a job to the back half, or answers that there are too many.
+    fn start<R: Transport>(&mut self, reactor: &mut R, connection: ConnectionId, job: Job) {
+        if let Err(job) = self.jobs.push(job) {
+            self.metrics.shed.add(1);
+            let (sequence, reply) = (job.sequence, job.reply);
+            self.keep(job.incoming);
+            if let Some(client) = client_mut(&mut self.clients, connection) {
+                client.barrier = false;
+            }
+            self.answer_local(reactor, connection, sequence, reply, Local::Overloaded);
         }
     }
 
@@ -476,14 +578,14 @@ impl Front {
         incoming: Box<Incoming>,
         write: impl FnOnce(&mut Vec<u8>, &DateCache) -> bool,
     ) {
-        keep(&mut self.spare, incoming);
+        self.keep(incoming);
         let Some(client) = client_mut(&mut self.clients, connection) else { return };
-        client.barrier = false;
+        client.barrier &= client.deferred.is_some();
         if client.answer_sequence == sequence {
             let Some(output) = reactor.output(connection) else { return };
             let keep_alive = write(output.bytes(), &self.date);
             self.answered(reactor, connection, keep_alive);
-        } else {
+        } else if sequence.wrapping_sub(client.answer_sequence) < client.in_flight() {
             let mut bytes = Vec::new();
             let keep_alive = write(&mut bytes, &self.date);
             client.held.push((sequence, Held::Bytes { bytes, keep_alive }));
@@ -491,17 +593,24 @@ impl Front {
     }
 
     /// Takes the answers of a back half with a thread of its own.
-    pub(crate) fn take_answers<R: Transport>(&mut self, reactor: &mut R) -> usize {
-        let mut count = 0;
+    pub(crate) fn take_answers<R: Transport>(&mut self, reactor: &mut R) {
         while let Some(answer) = self.answers.pop() {
-            count += 1;
-            let Answer { connection, sequence, bytes, keep_alive, incoming } = answer;
+            let Answer { connection, sequence, keep_alive, mut incoming } = answer;
+            let bytes = std::mem::take(&mut incoming.answer);
+            let mut spare = None;
             self.answer(reactor, connection, sequence, incoming, |out, _| {
                 out.extend_from_slice(&bytes);
+                spare = Some(bytes);
                 keep_alive
             });
+            // The buffer goes back into the record that was kept just now.
+            if let (Some(mut bytes), Some(last)) = (spare, self.spare.last_mut())
+                && bytes.capacity() <= SPARE_BYTES_MAX
+            {
+                bytes.clear();
+                last.answer = bytes;
+            }
         }
-        count
     }
 
     /// The answer whose turn it was is in the output: those that waited for it follow.
@@ -513,7 +622,9 @@ impl Front {
                 // Whatever was pipelined behind a request that ends the connection is void (RFC 9112 section 9.6).
                 client.held.clear();
                 client.answer_sequence = client.next_sequence;
-                client.ending = Some(client.ending.map_or(Close::Flush, |how| how.min(Close::Flush)));
+                client.last = true;
+                client.holding = false;
+                client.ending.get_or_insert(Close::Linger);
                 break;
             }
             let next = client.answer_sequence;
@@ -531,83 +642,116 @@ impl Front {
                 }
             };
         }
-        let idle = client.in_flight() == 0;
-        if idle && client.decoder.awaits_continue() && client.ending.is_none() {
+        client.since = self.now;
+        if client.in_flight() == 0 && client.decoder.awaits_continue() && !client.last {
             // The client waits to be asked for its body; the answers before it are out now.
             if let Some(output) = reactor.output(connection) {
                 output.push(CONTINUE);
             }
         }
-        if let Some(how) = client.ending
-            && idle
-            && (!client.holding || !keep_alive)
-        {
-            reactor.close(connection, how);
-        } else if client.holding {
-            self.wake(connection);
+        if client.holding || (client.deferred.is_some() && client.in_flight() == 1) {
+            wake(client, &mut self.resume);
+        } else {
+            self.close_if_done(reactor, connection);
+        }
+    }
+
+    /// Closes a connection that ends, once everything is answered.
+    fn close_if_done<R: Transport>(&mut self, reactor: &mut R, connection: ConnectionId) {
+        let draining = self.draining;
+        let Some(client) = client_mut(&mut self.clients, connection) else { return };
+        if client.in_flight() > 0 || client.holding || client.closing || client.decoding {
+            return;
+        }
+        let how = match client.ending {
+            None if draining && client.phase == Phase::Idle && client.decoder.held() == 0 => Close::Flush,
+            None => return,
+            Some(how) => how,
+        };
+        if let Some(job) = client.deferred.take() {
+            self.keep(job.incoming);
+        }
+        if let Some(client) = client_mut(&mut self.clients, connection) {
+            client.close(reactor, how);
         }
     }
 
     /// The request can't be read: it is answered, in its turn, and the connection ends.
     fn refuse<R: Transport>(&mut self, reactor: &mut R, connection: ConnectionId, error: RequestError) {
         self.metrics.refused.add(1);
+        self.end_with(reactor, connection, Local::Malformed(error));
+    }
+
+    /// The connection's last answer, in its turn.
+    fn end_with<R: Transport>(&mut self, reactor: &mut R, connection: ConnectionId, what: Local) {
         let Some(client) = client_mut(&mut self.clients, connection) else { return };
         let sequence = client.next_sequence;
         client.next_sequence = sequence.wrapping_add(1);
         client.holding = false;
+        client.last = true;
         client.ending = Some(Close::Linger);
-        self.answer_local(reactor, connection, sequence, Reply::closing(), Local::Malformed(error));
+        self.answer_local(reactor, connection, sequence, Reply::closing(), what);
     }
 
-    /// A connection that was blocked may be able to go on.
-    fn wake(&mut self, connection: ConnectionId) {
-        let Some(client) = client_mut(&mut self.clients, connection) else { return };
-        if client.holding && !client.resuming {
-            client.resuming = true;
-            self.resume.push_back(connection);
+    /// Keeps a record for reuse.
+    fn keep(&mut self, mut incoming: Box<Incoming>) {
+        self.held_bytes = self.held_bytes.saturating_sub(incoming.body_bytes());
+        if self.spare.len() < SPARE_MAX {
+            incoming.request.shrink_to(SPARE_BYTES_MAX);
+            self.spare.push(incoming);
         }
     }
 
     /// The connection's timer: ends what has waited too long, else sets it for the rest.
-    pub(crate) fn timer<R: Transport + Timer>(
-        &mut self,
-        reactor: &mut R,
-        token: ConnectionId,
-        now: Monotonic,
-    ) {
+    pub(crate) fn timer<R: Transport + Timer>(&mut self, reactor: &mut R, token: ConnectionId) {
+        let now = self.now;
         let client = self.clients.get(token.slot as usize).and_then(Option::as_deref);
         let Some(connection) = client.map(|c| c.connection).filter(|c| tokens::same_client(token, *c)) else {
             return;
         };
-        let pending = reactor.output(connection).map_or(0, |output| output.pending_bytes());
+        let (pending, sent) =
+            reactor.split().1.peek(connection).map_or((0, 0), |o| (o.pending_bytes(), o.sent_bytes()));
         let Some(client) = client_mut(&mut self.clients, connection) else { return };
         client.timer = None;
-        let due = if pending > 0 {
-            if pending != client.unsent {
-                (client.unsent, client.unsent_since) = (pending, now);
-            }
-            let due = client.unsent_since.after(self.limits.write_timeout);
-            if due <= now {
-                reactor.close(connection, Close::Now);
-                return;
-            }
-            due
-        } else if client.in_flight() > 0 {
-            // A task works on it, within limits of its own.
-            now.after(self.limits.idle_timeout)
-        } else {
-            client.unsent = 0;
-            let due = client.since.after(timeout_of(&self.limits, client.phase));
-            if due <= now {
-                match client.phase {
-                    Phase::Idle => reactor.close(connection, Close::Flush),
-                    Phase::Head | Phase::Body => self.refuse(reactor, connection, RequestError::Timeout),
+        let mut due = now.after(self.limits.write_timeout);
+        if pending > 0 {
+            match client.stuck {
+                Some((then, since)) if then == sent => {
+                    let end = since.after(self.limits.write_timeout);
+                    if end <= now {
+                        client.close(reactor, Close::Now);
+                    }
+                    due = end;
                 }
-                return;
+                _ => client.stuck = Some((sent, now)),
             }
-            due
-        };
-        client.timer = Some(reactor.set_timer(due, tokens::client(connection)));
+        } else {
+            client.stuck = None;
+            let timeout = timeout_of(&self.limits, client.phase);
+            if client.in_flight() > 0 || client.closing {
+                // A task works on it within limits of its own, or the reactor sees to its end.
+                due = due.min(now.after(timeout));
+            } else if client.since.after(timeout) > now {
+                due = due.min(client.since.after(timeout));
+            } else {
+                match client.phase {
+                    Phase::Idle => client.close(reactor, Close::Flush),
+                    Phase::Head | Phase::Body => {
+                        self.refuse(reactor, connection, RequestError::Timeout);
+                    }
+                }
+            }
+        }
+        if due <= now {
+            return;
+        }
+        let timer = reactor.set_timer(due, tokens::client(connection));
+        match client_mut(&mut self.clients, connection) {
+            Some(client) => client.timer = Some(timer),
+            None => {
+                reactor.cancel_timer(timer);
+            }
+        }
     }
 
     /// Makes the staged jobs visible to the back half; says how many.
@@ -619,12 +763,20 @@ impl Front {
     /// From now on every answer ends its connection; idle ones end at once.
     pub(crate) fn drain<R: Transport>(&mut self, reactor: &mut R) {
         self.draining = true;
-        for client in self.clients.iter_mut().flatten() {
-            if client.in_flight() == 0 && !client.holding && client.phase == Phase::Idle {
-                reactor.close(client.connection, Close::Flush);
-            }
+        let clients: Vec<_> = self.clients.iter().flatten().map(|client| client.connection).collect();
+        for connection in clients {
+            self.close_if_done(reactor, connection);
         }
     }
+}
+
+/// What decides about a request beside itself.
+#[derive(Clone, Copy)]
+struct Now {
+    draining: bool,
+    /// Bytes of a body that may still be held.
+    room: usize,
+    time: Monotonic,
 }
 
 /// What becomes of a request.
@@ -689,9 +841,9 @@ impl Local {
 }
 
 fn find_asset(assets: &Assets, request: &Request<'_>, params: &Params) -> Local {
-    let path = match params.len() {
-        0 => None,
-        count => params.decoded(count - 1, request.head.path()).ok().flatten(),
+    let path = match params.len().checked_sub(1) {
+        Some(rest) if !assets.is_file() => params.decoded(rest, request.head.path()).ok().flatten(),
+        _ => None,
     };
     let Some(asset) = assets.get(path.as_deref().unwrap_or("")) else { return Local::NotFound };
     let fresh = request.head.field("if-none-match").is_some_and(|tags| {
@@ -753,9 +905,10 @@ const fn timeout_of(limits: &HttpLimits, phase: Phase) -> Duration {
     }
 }
 
-fn keep(spare: &mut Vec<Box<Incoming>>, mut incoming: Box<Incoming>) {
-    if spare.len() < SPARE_MAX {
-        incoming.request.shrink_to(SPARE_BYTES_MAX);
-        spare.push(incoming);
+/// A connection that was blocked may be able to go on.
+fn wake(client: &mut Client, resume: &mut VecDeque<ConnectionId>) {
+    if !client.resuming {
+        client.resuming = true;
+        resume.push_back(client.connection);
     }
 }

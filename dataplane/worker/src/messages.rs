@@ -16,6 +16,15 @@ pub(crate) struct Incoming {
     pub(crate) params: Params,
     /// The client's address; none on a unix socket.
     pub(crate) peer: Option<IpAddr>,
+    /// In split placement: where the answer is written. Its memory travels with the record.
+    pub(crate) answer: Vec<u8>,
+}
+
+impl Incoming {
+    /// Bytes of the request's body.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.request.view().body.len()
+    }
 }
 
 /// Front to back: run this.
@@ -33,14 +42,13 @@ pub(crate) struct Job {
     pub(crate) incoming: Box<Incoming>,
 }
 
-/// Back to front, in split placement: an answer, complete. Inline answers are
-/// written straight into the connection's output.
+/// Back to front, in split placement: an answer, complete, in `incoming.answer`. Inline
+/// answers are written straight into the connection's output.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) connection: ConnectionId,
     pub(crate) sequence: u32,
-    pub(crate) bytes: Vec<u8>,
     pub(crate) keep_alive: bool,
-    /// For reuse.
+    /// The record of the request, for reuse.
     pub(crate) incoming: Box<Incoming>,
 }

@@ -56,10 +56,16 @@ impl Histogram {
     /// Counts one duration.
     #[inline]
     pub fn record(&self, duration: Duration) {
+        self.record_many(duration, 1);
+    }
+
+    /// Counts `count` durations that are the same.
+    #[inline]
+    pub fn record_many(&self, duration: Duration, count: u64) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        self.buckets[bucket(nanos / 1000)].add(1);
-        self.sum_nanos.add(nanos);
-        self.count.add(1);
+        self.buckets[bucket(nanos / 1000)].add(count);
+        self.sum_nanos.add(nanos.wrapping_mul(count));
+        self.count.add(count);
     }
 
     /// How many were counted.
@@ -120,7 +126,8 @@ fn upper(index: usize) -> u64 {
 pub struct CoreMetrics {
     /// Answers by class: index 2 is 2xx and so on; 0 and 1 are unused.
     pub answers: [Cell; 6],
-    /// From the head's arrival to the answer in the connection's output.
+    /// Of requests that ran a task: from the turn in which the request was complete to the end
+    /// of the turn in which its answer was written.
     pub latency: Histogram,
     /// Requests refused before they reached a script: malformed, too large, too slow.
     pub refused: Cell,
@@ -162,6 +169,8 @@ pub struct CoreMetrics {
     pub turns: Cell,
     /// System calls of the core's loop.
     pub enters: Cell,
+    /// Completions that belong to nothing any more. Anything but 0 is a bug.
+    pub strays: Cell,
 }
 
 /// Index of an effect's kind in [`CoreMetrics::effects`].

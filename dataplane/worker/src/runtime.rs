@@ -10,7 +10,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -102,6 +102,8 @@ impl fmt::Display for RuntimeError {
 
 impl std::error::Error for RuntimeError {}
 
+/// Connections of a core that aren't clients' (or are clients' that are being refused).
+const CONNECTIONS_BESIDE: u32 = 1024;
 /// How long a thread may take to carry out a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -161,16 +163,28 @@ impl Runtime {
             let (jobs_in, jobs_out) = forebay_bus::spsc::ring::<Job>(config.worker.request_queue);
             // Every job can have an answer under way, so that pushing one never fails.
             let outstanding = config.worker.request_queue.saturating_add(config.worker.tasks);
+            let served = Arc::new(AtomicU64::new(generation.id));
             let (answers_in, answers_out) = forebay_bus::spsc::ring::<Answer>(outstanding.saturating_mul(2));
             let front = core::FrontParts {
                 limits: config.http.clone(),
                 generation: Arc::clone(&generation),
                 rings: (jobs_in, answers_out),
+                served: Arc::clone(&served),
                 metrics: Arc::clone(&metrics),
                 listen: listen.clone(),
             };
-            let back = Back::parts(core, &config.back, &config.worker, &generation, jobs_out, &metrics);
-            let ring = config.ring.clone();
+            let back = Back::parts(
+                core,
+                &config.back,
+                &config.worker,
+                &generation,
+                (jobs_out, served),
+                &metrics,
+            );
+            let mut ring = config.ring.clone();
+            // Room beside the clients: for those that are refused, for upstreams and the database.
+            let clients = u32::try_from(config.http.connections).unwrap_or(u32::MAX);
+            ring.connections = ring.connections.max(clients.saturating_add(CONNECTIONS_BESIDE));
             let epoll = config.force_epoll;
             let (tell, told) = sync_channel::<Ready>(1);
             let mailbox = Arc::clone(&mailboxes[index]);
@@ -240,8 +254,8 @@ impl Runtime {
         let join = std::thread::Builder::new()
             .name(name)
             .spawn(move || {
+                let _ended = Ended(ended);
                 run();
-                ended.fetch_add(1, Ordering::Release);
             })
             .map_err(|e| RuntimeError::Io("starting a thread".into(), e))?;
         self.threads.push(Thread { mailbox, half, join: Mutex::new(Some(join)) });
@@ -362,6 +376,12 @@ impl Runtime {
         true
     }
 
+    /// Whether a thread has ended: more than expected, unless it drains or stops.
+    #[must_use]
+    pub fn has_lost_threads(&self) -> bool {
+        self.ended.load(Ordering::Acquire) > 0
+    }
+
     /// Whether all threads have ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -388,6 +408,15 @@ impl Runtime {
 impl Drop for Runtime {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Counts a thread that ends, by a panic too.
+struct Ended(Arc<AtomicUsize>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -476,6 +505,8 @@ impl Program for FrontHalf {
         if let Some(listeners) = listen(&mut reactor, &self.front, &ready) {
             core::run_front(reactor, listeners, self.front, &self.mailbox, &self.peer);
         }
+        // The other half may wait for our end.
+        self.peer.wake();
     }
 }
 
@@ -491,7 +522,8 @@ impl Program for BackHalf {
 pub(crate) type FrontRings = (forebay_bus::Producer<Job>, forebay_bus::Consumer<Answer>);
 
 impl core::FrontParts {
-    pub(crate) fn build(self, now: forebay_base::Timestamp) -> Front {
-        Front::new(self.limits, self.generation, self.rings, self.metrics, now)
+    pub(crate) fn build<R: Reactor>(self, reactor: &R) -> Front {
+        let now = (reactor.now(), reactor.timestamp());
+        Front::new(self.limits, self.generation, self.rings, self.served, self.metrics, now)
     }
 }

@@ -24,7 +24,6 @@ pub(crate) enum Token {
     Database,
     /// A commit of the store.
     Commit,
-
     /// The core's second hand: gauges, retired generations.
     Tick,
 }
@@ -86,7 +85,10 @@ mod tests {
         assert_eq!(parse(run(77)), Some(Token::Run(77)));
         assert_eq!(parse(sleep(PAYLOAD)), Some(Token::Sleep(PAYLOAD)));
         assert_eq!(parse(http(1)), Some(Token::Http(1)));
-        assert_eq!([Some(Token::Database), Some(Token::Commit), Some(Token::Tick)]);
+        assert_eq!(
+            [DATABASE, COMMIT, TICK].map(parse),
+            [Some(Token::Database), Some(Token::Commit), Some(Token::Tick)]
+        );
         assert_eq!(parse(u64::MAX), None);
     }
 }

@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use forebay_base::{ConnectionId, Value, ValueError, ValueSink, ValueSource};
+use forebay_base::{ConnectionId, Monotonic, Value, ValueError, ValueSink, ValueSource};
 use forebay_engine::{ValueRef, Vm};
 use forebay_http::Method;
 use forebay_http::client::{ClientRequest, Progress, ResponseDecoder, ResponseLimits};
@@ -34,6 +34,8 @@ use crate::tokens;
 
 /// Connections kept idle for one address.
 const IDLE_PER_ADDRESS: usize = 32;
+/// How long one is kept: below the 5 s after which common servers close theirs.
+const IDLE_TIME: Duration = Duration::from_secs(4);
 /// Outbound requests of one core at once. Beyond it: an exception.
 const REQUESTS_MAX: usize = 4096;
 /// Names waiting for the resolver. Beyond it: an exception.
@@ -110,6 +112,8 @@ struct Connection {
     request: Option<u64>,
     decoder: ResponseDecoder,
     open: bool,
+    /// When it became idle.
+    since: Monotonic,
 }
 
 /// Outbound HTTP of one core.
@@ -265,6 +269,7 @@ impl Upstream {
                     request: Some(key),
                     decoder: decoder(request.method),
                     open: false,
+                    since: reactor.now(),
                 };
                 let index = self.connections.insert(connection);
                 request.connection = Some(index);
@@ -341,6 +346,7 @@ impl Upstream {
         let answer = Answered { status: response.status(), headers, body: response.body().to_vec() };
         let reusable = response.keep_alive() && !extra;
         connection.request = None;
+        connection.since = reactor.now();
         let (id, address) = (connection.id, connection.address);
         connection.decoder = decoder(Method::Get);
         let idle = self.idle.entry(address).or_default();
@@ -393,10 +399,28 @@ impl Upstream {
         self.end(reactor, key, Err(why));
     }
 
-    /// Nobody waits for it any more. Its connection is closed when the answer comes, or by its timer.
-    pub(crate) fn abandon(&mut self, key: u64) {
-        if let Some(request) = self.requests.get_mut(&key) {
-            request.retry = false;
+    /// Nobody waits for it any more.
+    pub(crate) fn abandon<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
+        self.drop_connection(reactor, key);
+        if let Some(request) = self.requests.remove(&key) {
+            reactor.cancel_timer(request.timer);
+        }
+    }
+
+    /// Once a second: closes what was idle for too long.
+    pub(crate) fn tick<R: Reactor>(&mut self, reactor: &mut R) {
+        let Self { idle, connections, .. } = self;
+        let now = reactor.now();
+        for waiting in idle.values() {
+            // The one that was used last stands last.
+            for index in waiting {
+                match connections.get_mut(*index) {
+                    Some(connection) if connection.since.after(IDLE_TIME) <= now => {
+                        reactor.close(connection.id, Close::Now);
+                    }
+                    _ => break,
+                }
+            }
         }
     }
 

@@ -413,6 +413,10 @@ impl Reactor for UringReactor {
         self.core.now
     }
 
+    fn clock(&self) -> Monotonic {
+        crate::sys::monotonic()
+    }
+
     fn timestamp(&self) -> Timestamp {
         self.core.timestamp()
     }

@@ -40,11 +40,25 @@ pub(crate) struct Kv {
     commit: Option<(CommitTicket, forebay_base::Monotonic)>,
     /// The segment that was written last, opened for the ring.
     file: Option<(Arc<dyn SegmentFile>, File)>,
+    /// Something was submitted, or a commit has ended, since the store was last asked for
+    /// its next write: a turn without either takes no lock of the store's.
+    dirty: bool,
+    /// A write was submitted whose answer is there at once.
+    answered: bool,
 }
 
 impl Kv {
     pub(crate) fn new(config: &BackConfig) -> Self {
-        Self { store: config.store.clone(), completions: Vec::new(), commit: None, file: None }
+        Self { store: config.store.clone(), completions: Vec::new(), commit: None, file: None, dirty: false, answered: false }
+    }
+
+    /// Asks the store at the turn's end, whether or not something is known.
+    pub(crate) fn look(&mut self) {
+        self.dirty = self.store.is_some();
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered
     }
 
     pub(crate) fn commit_in_flight(&self) -> bool {
@@ -179,6 +193,8 @@ impl Effects {
         pending: Pending,
     ) -> Result<(), Refusal> {
         let core = self.core;
+        self.kv.dirty = true;
+        self.kv.answered |= !sync;
         let key = self.wait(call, What::Kv(pending));
         store.submit(core, key, call.timestamp, call.tenant, ops, sync).map_err(|refused| {
             self.done(key);
@@ -186,8 +202,12 @@ impl Effects {
         })
     }
 
-    /// Takes the store's answers, and its next write if nobody is writing.
+    /// Takes the store's answers, and its next write if nobody is writing. Whoever is
+    /// writing looks again when that is done, so what is submitted meanwhile isn't forgotten.
     pub(super) fn flush_kv<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
+        if !std::mem::take(&mut self.kv.dirty) {
+            return;
+        }
         self.complete_kv(vm, reactor);
         let Some(store) = &self.kv.store else { return };
         if self.kv.commit.is_some() {
@@ -200,7 +220,11 @@ impl Effects {
                 self.kv.commit = Some((job.ticket, reactor.now()));
             }
             // No second descriptor to be had: the write blocks this core, but it happens.
-            None => job.run(),
+            None => {
+                job.run();
+                self.kv.dirty = true;
+                self.complete_kv(vm, reactor);
+            }
         }
     }
 
@@ -213,9 +237,8 @@ impl Effects {
         buffer: Vec<u8>,
     ) {
         if let Some((ticket, since)) = self.kv.commit.take() {
-            if let Some(metrics) = &self.metrics {
-                metrics.kv_sync.record(reactor.now().since(since));
-            }
+            self.metrics.kv_sync.record(reactor.now().since(since));
+            self.kv.dirty = true;
             if let Err(errno) = result {
                 self.log.line(
                     crate::back::Level::Error,
@@ -230,6 +253,7 @@ impl Effects {
 
     pub(super) fn complete_kv<R: Reactor>(&mut self, vm: &mut Vm, reactor: &mut R) {
         let Some(store) = self.kv.store.clone() else { return };
+        self.kv.answered = false;
         let mut completions = std::mem::take(&mut self.kv.completions);
         store.completions(self.core, &mut completions);
         for completion in completions.drain(..) {
@@ -249,6 +273,7 @@ impl Effects {
             if let Ok(Some(value)) = store.get(now, tenant, &key) {
                 let op = Op::Cas { key: &key, expected: Some(&value), new: None, expires: None };
                 if store.submit(self.core, token, now, tenant, &[op], true).is_ok() {
+                    self.kv.dirty = true;
                     return;
                 }
             }
@@ -259,7 +284,7 @@ impl Effects {
         let fault = match outcome {
             Outcome::Ok | Outcome::Conflict => {
                 let happened = outcome == Outcome::Ok;
-                let _ = vm.resume(task, effect, &mut |sink| match &pending {
+                super::resume(vm, task, effect, &mut |sink| match &pending {
                     Pending::Done => sink.undefined(),
                     Pending::Bool | Pending::Delete { .. } => sink.bool(happened),
                     Pending::Number => sink.int(number.unwrap_or(0)),

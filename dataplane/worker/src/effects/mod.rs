@@ -17,10 +17,10 @@ mod time;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueSource as _};
+use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource as _};
 use forebay_bytecode::HostFn;
 use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
-use forebay_ring::{Errno, Reactor, ReceiveBuffer};
+use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 
 use crate::back::{BackConfig, Log};
 use crate::metrics::{CoreMetrics, EffectKind};
@@ -53,9 +53,12 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) enum What {
     Kv(kv::Pending),
-    Sql,
+    /// Whether the result is with the task already, and only the event is missing.
+    Sql {
+        delivered: bool,
+    },
     Http,
-    Sleep,
+    Sleep(TimerId),
 }
 
 /// All effects of one core.
@@ -71,7 +74,7 @@ pub(crate) struct Effects {
     sql: sql::Sql,
     upstream: Upstream,
     owners: HashMap<ConnectionId, Owner>,
-    metrics: Option<Arc<CoreMetrics>>,
+    metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
 }
 
@@ -83,7 +86,12 @@ pub(crate) struct Fault<'a> {
 }
 
 impl Effects {
-    pub(crate) fn new<R: Reactor>(core: CoreId, config: &BackConfig, reactor: &mut R) -> Self {
+    pub(crate) fn new<R: Reactor>(
+        core: CoreId,
+        config: &BackConfig,
+        metrics: &Arc<CoreMetrics>,
+        reactor: &mut R,
+    ) -> Self {
         Self {
             core,
             waiting: Slots::new(),
@@ -94,7 +102,7 @@ impl Effects {
             sql: sql::Sql::new(core, config, reactor.now()),
             upstream: Upstream::new(config, reactor.waker()),
             owners: HashMap::new(),
-            metrics: None,
+            metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),
         }
     }
@@ -110,8 +118,10 @@ impl Effects {
     }
 
     /// Once a second.
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick<R: Reactor>(&mut self, reactor: &mut R) {
         self.sql_gauges();
+        self.upstream.tick(reactor);
+        self.kv.look();
     }
 
     /// Carries out what a run asked for since it was last looked at.
@@ -119,13 +129,9 @@ impl Effects {
         &mut self,
         reactor: &mut R,
         vm: &mut Vm,
-        metrics: &Arc<CoreMetrics>,
         run: u64,
         task: TaskHandle,
     ) {
-        if self.metrics.is_none() {
-            self.metrics = Some(Arc::clone(metrics));
-        }
         let mut taken = std::mem::take(&mut self.taken);
         taken.clear();
         vm.take_effects(task, &mut taken);
@@ -150,18 +156,26 @@ impl Effects {
                     EffectKind::Kv
                 }
             };
-            metrics.effects[kind as usize].add(1);
+            self.metrics.effects[kind as usize].add(1);
         }
         self.taken = taken;
+        if self.kv.is_answered() {
+            // Without `sync` the answer is there already.
+            self.complete_kv(vm, reactor);
+        }
     }
 
     fn begin_sleep<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, call: &Call<'_>) {
         let time = vm.arg(call.task, call.effect.id, 0);
         match milliseconds(time) {
             Ok(millis) => {
-                let key = self.wait(call, What::Sleep);
+                // The timer's token is the effect's key, and the effect knows its timer.
                 let deadline = call.now.after(std::time::Duration::from_millis(millis));
-                reactor.set_timer(deadline, tokens::sleep(key));
+                let key = self.wait(call, What::Http);
+                let timer = reactor.set_timer(deadline, tokens::sleep(key));
+                if let Some(waiting) = self.waiting.get_mut(key) {
+                    waiting.what = What::Sleep(timer);
+                }
             }
             Err(message) => {
                 let message = format!("sleep: {message}");
@@ -173,7 +187,7 @@ impl Effects {
     /// A `sleep()` is over.
     pub(crate) fn slept(&mut self, vm: &mut Vm, key: u64) {
         if let Some(waiting) = self.done(key) {
-            let _ = vm.resume(waiting.task, waiting.effect, &mut |sink| sink.undefined());
+            resume(vm, waiting.task, waiting.effect, &mut |sink| sink.undefined());
         }
     }
 
@@ -195,7 +209,7 @@ impl Effects {
             let Some(waiting) = self.done(key) else { continue };
             match result {
                 Ok(response) => {
-                    let _ = vm.resume(waiting.task, waiting.effect, &mut |sink| response.emit(sink));
+                    resume(vm, waiting.task, waiting.effect, &mut |sink| response.emit(sink));
                 }
                 Err(message) => {
                     let spec = ErrorSpec { name: "HttpError", message: &message, code: None, props: &[] };
@@ -235,9 +249,9 @@ impl Effects {
         &mut self,
         vm: &mut Vm,
         call: &Call<'_>,
-        value: &mut dyn FnMut(&mut dyn forebay_base::ValueSink) -> Result<(), forebay_base::ValueError>,
+        value: Build<'_>,
     ) {
-        let _ = vm.resume(call.task, call.effect.id, value);
+        resume(vm, call.task, call.effect.id, value);
         self.resumed.push(call.run);
     }
 
@@ -249,7 +263,7 @@ impl Effects {
     }
 
     /// A run is over: whatever it still has in flight is of no interest any more.
-    pub(crate) fn abandon(&mut self, run: u64, now: Monotonic) {
+    pub(crate) fn abandon<R: Reactor>(&mut self, reactor: &mut R, run: u64) {
         if self.outstanding.remove(&run).is_none() {
             return;
         }
@@ -259,9 +273,13 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql => self.sql.abandon(key, now),
-                    What::Http => self.upstream.abandon(key),
-                    What::Kv(_) | What::Sleep => {}
+                    What::Sql { .. } => self.sql.abandon(key, reactor.now()),
+                    What::Http => self.upstream.abandon(reactor, key),
+                    What::Sleep(timer) => {
+                        reactor.cancel_timer(timer);
+                    }
+                    // The write happens; its answer finds nobody.
+                    What::Kv(_) => {}
                 }
             }
         }
@@ -376,6 +394,24 @@ impl Effects {
         self.settle_http(vm);
         self.complete_kv(vm, reactor);
     }
+}
+
+/// Pushes an effect's result.
+type Build<'a> = &'a mut dyn FnMut(&mut dyn ValueSink) -> Result<(), ValueError>;
+
+/// Answers an effect; with an exception if the value doesn't fit into the task.
+fn resume(vm: &mut Vm, task: TaskHandle, effect: EffectId, build: Build<'_>) {
+    if let Err(error) = vm.resume(task, effect, build) {
+        unfit(vm, task, effect, &error);
+    }
+}
+
+/// A result couldn't be handed over: without an exception its fiber would wait forever.
+#[cold]
+fn unfit(vm: &mut Vm, task: TaskHandle, effect: EffectId, error: &dyn std::fmt::Display) {
+    let message = error.to_string();
+    let spec = ErrorSpec { name: "RangeError", message: &message, ..ErrorSpec::default() };
+    let _ = vm.resume_error(task, effect, &spec);
 }
 
 /// One effect as it is begun.

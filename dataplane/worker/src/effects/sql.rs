@@ -31,10 +31,9 @@ impl Sql {
             None => Err("no database is configured: [database] url in forebay.toml".into()),
         };
         let seed = u64::from(core.0) ^ now.0;
-        let pool = config
-            .database
-            .clone()
-            .map(|database| Pool::new(database, config.database_limits.clone(), seed, now));
+        // Without an address nobody would carry out what a pool asks for.
+        let database = config.database.clone().filter(|_| endpoint.is_ok());
+        let pool = database.map(|database| Pool::new(database, config.database_limits.clone(), seed, now));
         Self { pool, endpoint, connections: Vec::new(), timer: None, text: String::new(), away: false }
     }
 
@@ -78,14 +77,26 @@ fn endpoint_of(config: &Config) -> Result<Endpoint, String> {
 }
 
 /// The sinks of waiting tasks.
+///
+/// The machine builds one result at a time, and one batch of bytes can hold several: a
+/// result is handed over when the next one asks for its sink, the last one when its
+/// event is settled.
 struct Sinks<'a> {
     vm: &'a mut Vm,
     waiting: &'a mut Slots<Waiting>,
+    /// Whose result is in the machine's sink.
+    last: Option<u64>,
 }
 
 impl Receiver for Sinks<'_> {
     fn sink(&mut self, token: Token) -> Option<&mut dyn ValueSink> {
+        if let Some(waiting) = self.last.take().and_then(|key| self.waiting.get_mut(key))
+            && self.vm.resume_with_result(waiting.task, waiting.effect).is_ok()
+        {
+            waiting.what = What::Sql { delivered: true };
+        }
         let waiting = self.waiting.get_mut(token.0)?;
+        self.last = Some(token.0);
         self.vm.result_sink(waiting.task, waiting.effect)
     }
 }
@@ -98,7 +109,7 @@ impl Effects {
                 return self.fail(vm, call, &Fault { name: "TypeError", message: &message, code: None });
             }
         };
-        let key = self.wait(call, What::Sql);
+        let key = self.wait(call, What::Sql { delivered: false });
         if let Err(fault) = self.send_query(&tree, key, call.now) {
             self.done(key);
             self.fail(vm, call, &Fault { name: fault.0, message: &fault.1, code: fault.2.as_deref() });
@@ -133,7 +144,7 @@ impl Effects {
     pub(super) fn received_sql(&mut self, vm: &mut Vm, link: Link, bytes: &[u8], now: Monotonic) {
         let Self { sql, waiting, .. } = self;
         if let Some(pool) = &mut sql.pool {
-            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting });
+            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, last: None });
         }
     }
 
@@ -144,12 +155,13 @@ impl Effects {
             match event {
                 Event::Done { token, result } => {
                     let Some(waiting) = self.done(token.0) else { continue };
-                    if let Some(metrics) = &self.metrics {
-                        metrics.sql.record(now.since(waiting.since));
-                    }
+                    self.metrics.sql.record(now.since(waiting.since));
                     match result {
+                        Ok(_) if matches!(waiting.what, What::Sql { delivered: true }) => {}
                         Ok(_) => {
-                            let _ = vm.resume_with_result(waiting.task, waiting.effect);
+                            if let Err(error) = vm.resume_with_result(waiting.task, waiting.effect) {
+                                super::unfit(vm, waiting.task, waiting.effect, &error);
+                            }
                         }
                         Err(error) => throw(vm, &waiting, &error),
                     }
@@ -189,7 +201,8 @@ impl Effects {
                     if let Some(index) = connections.iter().position(|(l, _)| *l == link) {
                         let (_, connection) = connections.swap_remove(index);
                         owners.remove(&connection);
-                        reactor.close(connection, Close::Flush);
+                        // Broken, silent or of no use: nothing that it could still say matters.
+                        reactor.close(connection, Close::Now);
                     }
                 }
             }
@@ -202,7 +215,6 @@ impl Effects {
             sql.timer = Some((due, reactor.set_timer(due, tokens::DATABASE)));
         }
         self.settle_sql(vm, now);
-        self.sql_gauges();
     }
 
     /// The pool's timer has fired.
@@ -220,7 +232,7 @@ impl Effects {
     }
 
     pub(super) fn sql_gauges(&mut self) {
-        let (Some(pool), Some(metrics)) = (&self.sql.pool, &self.metrics) else { return };
+        let (Some(pool), metrics) = (&self.sql.pool, &self.metrics) else { return };
         let stats = pool.stats();
         metrics.database_ready.set(stats.ready as u64);
         metrics.database_in_flight.set(stats.in_flight as u64);
