@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use forebay_kv::Store;
 use forebay_postgres as pg;
@@ -55,6 +55,8 @@ pub struct Server {
     logger: Logger,
     /// Generations so far; a deploy counts on when it has succeeded.
     generations: AtomicU64,
+    /// What [`migrate`] of dev has seen; without a database, nothing to do.
+    migrations: Option<Mutex<Migrations>>,
     /// The private cluster of dev; stopped after everything else.
     private: Mutex<Option<DevPg>>,
 }
@@ -117,6 +119,37 @@ fn database(
     Ok((Some(parsed), Some(private)))
 }
 
+/// The migrations that were last applied, to tell a save of one from others.
+struct Migrations {
+    database: pg::Config,
+    seen: Vec<(PathBuf, Option<SystemTime>, u64)>,
+}
+
+impl Migrations {
+    /// Names, times and sizes of the folder's files.
+    fn look(app: &Path) -> Vec<(PathBuf, Option<SystemTime>, u64)> {
+        let files = std::fs::read_dir(app.join("migrations")).into_iter().flatten().flatten();
+        let mut seen: Vec<_> = files
+            .filter_map(|file| {
+                let data = file.metadata().ok()?;
+                Some((file.path(), data.modified().ok(), data.len()))
+            })
+            .collect();
+        seen.sort();
+        seen
+    }
+
+    /// Applies what is new since the last look.
+    fn apply(&mut self, app: &Path, logger: &Logger) -> Result<(), Failure> {
+        let now = Self::look(app);
+        if now != self.seen {
+            migrate(app, &self.database, logger)?;
+            self.seen = now;
+        }
+        Ok(())
+    }
+}
+
 fn migrate(app: &Path, database: &pg::Config, logger: &Logger) -> Result<(), Failure> {
     let folder = app.join("migrations");
     if !folder.is_dir() {
@@ -140,6 +173,10 @@ impl Server {
             logger.warn("the limit of open files stays as it is").show("why", error).send();
         }
         let (database, private) = database(app, mode, &config, logger)?;
+        let migrations = database.clone().filter(|_| mode == Mode::Dev).map(|database| {
+            let seen = Migrations::look(app);
+            Mutex::new(Migrations { database, seen })
+        });
         let topology = Topology::detect();
         let request = forebay_tuning::Request { cores: config.cores.clone(), placement: config.placement };
         let plan = forebay_tuning::plan(&topology, &request).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -206,6 +243,7 @@ impl Server {
             started: Instant::now(),
             logger: logger.clone(),
             generations: AtomicU64::new(1),
+            migrations,
             private: Mutex::new(private),
         })
     }
@@ -236,11 +274,18 @@ impl Server {
         self.runtime.generation()
     }
 
-    /// Compiles the app folder and has every core adopt the result.
+    /// Compiles the app folder and has every core adopt the result; in dev, new migrations
+    /// are applied first.
     ///
     /// # Errors
     /// Why the old generation goes on.
     pub fn reload(&self) -> Result<Arc<Generation>, ReloadError> {
+        if let Some(migrations) = &self.migrations {
+            let mut migrations = migrations.lock().unwrap_or_else(PoisonError::into_inner);
+            migrations
+                .apply(&self.app, &self.logger)
+                .map_err(|error| ReloadError::Migration(error.to_string()))?;
+        }
         let id = self.generations.load(Ordering::Relaxed) + 1;
         let built = app::build(&self.app, id, &self.config.task).map_err(ReloadError::Build)?;
         for warning in &built.warnings {
@@ -285,6 +330,8 @@ impl Service for Server {
 /// Why the old generation goes on.
 #[derive(Debug)]
 pub enum ReloadError {
+    /// A migration failed.
+    Migration(String),
     /// The app doesn't compile.
     Build(Problems),
     /// The cores didn't adopt it.
@@ -294,6 +341,7 @@ pub enum ReloadError {
 impl fmt::Display for ReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Migration(text) => f.write_str(text),
             Self::Build(problems) => f.write_str(&problems.text()),
             Self::Runtime(error) => error.fmt(f),
         }
@@ -407,6 +455,9 @@ impl Control for Server {
             ),
             Err(ReloadError::Build(problems)) => {
                 Err(ControlError { status: 422, code: "deploy/compile", detail: problems.text() })
+            }
+            Err(ReloadError::Migration(detail)) => {
+                Err(ControlError { status: 422, code: "deploy/migration", detail })
             }
             Err(ReloadError::Runtime(error)) => {
                 Err(ControlError { status: 503, code: "deploy/cores", detail: error.to_string() })

@@ -70,6 +70,7 @@ slice_fuel = 10_000
 [database]
 url = "$DATABASE_URL"
 connections = 4
+transactions = 3
 window = 32
 queue = 10
 acquire_timeout = "2s"
@@ -115,6 +116,7 @@ allow = ["STRIPE_KEY", "REGION"]
         database.limits,
         DatabaseLimits {
             connections: 4,
+            transactions: 3,
             window: 32,
             queue: 10,
             acquire_timeout: Duration::from_secs(2),

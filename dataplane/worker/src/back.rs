@@ -505,7 +505,8 @@ impl Back {
         answers: &mut A,
         key: u64,
     ) {
-        if self.runs.get_mut(key).is_some() {
+        if let Some(run) = self.runs.get_mut(key) {
+            self.vm.abort(run.task, Trap::WallTime);
             self.finish(reactor, answers, key, VmRun::Trap(Trap::WallTime));
         }
     }

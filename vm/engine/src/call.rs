@@ -348,7 +348,14 @@ impl Ctx<'_> {
         }
         let id = EffectId(self.task.effects_made);
         self.task.effects_made = self.task.effects_made.wrapping_add(1);
-        self.task.pending.push(Pending { id, function, fiber: self.current, arguments, taken: false });
+        self.task.pending.push(Pending {
+            id,
+            function,
+            fiber: self.current,
+            arguments,
+            taken: false,
+            result: None,
+        });
         self.park(Wait::Effect(id), cont)
     }
 
@@ -610,7 +617,7 @@ impl Ctx<'_> {
             Job::Resume { fiber, value, rejected } => {
                 self.load_fiber(fiber);
                 let cont = self.task.fibers[fiber as usize].cont;
-                if rejected { Err(Throw::Value(value)) } else { self.finish(cont, value) }
+                if rejected { Err(self.throw_from_host(value)?) } else { self.finish(cont, value) }
             }
             Job::React { handler, value, target, rejected } => {
                 if handler.is_undefined() {

@@ -117,6 +117,18 @@ impl Ctx<'_> {
         Ok(error)
     }
 
+    /// What a fiber goes on with when the promise or the host call that it waits for has failed. The host's
+    /// errors have no stack yet: theirs is that of the call.
+    pub(crate) fn throw_from_host(&mut self, error: Value) -> Result<Throw, Throw> {
+        if self.mem.is_kind(error, kind::ERROR)
+            && self.mem.heap.load(error.as_ref(), 3) == 0
+            && self.mem.get_own(error.as_ref(), Key::Atom(self.mem.local.known.stack))? == Own::None
+        {
+            self.capture_stack(error)?;
+        }
+        Ok(Throw::Value(error))
+    }
+
     /// Gives an error its `stack` and position: of the innermost frame of the blueprint's code.
     pub(crate) fn capture_stack(&mut self, error: Value) -> Result<(), Throw> {
         let mut text = self.mem.describe_error(error);

@@ -178,6 +178,8 @@ pub(crate) struct Pending {
     pub(crate) arguments: Value,
     /// `take_effects` has given it out.
     pub(crate) taken: bool,
+    /// What its sink has built.
+    pub(crate) result: Option<Value>,
 }
 
 /// A task between slices. Everything is reused by the slot's next task.

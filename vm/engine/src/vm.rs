@@ -386,9 +386,9 @@ impl Vm {
         effect: EffectId,
         build: &mut dyn FnMut(&mut dyn ValueSink) -> Result<(), ValueError>,
     ) -> Result<(), VmError> {
+        self.keep_result();
         let mut building = std::mem::take(&mut self.building);
         building.open.clear();
-        building.done = None;
         let (mem, state) = self.parts(task).ok_or(VmError::Stale)?;
         if !state.pending.iter().any(|p| p.id == effect) {
             return Err(VmError::NoEffect);
@@ -437,13 +437,13 @@ impl Vm {
         self.wake(task, effect, value, true)
     }
 
-    /// A sink for an effect's result, to be pushed in pieces; asking again starts over. One is in use at a time.
-    /// [`Vm::resume_with_result`] takes what was built.
+    /// A sink for an effect's result, to be pushed in pieces; asking again starts over. One is in use at a
+    /// time; whole results wait, each with its effect, until [`Vm::resume_with_result`] takes them.
     pub fn result_sink(&mut self, task: TaskHandle, effect: EffectId) -> Option<&mut dyn ValueSink> {
+        self.keep_result();
         let (mem, state) = self.parts(task)?;
-        if !state.pending.iter().any(|p| p.id == effect) {
-            return None;
-        }
+        let pending = state.pending.iter_mut().find(|p| p.id == effect)?;
+        pending.result = None;
         mem.local.row.columns = (0, 0);
         self.building.open.clear();
         self.building.done = None;
@@ -451,14 +451,25 @@ impl Vm {
         Some(self)
     }
 
+    /// Puts what the last sink has built beside its effect.
+    fn keep_result(&mut self) {
+        let value = self.building.done.take();
+        if let (Some(SinkState { task, effect }), Some(value)) = (self.sink.take(), value)
+            && let Some((_, state)) = self.parts(task)
+            && let Some(pending) = state.pending.iter_mut().find(|p| p.id == effect)
+        {
+            pending.result = Some(value);
+        }
+    }
+
     /// Answers an effect with what its [`Vm::result_sink`] has built.
     pub fn resume_with_result(&mut self, task: TaskHandle, effect: EffectId) -> Result<(), VmError> {
-        let value = self.building.done.take();
-        match (self.sink.take(), value) {
-            (Some(s), Some(value)) if s.task == task && s.effect == effect => {
-                self.wake(task, effect, value, false)
-            }
-            _ => Err(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" })),
+        self.keep_result();
+        let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
+        let pending = state.pending.iter_mut().find(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        match pending.result.take() {
+            Some(value) => self.wake(task, effect, value, false),
+            None => Err(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" })),
         }
     }
 
@@ -544,6 +555,15 @@ impl Vm {
             Trap::Deadlock => "the script waits for something that nothing will settle",
         };
         ErrorReport { code: trap.code().into(), message: message.into(), ..ErrorReport::default() }
+    }
+
+    /// Ends a task that isn't done, for a reason from outside (its wall time): [`Vm::error`] says so then.
+    /// [`Vm::finish`] it next.
+    pub fn abort(&mut self, task: TaskHandle, trap: Trap) {
+        if let Some((_, state)) = self.parts(task) {
+            state.outcome = None;
+            state.trap = Some(trap);
+        }
     }
 
     /// Ends a task and takes back everything it has; returns the bytes it had used. Stale handles do nothing.

@@ -372,6 +372,67 @@ fn queries_collect_their_calls() {
 }
 
 #[test]
+fn whole_results_wait_for_their_turn() {
+    let mut bench =
+        Bench::new("const f = async () => db().table('t').get(); return await Promise.all([f(), f()])");
+    let tasks = [bench.start(""), bench.start("")];
+    let mut waiting = Vec::new();
+    for task in tasks {
+        assert_eq!(bench.run(task), Run::Parked);
+        let mut effects = Vec::new();
+        bench.vm.take_effects(task, &mut effects);
+        waiting.extend(effects.iter().map(|effect| (task, effect.id)));
+    }
+    // One batch of received bytes may hold the rows of many statements; that they are done is told afterwards.
+    for (number, (task, effect)) in (0..).zip(&waiting) {
+        bench.vm.result_sink(*task, *effect).unwrap().int(-1).unwrap();
+        let sink = bench.vm.result_sink(*task, *effect).unwrap(); // starts over
+        Value::List(vec![Value::Int(number)]).emit(sink).unwrap();
+    }
+    for (task, effect) in waiting.iter().rev() {
+        bench.vm.resume_with_result(*task, *effect).unwrap();
+    }
+    assert!(bench.vm.resume_with_result(tasks[0], waiting[0].1).is_err(), "only once");
+    for (task, expected) in tasks.into_iter().zip(["[[0],[1]]", "[[2],[3]]"]) {
+        assert_eq!(bench.run(task), Run::Done);
+        assert_eq!(bench.body(task), expected);
+    }
+}
+
+#[test]
+fn errors_of_the_host_have_the_place_of_the_call() {
+    let mut bench = Bench::new("const f = () => kv.get('k');\nf();");
+    let task = bench.start("");
+    assert_eq!(bench.run(task), Run::Parked);
+    let mut effects = Vec::new();
+    bench.vm.take_effects(task, &mut effects);
+    let spec = ErrorSpec { name: "KvError", message: "gone", code: None, props: &[] };
+    bench.vm.resume_error(task, effects[0].id, &spec).unwrap();
+    assert_eq!(bench.run(task), Run::Trap(Trap::Exception));
+    let report = bench.vm.error(task);
+    assert_eq!((&*report.name, &*report.message), ("KvError", "gone"));
+    assert!(report.position.is_some_and(|(file, start, _)| (file, start) == (0, 16)), "{report:?}");
+    let places: Vec<&str> =
+        report.stack.lines().map(|line| line.split('(').next_back().unwrap_or(line)).collect();
+    assert!(
+        places.len() == 2 && places[0].contains(":1:17") && places[1].contains(":2:1"),
+        "{}",
+        report.stack
+    );
+}
+
+#[test]
+fn a_task_is_aborted_from_outside() {
+    let mut bench = Bench::new("return kv.get('k')");
+    let task = bench.start("");
+    assert_eq!(bench.run(task), Run::Parked);
+    bench.vm.abort(task, Trap::WallTime);
+    assert_eq!(&*bench.vm.error(task).code, "wall_time_exceeded");
+    bench.vm.finish(task);
+    assert_eq!(bench.vm.tasks(), 0);
+}
+
+#[test]
 fn bad_bodies_are_the_clients_fault() {
     let mut bench = Bench::new("return payload()");
     let task = bench.start("{\"a\":");

@@ -581,12 +581,23 @@ impl<'a> Lower<'_, 'a> {
         let bytes = match strip(e) {
             Expression::NumericLiteral(n) => whole(n.value),
             Expression::StringLiteral(s) => {
-                with_unit(&s.value, &[("KB", 1 << 10), ("MB", 1 << 20), ("GB", 1 << 30), ("B", 1)])
+                // As in forebay.toml.
+                let units = [
+                    ("KiB", 1 << 10),
+                    ("MiB", 1 << 20),
+                    ("GiB", 1 << 30),
+                    ("kB", 1000),
+                    ("KB", 1000),
+                    ("MB", 1_000_000),
+                    ("GB", 1_000_000_000),
+                    ("B", 1),
+                ];
+                with_unit(&s.value, &units)
             }
             _ => None,
         };
         if bytes.is_none() {
-            self.error("FB0503", e.span(), "this must be a size", Some("`\"64MB\"`, or bytes"));
+            self.error("FB0503", e.span(), "this must be a size", Some("`\"64MiB\"`, or bytes"));
         }
         bytes
     }
