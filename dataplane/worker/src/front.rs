@@ -75,6 +75,7 @@ pub(crate) struct Front {
     jobs: Producer<Job>,
     /// Answers of a back half with a thread of its own; unused inline.
     answers: Consumer<Answer>,
+    #[expect(clippy::vec_box, reason = "the boxes travel: a record is a kilobyte")]
     spare: Vec<Box<Incoming>>,
     /// Connections that hold bytes which may be decoded now.
     resume: VecDeque<ConnectionId>,
@@ -436,10 +437,11 @@ impl Front {
                 }
                 Ok(Decoded::Partial { send_continue }) => {
                     // An interim answer may only leave behind the answers before it.
-                    if send_continue && in_flight == 0 {
-                        if let Some(output) = output {
-                            output.push(CONTINUE);
-                        }
+                    if send_continue
+                        && in_flight == 0
+                        && let Some(output) = output
+                    {
+                        output.push(CONTINUE);
                     }
                     client.holding = false;
                     let more = decoder.held().saturating_sub(client.held_bytes);
@@ -474,6 +476,7 @@ impl Front {
     }
 
     /// Decides who answers, and numbers the request.
+    #[expect(clippy::vec_box, reason = "the boxes travel: a record is a kilobyte")]
     fn dispatch(
         client: &mut Client,
         request: &Request<'_>,
