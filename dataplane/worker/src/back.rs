@@ -307,7 +307,12 @@ impl Back {
 
     /// The next turn must not sleep.
     pub(crate) fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || (!self.jobs.is_empty() && self.runs.len() < self.limits.tasks)
+        !self.runnable.is_empty() || (!self.jobs.is_empty() && self.has_room())
+    }
+
+    /// Another task may start.
+    pub(crate) fn has_room(&self) -> bool {
+        self.runs.len() < self.limits.tasks
     }
 
     /// The core's share of a turn: a slice for every runnable task, new jobs, then
@@ -330,7 +335,7 @@ impl Back {
         let waiting = self.jobs.len();
         self.metrics.queue_depth.set(waiting as u64);
         for count in 1..=waiting {
-            if self.runs.len() >= self.limits.tasks {
+            if !self.has_room() {
                 break;
             }
             let Some(job) = self.jobs.pop() else { break };

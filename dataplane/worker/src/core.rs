@@ -185,8 +185,10 @@ pub(crate) fn run_inline<R: Reactor>(
 #[cold]
 fn make_room<R: Reactor>(reactor: &mut R, front: &mut Front, back: &mut Back) {
     front.publish();
-    let start = reactor.clock();
-    back.work(reactor, &mut Direct(front), start);
+    while front.is_crowded() && back.has_room() {
+        let start = reactor.clock();
+        back.work(reactor, &mut Direct(front), start);
+    }
 }
 
 /// The half with the sockets, on a thread of its own.

@@ -61,9 +61,6 @@ const SPARE_BYTES_MAX: usize = 64 * 1024;
 /// Retry-After of a 503 that a full queue causes, seconds.
 const RETRY_AFTER_S: u32 = 1;
 
-/// Records for reuse; they travel through the rings as they are.
-type Spare = Vec<Box<Incoming>>;
-
 /// Client connections of one core.
 pub(crate) struct Front {
     limits: HttpLimits,
@@ -78,7 +75,8 @@ pub(crate) struct Front {
     jobs: Producer<Job>,
     /// Answers of a back half with a thread of its own; unused inline.
     answers: Consumer<Answer>,
-    spare: Spare,
+    #[expect(clippy::vec_box, reason = "the boxes travel: a record is a kilobyte")]
+    spare: Vec<Box<Incoming>>,
     /// Connections that hold bytes which may be decoded now.
     resume: VecDeque<ConnectionId>,
     turn: u64,
@@ -478,11 +476,12 @@ impl Front {
     }
 
     /// Decides who answers, and numbers the request.
+    #[expect(clippy::vec_box, reason = "the boxes travel: a record is a kilobyte")]
     fn dispatch(
         client: &mut Client,
         request: &Request<'_>,
         generation: &Generation,
-        spare: &mut Spare,
+        spare: &mut Vec<Box<Incoming>>,
         now: Now,
     ) -> Step {
         let head = request.head;

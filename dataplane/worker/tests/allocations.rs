@@ -1,6 +1,7 @@
 //! A request of the hot path allocates nothing: bytes to job to task to answer, over a
 //! real socket, counted on the core's own thread.
 #![expect(unsafe_code, reason = "an allocator that counts")]
+#![allow(clippy::unwrap_used, reason = "a test's helper")]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Client connections over real sockets: everything that needs no script, in every
 //! way a runtime can be put together.
-#![expect(clippy::disallowed_methods, reason = "tests have clocks and threads")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests have clocks and threads")]
 
 mod common;
 

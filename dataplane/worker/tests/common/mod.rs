@@ -141,7 +141,7 @@ pub const BIG_BYTES: usize = 8 << 20;
 
 /// The byte at a place of the big file.
 pub fn big_byte(index: usize) -> u8 {
-    (index.wrapping_mul(2_654_435_761) >> 13) as u8
+    (index.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]
 }
 
 /// Files below `root`, and a generation that serves them.
