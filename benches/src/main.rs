@@ -74,9 +74,9 @@ fn main() {
 fn bench(args: &Args) -> Result<(), String> {
     let work = std::env::temp_dir().join(format!("forebay-bench-{}", std::process::id()));
     fs::create_dir_all(&work).map_err(|e| format!("{}: {e}", work.display()))?;
+    machine();
     let servers = start_servers(args, &work)?;
     server::pin_to(1);
-    machine();
 
     // rows[kind][server] = CPU nanoseconds per request, one per round.
     let mut cpu = vec![vec![Vec::new(); servers.len()]; KINDS.len()];

@@ -311,9 +311,13 @@ impl Back {
     }
 
     /// The core's share of a turn: a slice for every runnable task, new jobs, then
-    /// what goes out: commits and statements.
-    pub(crate) fn work<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A) {
-        let start = reactor.now();
+    /// what goes out: commits and statements. `start`: since when time counts.
+    pub(crate) fn work<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        start: Monotonic,
+    ) {
         self.wake_resumed();
         for _ in 0..self.runnable.len() {
             let Some(key) = self.runnable.pop_front() else { break };
@@ -438,13 +442,7 @@ impl Back {
     }
 
     fn run<R: Reactor>(&mut self, reactor: &R, task: TaskHandle) -> VmRun {
-        self.vm.run(
-            task,
-            reactor.now(),
-            reactor.timestamp(),
-            self.limits.slice_fuel,
-            &mut self.host,
-        )
+        self.vm.run(task, reactor.now(), reactor.timestamp(), self.limits.slice_fuel, &mut self.host)
     }
 
     /// After a slice: the run ends, waits for its next slice or for effects, or goes on at
@@ -530,11 +528,13 @@ impl Back {
             reply = reply.and_close();
         }
         let status = if let VmRun::Trap(trap) = end {
-            let mut report = self.vm.error(task);
-            if report.code.is_empty() {
-                // Ours, not the machine's: the wall time.
-                report.code = trap.code().into();
-            }
+            let report = if trap == Trap::WallTime {
+                // Found by our timer, not by the machine.
+                let message = "the request took longer than its work may".into();
+                ErrorReport { code: trap.code().into(), message, ..ErrorReport::default() }
+            } else {
+                self.vm.error(task)
+            };
             let (status, code, detail) = self.failure(trap, &report, generation, entry);
             answers.answer(reactor, connection, sequence, incoming, |out, date| {
                 let problem = Problem {

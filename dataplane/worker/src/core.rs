@@ -153,6 +153,9 @@ pub(crate) fn run_inline<R: Reactor>(
             }
         }
         while let Some(event) = reactor.next_event() {
+            if front.is_crowded() {
+                make_room(&mut reactor, &mut front, &mut back);
+            }
             if let Some(event) = front_event(&mut reactor, &mut front, event) {
                 back_event(&mut reactor, &mut back, &mut Direct(&mut front), &mut duty, &metrics, event);
             }
@@ -163,13 +166,27 @@ pub(crate) fn run_inline<R: Reactor>(
             }
             continue;
         }
-        front.resume(&mut reactor);
+        for _ in 0..front.resumable() {
+            if front.is_crowded() {
+                make_room(&mut reactor, &mut front, &mut back);
+            }
+            front.resume(&mut reactor);
+        }
         front.publish();
-        back.work(&mut reactor, &mut Direct(&mut front));
+        let start = reactor.now();
+        back.work(&mut reactor, &mut Direct(&mut front), start);
         if duty.draining && front.open() == 0 && back.is_idle() {
             return;
         }
     }
+}
+
+/// One turn can bring more than the ring takes. 503 is for when the tasks are too many.
+#[cold]
+fn make_room<R: Reactor>(reactor: &mut R, front: &mut Front, back: &mut Back) {
+    front.publish();
+    let start = reactor.clock();
+    back.work(reactor, &mut Direct(front), start);
 }
 
 /// The half with the sockets, on a thread of its own.
@@ -204,6 +221,10 @@ pub(crate) fn run_front<R: Reactor>(
         }
         front.take_answers(&mut reactor);
         while let Some(event) = reactor.next_event() {
+            if front.is_crowded() && front.publish() > 0 {
+                peer.wake();
+                front.take_answers(&mut reactor);
+            }
             match front_event(&mut reactor, &mut front, event) {
                 Some(Event::Timer { token }) if tokens::parse(token) == Some(Token::Tick) => {
                     duty.tick(&mut reactor, &metrics);
@@ -213,7 +234,9 @@ pub(crate) fn run_front<R: Reactor>(
             }
         }
         front.take_answers(&mut reactor);
-        front.resume(&mut reactor);
+        for _ in 0..front.resumable() {
+            front.resume(&mut reactor);
+        }
         if front.publish() > 0 {
             peer.wake();
         }
@@ -265,7 +288,8 @@ pub(crate) fn run_back<R: Reactor>(
             }
             continue;
         }
-        back.work(&mut reactor, &mut outbox);
+        let start = reactor.now();
+        back.work(&mut reactor, &mut outbox, start);
         if outbox.answers.publish() > 0 {
             peer.wake();
         }

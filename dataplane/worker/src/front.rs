@@ -308,19 +308,28 @@ impl Front {
         }
     }
 
-    /// Goes on with connections that were blocked, each its share.
+    /// How many connections may go on.
+    pub(crate) fn resumable(&self) -> usize {
+        self.resume.len()
+    }
+
+    /// Goes on with a connection that was blocked: its share of this turn.
     pub(crate) fn resume<R: Transport + Timer>(&mut self, reactor: &mut R) {
-        for _ in 0..self.resume.len() {
-            let Some(connection) = self.resume.pop_front() else { return };
-            let Some(client) = self.client_mut(connection) else { continue };
-            client.resuming = false;
-            if client.in_flight() == 1
-                && let Some(job) = client.deferred.take()
-            {
-                self.start(reactor, connection, job);
-            }
-            self.decode(reactor, connection, None);
+        let Some(connection) = self.resume.pop_front() else { return };
+        let Some(client) = self.client_mut(connection) else { return };
+        client.resuming = false;
+        if client.in_flight() == 1
+            && let Some(job) = client.deferred.take()
+        {
+            self.start(reactor, connection, job);
         }
+        self.decode(reactor, connection, None);
+    }
+
+    /// The ring to the back half might not take all that a connection may start now.
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.jobs.len() + self.limits.requests_per_turn > self.jobs.capacity()
     }
 
     /// Decodes from a receive buffer, or from what the decoder holds.
@@ -485,7 +494,8 @@ impl Front {
             client.ending = Some(if now.draining { Close::Linger } else { Close::Flush });
         }
         let mut incoming = spare.pop().unwrap_or_default();
-        let what = match generation.routes.lookup(head.head.method(), head.path_bytes(), &mut incoming.params) {
+        let what = match generation.routes.lookup(head.head.method(), head.path_bytes(), &mut incoming.params)
+        {
             Lookup::Found(route) => match &generation.entries[route.value as usize].target {
                 Target::Script { .. } if request.body.len() > now.room => Local::Overloaded,
                 Target::Script { .. } => {

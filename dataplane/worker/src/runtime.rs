@@ -173,14 +173,8 @@ impl Runtime {
                 metrics: Arc::clone(&metrics),
                 listen: listen.clone(),
             };
-            let back = Back::parts(
-                core,
-                &config.back,
-                &config.worker,
-                &generation,
-                (jobs_out, served),
-                &metrics,
-            );
+            let back =
+                Back::parts(core, &config.back, &config.worker, &generation, (jobs_out, served), &metrics);
             let mut ring = config.ring.clone();
             // Room beside the clients: for those that are refused, for upstreams and the database.
             let clients = u32::try_from(config.http.connections).unwrap_or(u32::MAX);

@@ -159,7 +159,8 @@ fn pipelined_answers_come_in_order() {
 #[test]
 fn a_request_may_come_in_any_pieces() {
     check(&Setup::default(), |runtime, _| {
-        let request = "POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        let request =
+            "POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
         let whole = format!("{}{request}{}", get("/f/1.txt"), get("/moved"));
         let strip = |answer: Answer| (answer.status, answer.body);
         let mut expected = None;
@@ -310,7 +311,8 @@ fn resets_leave_nothing() {
     check(&Setup::default(), |runtime, _| {
         for round in 0..60 {
             let client = client(runtime);
-            let bytes = get("/f/big.bin").repeat(3) + "POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab";
+            let bytes = get("/f/big.bin").repeat(3)
+                + "POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab";
             (&client.stream).write_all(&bytes.as_bytes()[..bytes.len() - round]).unwrap();
             if round % 2 == 0 {
                 let mut some = [0; 10_000];
@@ -378,7 +380,9 @@ fn bodies_of_all_connections_together_have_a_bound() {
         let mut clients: Vec<_> = (0..24).map(|_| client(runtime)).collect();
         let half = vec![b'x'; 1 << 19];
         for client in &mut clients {
-            let _ = client.stream.write_all(b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n");
+            let _ = client
+                .stream
+                .write_all(b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n");
             let _ = client.stream.write_all(&half);
         }
         eventually("some are shed", || common::total(runtime, |m| &m.shed) >= 24 - 8 * variant.cores as u64);

@@ -287,16 +287,21 @@ impl ValueSource for ValueRef<'_> {
 impl Heap {
     /// Appends a string's bytes without changing it.
     pub(crate) fn string_into(&self, v: Value, out: &mut Vec<u8>) {
-        let mut rest = vec![v.as_ref()];
-        while let Some(r) = rest.pop() {
-            match self.kind(r) {
+        // Ropes only: a flat string allocates nothing here.
+        let mut rest = Vec::new();
+        let mut next = Some(v.as_ref());
+        while let Some(r) = next {
+            next = match self.kind(r) {
                 kind::ROPE => {
                     rest.push(self.get(r, 3).as_ref());
-                    rest.push(self.get(r, 2).as_ref());
+                    Some(self.get(r, 2).as_ref())
                 }
-                kind::FLATTENED => rest.push(self.get(r, 2).as_ref()),
-                _ => out.extend_from_slice(crate::string::flat_bytes(self, r)),
-            }
+                kind::FLATTENED => Some(self.get(r, 2).as_ref()),
+                _ => {
+                    out.extend_from_slice(crate::string::flat_bytes(self, r));
+                    rest.pop()
+                }
+            };
         }
     }
 }

@@ -49,7 +49,14 @@ pub(crate) struct Kv {
 
 impl Kv {
     pub(crate) fn new(config: &BackConfig) -> Self {
-        Self { store: config.store.clone(), completions: Vec::new(), commit: None, file: None, dirty: false, answered: false }
+        Self {
+            store: config.store.clone(),
+            completions: Vec::new(),
+            commit: None,
+            file: None,
+            dirty: false,
+            answered: false,
+        }
     }
 
     /// Asks the store at the turn's end, whether or not something is known.

@@ -17,7 +17,9 @@ mod time;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource as _};
+use forebay_base::{
+    ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource as _,
+};
 use forebay_bytecode::HostFn;
 use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
@@ -125,13 +127,7 @@ impl Effects {
     }
 
     /// Carries out what a run asked for since it was last looked at.
-    pub(crate) fn begin<R: Reactor>(
-        &mut self,
-        reactor: &mut R,
-        vm: &mut Vm,
-        run: u64,
-        task: TaskHandle,
-    ) {
+    pub(crate) fn begin<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, run: u64, task: TaskHandle) {
         let mut taken = std::mem::take(&mut self.taken);
         taken.clear();
         vm.take_effects(task, &mut taken);
@@ -245,12 +241,7 @@ impl Effects {
     }
 
     /// Answers an effect that never waited.
-    pub(crate) fn answer(
-        &mut self,
-        vm: &mut Vm,
-        call: &Call<'_>,
-        value: Build<'_>,
-    ) {
+    pub(crate) fn answer(&mut self, vm: &mut Vm, call: &Call<'_>, value: Build<'_>) {
         resume(vm, call.task, call.effect.id, value);
         self.resumed.push(call.run);
     }

@@ -1,6 +1,11 @@
 //! What the tests over real sockets share: the ways a runtime can be put together, a
 //! generation made by hand, and a client that reads one answer at a time.
-#![allow(dead_code, unreachable_pub, clippy::disallowed_methods, reason = "each test binary uses its part; tests have clocks")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    reason = "each test binary uses its part; tests have clocks"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -62,6 +67,16 @@ pub struct Setup {
 
 impl Setup {
     pub fn start(&self, variant: Variant, generation: Arc<Generation>) -> Runtime {
+        self.start_with(variant, generation, || Box::new(|| ()))
+    }
+
+    /// `bind` runs first on every thread.
+    pub fn start_with(
+        &self,
+        variant: Variant,
+        generation: Arc<Generation>,
+        bind: impl Fn() -> forebay_worker::runtime::Bind,
+    ) -> Runtime {
         let back = BackConfig {
             store: self.store.as_ref().map(|(store, _)| Arc::clone(store)),
             wakers: self.store.as_ref().map(|(_, wakers)| Arc::clone(wakers)),
@@ -75,7 +90,7 @@ impl Setup {
             dev: false,
             explain: None,
         };
-        let plan = || CorePlan { bind_front: Box::new(|| ()), bind_back: Box::new(|| ()) };
+        let plan = || CorePlan { bind_front: bind(), bind_back: bind() };
         let config = RuntimeConfig {
             listen: vec!["127.0.0.1:0".parse().unwrap()],
             cores: (0..variant.cores).map(|_| plan()).collect(),
@@ -264,4 +279,49 @@ pub fn total(
     of: impl Fn(&forebay_worker::metrics::CoreMetrics) -> &forebay_worker::metrics::Cell,
 ) -> u64 {
     runtime.metrics().iter().map(|metrics| of(metrics).get()).sum()
+}
+
+struct Source(String);
+
+impl forebay_compiler::Loader for Source {
+    fn load(&self, path: &str) -> Option<Box<str>> {
+        (path == "test.js").then(|| self.0.as_str().into())
+    }
+}
+
+/// A generation of one script.
+pub fn script(id: u64, source: &str, limits: &TaskLimits) -> Arc<Generation> {
+    let (module, _) = forebay_compiler::compile(&Source(source.into()), "test.js")
+        .unwrap_or_else(|errors| panic!("{source}\n{errors:?}"));
+    let module = forebay_bytecode::verify(module).unwrap();
+    let blueprint = forebay_engine::Blueprint::load(&module).unwrap_or_else(|e| panic!("{source}\n{e:?}"));
+    let built = Generation::build(id, format!("script-{id}"), Path::new("/"), vec![blueprint], limits);
+    Arc::new(built.unwrap())
+}
+
+/// A store in a folder, for so many cores.
+pub fn store(folder: &Path, cores: usize) -> (Arc<forebay_kv::Store>, Arc<StoreWakers>) {
+    let wakers = Arc::new(StoreWakers::default());
+    let mut config = forebay_kv::Config::new(folder, u16::try_from(cores).unwrap());
+    config.segment_bytes = 1 << 20;
+    let store = forebay_kv::Store::open(config, Arc::clone(&wakers) as Arc<dyn forebay_kv::Wake>).unwrap();
+    (store, wakers)
+}
+
+/// Runs a story on a script, in every variant, with a store.
+pub fn check_script(setup: &Setup, limits: &TaskLimits, source: &str, story: impl Fn(&Runtime, Variant)) {
+    let generation = script(1, source, limits);
+    for variant in variants() {
+        let folder = tempfile::tempdir().unwrap();
+        let (kv, wakers) = store(&folder.path().join("data"), variant.cores);
+        let setup = Setup { store: Some((Arc::clone(&kv), wakers)), lines: Arc::default(), ..setup.clone() };
+        let runtime = setup.start(variant, Arc::clone(&generation));
+        eprintln!("{variant:?}");
+        story(&runtime, variant);
+        eventually("all connections closed", || total(&runtime, |m| &m.connections) == 0);
+        eventually("all tasks ended", || total(&runtime, |m| &m.tasks) == 0);
+        runtime.stop();
+        assert_eq!(total(&runtime, |m| &m.strays), 0);
+        kv.close().unwrap();
+    }
 }
