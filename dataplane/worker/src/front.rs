@@ -61,6 +61,9 @@ const SPARE_BYTES_MAX: usize = 64 * 1024;
 /// Retry-After of a 503 that a full queue causes, seconds.
 const RETRY_AFTER_S: u32 = 1;
 
+/// Records for reuse; they travel through the rings as they are.
+type Spare = Vec<Box<Incoming>>;
+
 /// Client connections of one core.
 pub(crate) struct Front {
     limits: HttpLimits,
@@ -75,7 +78,7 @@ pub(crate) struct Front {
     jobs: Producer<Job>,
     /// Answers of a back half with a thread of its own; unused inline.
     answers: Consumer<Answer>,
-    spare: Vec<Box<Incoming>>,
+    spare: Spare,
     /// Connections that hold bytes which may be decoded now.
     resume: VecDeque<ConnectionId>,
     turn: u64,
@@ -436,10 +439,11 @@ impl Front {
                 }
                 Ok(Decoded::Partial { send_continue }) => {
                     // An interim answer may only leave behind the answers before it.
-                    if send_continue && in_flight == 0 {
-                        if let Some(output) = output {
-                            output.push(CONTINUE);
-                        }
+                    if send_continue
+                        && in_flight == 0
+                        && let Some(output) = output
+                    {
+                        output.push(CONTINUE);
                     }
                     client.holding = false;
                     let more = decoder.held().saturating_sub(client.held_bytes);
@@ -478,7 +482,7 @@ impl Front {
         client: &mut Client,
         request: &Request<'_>,
         generation: &Generation,
-        spare: &mut Vec<Box<Incoming>>,
+        spare: &mut Spare,
         now: Now,
     ) -> Step {
         let head = request.head;

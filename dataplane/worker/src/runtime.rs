@@ -228,10 +228,6 @@ impl Runtime {
         Ok(runtime)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the data path's threads are started here, named and bound"
-    )]
     fn spawn(
         &mut self,
         core: CoreId,

@@ -376,8 +376,11 @@ fn count(value: &ValueRef<'_>, name: &str) -> Result<usize, Refusal> {
         .ok_or_else(|| ("TypeError", format!("{name} must be a whole number, 0 or more")))
 }
 
+/// Key and encoded value of one write of a batch; no value: a delete.
+type Write = (Vec<u8>, Option<Vec<u8>>);
+
 /// `[{set: key, value}, {del: key}]`.
-fn batch(list: &ValueRef<'_>) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Refusal> {
+fn batch(list: &ValueRef<'_>) -> Result<Vec<Write>, Refusal> {
     let wrong = || ("TypeError", "expected a list of {set: key, value: v} and {del: key}".to_owned());
     let tree =
         forebay_base::value::ValueBuilder::build(list).map_err(|error| ("TypeError", error.to_string()))?;
