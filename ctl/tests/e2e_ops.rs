@@ -136,7 +136,7 @@ fn deploys_under_load_drop_nothing_split() {
 fn a_first_generation_that_fails_refuses_to_start() {
     let app = App::with("work(\"A\").get(\"/a\", () => nope);\n");
     app.write("blueprints/b.js", "work(\"B\").gett(\"/b\", () => 1);\n");
-    let run = Server::try_start("serve", app.path(), &[], &[]).err().expect("refused");
+    let run = Server::try_start("serve", app.path(), &[], &[]).expect_err("refused");
     assert_eq!(run.code, 1);
     for part in ["blueprints/main.js:1:27", "blueprints/b.js:1:11", "did you mean `get`", "2 problems"] {
         assert!(run.err.contains(part), "{part:?} not in\n{}", run.err);
