@@ -24,7 +24,7 @@ test: setup ## Run every test
 bench: ## Print the benchmark figures, paired with their peers
 	@scripts/setup.sh bench
 	@cargo build --release --locked -p forebay-ctl -p forebay-bench
-	@cargo build --release --locked -p forebay-ring --example floor
+	@cargo build --release --locked -p forebay-ring --example floor -p forebay-kv --example kv_bench
 	@exec "$(TARGET_DIR)/release/forebay-bench" --bin "$(TARGET_DIR)/release"
 
 fmt: ## Format the code

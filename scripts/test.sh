@@ -9,6 +9,10 @@ else
     cargo test --workspace --locked --lib --bins --tests
 fi
 cargo test --workspace --locked --doc --quiet
+# The SPSC ring under loom: another build of one small crate, in a folder of its own.
+RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
+    cargo test -p forebay-bus --locked --release --quiet --test loom
+cargo run --quiet --locked -p xtask -- promises
 scripts/setup.test.sh
 scripts/make.test.sh
 deploy/test.sh

@@ -101,6 +101,8 @@ fn bench(args: &Args) -> Result<(), String> {
     report(args, &servers, &cpu, &last);
     perf_counters(&servers[0], args);
     drop(servers);
+    tasks(args, &work)?;
+    store(args, &work)?;
     let _ = fs::remove_dir_all(&work);
     Ok(())
 }
@@ -228,6 +230,77 @@ fn report(args: &Args, servers: &[Server], cpu: &[Vec<Vec<f64>>], last: &[Vec<Op
             }
         }
     }
+}
+
+/// Scripts and their answer: what a pooled task costs without a socket. `forebay run --bench`
+/// parses the payload's bytes, runs, writes the answer's bytes and resets the arena.
+const TASKS: &[(&str, &str, &str, &str)] = &[
+    ("constant", "return \"Hello, World!\";", "{}", "Hello, World!"),
+    ("add", "const i = payload(); return { ok: true, n: i.a + 1 };", r#"{"a":41}"#, r#"{"ok":true,"n":42}"#),
+    (
+        "order",
+        "const { items, tax } = payload();\n\
+         const lines = items.filter(i => i.quantity > 0).map(i => ({ sku: i.sku, sum: i.price * i.quantity }));\n\
+         const net = lines.reduce((sum, line) => sum + line.sum, 0);\n\
+         return { lines, net, total: net + net * tax / 100 };",
+        r#"{"tax":10,"items":[{"sku":"a","price":3,"quantity":2},{"sku":"b","price":5,"quantity":0},{"sku":"c","price":7,"quantity":1}]}"#,
+        r#"{"lines":[{"sku":"a","sum":6},{"sku":"c","sum":7}],"net":13,"total":14.3}"#,
+    ),
+];
+
+fn tasks(args: &Args, work: &Path) -> Result<(), String> {
+    println!("\npooled task, payload parsed and answer written: median of {} runs", args.rounds);
+    println!("| body | ns/task (lowest .. highest) | fuel | arena bytes |");
+    println!("|---|---|---|---|");
+    let forebay = args.bin.join("forebay");
+    for (name, source, payload, answer) in TASKS {
+        let file = work.join(format!("{name}.js"));
+        fs::write(&file, source).map_err(|e| e.to_string())?;
+        let run = |bench: &[&str]| -> Result<String, String> {
+            let output = Command::new(&forebay)
+                .arg("run")
+                .arg(&file)
+                .args(["--payload", payload])
+                .args(bench)
+                .output()
+                .map_err(|e| format!("{}: {e}", forebay.display()))?;
+            if output.status.success() {
+                Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            } else {
+                Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr)))
+            }
+        };
+        let got = run(&[])?;
+        if got != *answer {
+            return Err(format!("{name} answers {got}, not {answer}"));
+        }
+        let mut nanos = Vec::new();
+        let mut last = serde_json::Value::Null;
+        for _ in 0..args.rounds {
+            last = serde_json::from_str(&run(&["--bench", "0.5"])?).map_err(|e| e.to_string())?;
+            nanos.push(last["ns_per_call"].as_f64().unwrap_or(f64::NAN));
+        }
+        let low = nanos.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = nanos.iter().copied().fold(0.0, f64::max);
+        println!(
+            "| {name} | {:.0} ({low:.0} .. {high:.0}) | {} | {} |",
+            median(&nanos),
+            last["fuel_per_call"],
+            last["arena_bytes"]
+        );
+    }
+    Ok(())
+}
+
+/// The store beside the device's floor: an example of storage/kv, which prints its own table.
+fn store(args: &Args, work: &Path) -> Result<(), String> {
+    println!("\nkey/value store, in the same run as the device's floor");
+    let bench = args.bin.join("examples/kv_bench");
+    let status = Command::new(&bench)
+        .arg(work.join("kv"))
+        .status()
+        .map_err(|e| format!("{}: {e}", bench.display()))?;
+    if status.success() { Ok(()) } else { Err(format!("kv_bench ended with {status}")) }
 }
 
 fn machine() {

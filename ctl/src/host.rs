@@ -16,7 +16,7 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -51,8 +51,18 @@ pub struct Host {
     /// For everybody.
     pub logger: Logger,
     notifier: Notifier,
-    /// Whom the signal thread tells; nobody while starting.
-    hosted: Arc<OnceLock<Arc<Hosted>>>,
+    /// Whom the signal thread tells.
+    told: Arc<Mutex<Told>>,
+}
+
+/// Whom signals are told.
+#[derive(Debug)]
+enum Told {
+    /// Nobody yet; whether a deploy was asked for meanwhile: what starts may have been
+    /// compiled before the change that it was asked for.
+    Starting { deploy: bool },
+    /// The service.
+    Running(Arc<Hosted>),
 }
 
 /// What is hosted how.
@@ -77,17 +87,25 @@ impl Host {
         let signals = Signals::block().map_err(|e| Failure::because("can't block signals", e))?;
         let logger = Logger::to_stderr(dev).map_err(|e| Failure::because("can't start the log", e))?;
         let notifier = Notifier::from_env().map_err(|e| Failure::because("can't reach $NOTIFY_SOCKET", e))?;
-        let hosted = Arc::<OnceLock<Arc<Hosted>>>::default();
-        let (told, log) = (Arc::clone(&hosted), logger.clone());
+        let told = Arc::new(Mutex::new(Told::Starting { deploy: false }));
+        let (whom, log) = (Arc::clone(&told), logger.clone());
         // Who closes the terminal of `dev` wants it to end.
         let meant = move |request| if dev && request == Request::Deploy { Request::Drain } else { request };
-        let handle = move |request| match (told.get(), meant(request)) {
-            (Some(hosted), request) => hosted.on_signal(request),
-            (None, Request::Deploy) => {}
-            (None, Request::Drain | Request::Exit) => exit_now(&log, "signal while starting: exit now"),
+        let handle = move |request| {
+            let hosted = match (&mut *whom.lock().unwrap_or_else(PoisonError::into_inner), meant(request)) {
+                (Told::Running(hosted), _) => Arc::clone(hosted),
+                (Told::Starting { deploy }, Request::Deploy) => {
+                    *deploy = true;
+                    return;
+                }
+                (Told::Starting { .. }, Request::Drain | Request::Exit) => {
+                    return exit_now(&log, "signal while starting: exit now");
+                }
+            };
+            hosted.on_signal(meant(request));
         };
         signals.listen(handle).map_err(|e| Failure::because("can't listen to signals", e))?;
-        Ok(Self { logger, notifier, hosted })
+        Ok(Self { logger, notifier, told })
     }
 
     /// One line for `systemctl status` while starting.
@@ -114,8 +132,9 @@ impl Host {
         let admin = AdminServer::start(&options.admin, control, logger.clone()).map_err(|error| {
             Failure::because(format!("can't open the admin socket {}", options.admin.display()), error)
         })?;
-        // Set once: `run` takes the host.
-        let _ = self.hosted.set(Arc::clone(&hosted));
+        let running = Told::Running(Arc::clone(&hosted));
+        let before =
+            std::mem::replace(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner), running);
         if options.watch {
             // Made here, so that what is saved from now on is seen.
             let watcher = Watcher::new(&options.app)
@@ -127,6 +146,10 @@ impl Host {
                 .map_err(|error| Failure::because("can't start the watcher", error))?;
         }
         hosted.notifier.ready(&service.summary());
+        if matches!(before, Told::Starting { deploy: true }) {
+            // Its outcome is logged; a signal has nobody else to tell.
+            let _ = Control::deploy(&*hosted);
+        }
         let outcome = hosted.serve(&asks, options.drain_timeout);
         drop(admin);
         logger.flush();

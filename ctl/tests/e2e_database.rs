@@ -161,9 +161,9 @@ fn an_app_without_a_database_says_so() {
     assert!(line.contains("[database]"), "{line}");
     server.stop();
     app.write("forebay.toml", "[database]\nurl = \"private\"\n");
-    let run = Server::try_start("serve", app.path(), &[], &[]).err().expect("refused");
+    let run = Server::try_start("serve", app.path(), &[], &[]).expect_err("refused");
     assert!(run.code == 1 && run.err.contains("forebay dev"), "{}", run.err);
     app.write("forebay.toml", "[database]\nurl = \"$E2E_NOT_SET\"\n");
-    let run = Server::try_start("serve", app.path(), &[], &[]).err().expect("refused");
+    let run = Server::try_start("serve", app.path(), &[], &[]).expect_err("refused");
     assert!(run.code == 1 && run.err.contains("E2E_NOT_SET"), "{}", run.err);
 }

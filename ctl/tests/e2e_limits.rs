@@ -84,13 +84,15 @@ fn with_neighbour(server: &Server, work: impl FnOnce()) -> Vec<Duration> {
         let neighbour = scope.spawn(|| {
             let mut client = server.client();
             let mut times = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 let (answer, time) = client.timed("/hello");
                 assert_eq!(answer.line(), "200 Hello, World!");
                 times.push(time);
+                if stop.load(Ordering::Relaxed) {
+                    return times;
+                }
                 std::thread::sleep(Duration::from_micros(500));
             }
-            times
         });
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         stop.store(true, Ordering::Relaxed);

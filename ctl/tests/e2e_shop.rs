@@ -188,10 +188,10 @@ fn orders_users_and_pages() {
 
     // Pages.
     let home = client.get("/");
-    assert_eq!(home.header("content-type"), Some("text/html"));
+    assert_eq!(home.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(home.text(), fs::read_to_string(shop_folder().join("public/index.html")).unwrap());
     let style = client.get("/public/style.css");
-    assert_eq!(style.header("content-type"), Some("text/css"));
+    assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
     assert_eq!(style.header("cache-control"), Some("public, max-age=3600"));
     let etag = style.header("etag").unwrap().to_owned();
     client.send(

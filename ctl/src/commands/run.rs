@@ -93,8 +93,8 @@ fn entry(blueprint: &Blueprint) -> Option<Action> {
     if let Some(main) = module.main {
         return Some(Action::Function(main));
     }
-    let actions = module.works.iter().flat_map(|work| &work.routes).map(|route| &route.action);
-    actions.filter(|action| matches!(action, Action::Function(_) | Action::Handler(_))).next().cloned()
+    let mut actions = module.works.iter().flat_map(|work| &work.routes).map(|route| &route.action);
+    actions.find(|action| matches!(action, Action::Function(_) | Action::Handler(_))).cloned()
 }
 
 fn once(blueprint: &Arc<Blueprint>, action: Action, payload: &[u8], data: Option<&Path>) -> Outcome {

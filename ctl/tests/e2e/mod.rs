@@ -15,6 +15,7 @@
     clippy::unwrap_used,
     clippy::disallowed_methods,
     clippy::zombie_processes,
+    clippy::cast_possible_truncation,
     reason = "helpers of several test binaries, each of which uses its part; tests read clocks"
 )]
 

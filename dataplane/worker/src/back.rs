@@ -603,7 +603,9 @@ impl Back {
         if status >= 500 {
             if trap == Trap::Exception { &self.metrics.exceptions } else { &self.metrics.traps }.add(1);
             let level = if status == 503 { Level::Warn } else { Level::Error };
-            let error = format_args!("{}: {}", report.name, report.message);
+            // Traps have no name.
+            let colon = if report.name.is_empty() { "" } else { ": " };
+            let error = format_args!("{}{colon}{}", report.name, report.message);
             let fields: [(&str, &dyn fmt::Display); 3] =
                 [("code", &report.code), ("error", &error), ("stack", &report.stack)];
             self.log_failure(level, generation, entry, &fields);

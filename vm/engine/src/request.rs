@@ -136,7 +136,8 @@ impl Mem<'_> {
         }
         let how = Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
         json::parse(self, bytes, how).map_err(|error| match error {
-            json::JsonError::Throw(throw) => throw,
+            json::JsonError::Throw(Throw::Trap(trap)) => Throw::Trap(trap),
+            // Not JSON, or an integer beyond all bounds: the client's fault, not the script's.
             _ => Throw::Trap(Trap::BadRequest),
         })
     }

@@ -55,10 +55,7 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) enum What {
     Kv(kv::Pending),
-    /// Whether the result is with the task already, and only the event is missing.
-    Sql {
-        delivered: bool,
-    },
+    Sql,
     Http,
     Sleep(TimerId),
 }
@@ -268,7 +265,7 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql { .. } => self.sql.abandon(key, reactor.now()),
+                    What::Sql => self.sql.abandon(key, reactor.now()),
                     What::Http => self.upstream.abandon(reactor, key),
                     What::Sleep(timer) => {
                         reactor.cancel_timer(timer);

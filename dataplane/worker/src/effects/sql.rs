@@ -149,26 +149,14 @@ fn endpoint_of(config: &Config) -> Result<Endpoint, String> {
 }
 
 /// The sinks of waiting tasks.
-///
-/// The machine builds one result at a time, and one batch of bytes can hold several: a
-/// result is handed over when the next one asks for its sink, the last one when its
-/// event is settled.
 struct Sinks<'a> {
     vm: &'a mut Vm,
     waiting: &'a mut Slots<Waiting>,
-    /// Whose result is in the machine's sink.
-    last: Option<u64>,
 }
 
 impl Receiver for Sinks<'_> {
     fn sink(&mut self, token: Token) -> Option<&mut dyn ValueSink> {
-        if let Some(waiting) = self.last.take().and_then(|key| self.waiting.get_mut(key))
-            && self.vm.resume_with_result(waiting.task, waiting.effect).is_ok()
-        {
-            waiting.what = What::Sql { delivered: true };
-        }
         let waiting = self.waiting.get_mut(token.0)?;
-        self.last = Some(token.0);
         self.vm.result_sink(waiting.task, waiting.effect)
     }
 }
@@ -181,7 +169,7 @@ impl Effects {
                 return self.fail(vm, call, &Fault { name: "TypeError", message: &message, code: None });
             }
         };
-        let key = self.wait(call, What::Sql { delivered: false });
+        let key = self.wait(call, What::Sql);
         if let Err(fault) = self.send_query(&tree, key, call.now) {
             self.done(key);
             self.fail(vm, call, &Fault { name: fault.0, message: &fault.1, code: fault.2.as_deref() });
@@ -216,7 +204,7 @@ impl Effects {
     pub(super) fn received_sql(&mut self, vm: &mut Vm, link: Link, bytes: &[u8], now: Monotonic) {
         let Self { sql, waiting, .. } = self;
         if let Some(pool) = &mut sql.pool {
-            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, last: None });
+            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting });
         }
     }
 
@@ -229,7 +217,6 @@ impl Effects {
                     let Some(waiting) = self.done(token.0) else { continue };
                     self.metrics.sql.record(now.since(waiting.since));
                     match result {
-                        Ok(_) if matches!(waiting.what, What::Sql { delivered: true }) => {}
                         Ok(_) => {
                             if let Err(error) = vm.resume_with_result(waiting.task, waiting.effect) {
                                 super::unfit(vm, waiting.task, waiting.effect, &error);
