@@ -318,7 +318,7 @@ impl Service for Server {
     }
 
     fn is_alive(&self) -> bool {
-        !self.runtime.is_over()
+        !self.runtime.has_lost_threads()
     }
 
     fn summary(&self) -> String {

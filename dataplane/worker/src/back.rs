@@ -404,10 +404,9 @@ impl Back {
             // It has waited for as long as it may run: nobody waits for its answer any more.
             return self.refuse(reactor, answers, origin, StartError::Full);
         }
-        let request = origin.incoming.request.view();
         let started = if module_uses & (uses::PAYLOAD | uses::REQUEST) == 0 {
-            let input = RequestInput { method: request.head.method_str(), ..RequestInput::empty() };
-            self.vm.start(id, vm_entry, &input, &route.limits, TenantId(0), now)
+            // It can't look at its request.
+            self.vm.start(id, vm_entry, &RequestInput::empty(), &route.limits, TenantId(0), now)
         } else {
             let names = &adopted.generation.routes.routes()[entry as usize].names;
             start_with_request(&mut self.vm, id, vm_entry, &origin.incoming, names, &route.limits, now)

@@ -23,7 +23,7 @@ use forebay_bus::Producer;
 use forebay_http::DateCache;
 use forebay_ring::{Endpoint, Event, ListenerId, Reactor, Wait};
 
-use crate::back::{Answers, Back, Parts};
+use crate::back::{Answers, Back, Level, Log, Parts};
 use crate::front::Front;
 use crate::generation::Generation;
 use crate::mailbox::{Command, Mailbox};
@@ -43,6 +43,7 @@ pub(crate) struct FrontParts {
     pub(crate) served: Arc<AtomicU64>,
     pub(crate) metrics: Arc<CoreMetrics>,
     pub(crate) listen: Vec<Endpoint>,
+    pub(crate) log: Arc<dyn Log>,
 }
 
 /// Writes answers straight into the output of their connection.
@@ -201,10 +202,12 @@ pub(crate) fn run_front<R: Reactor>(
 ) {
     let metrics = Arc::clone(&front.metrics);
     let mut duty = Duty::new(listeners, &mut reactor);
+    let log = Arc::clone(&front.log);
     let mut front = front.build(&reactor);
     loop {
         let wait = if front.has_work() { Wait::Poll } else { Wait::Forever };
-        if reactor.turn(wait).is_err() {
+        if let Err(error) = reactor.turn(wait) {
+            log.line(Level::Error, "the ring failed: this core's sockets end", &[("error", &error)]);
             return;
         }
         front.begin_turn(reactor.now(), reactor.timestamp());

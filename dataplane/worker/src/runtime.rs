@@ -172,6 +172,7 @@ impl Runtime {
                 served: Arc::clone(&served),
                 metrics: Arc::clone(&metrics),
                 listen: listen.clone(),
+                log: Arc::clone(&config.back.log),
             };
             let back =
                 Back::parts(core, &config.back, &config.worker, &generation, (jobs_out, served), &metrics);

@@ -43,6 +43,9 @@ const RESOLVE_QUEUE: usize = 1024;
 /// From the call to the whole answer, unless the script says otherwise (`{timeout: "5s"}`).
 const TIMEOUT_MS: u64 = 30_000;
 
+/// Stands for the database among the keys that names are resolved for.
+const DATABASE: u64 = u64::MAX;
+
 /// One line of `[dev.rewrite]`: URLs that begin with `from` go to `to` instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
@@ -126,6 +129,8 @@ pub(crate) struct Upstream {
     idle: HashMap<SocketAddr, VecDeque<u64>>,
     resolver: Option<Resolver>,
     waker: Waker,
+    /// Addresses of the database, when they were asked for.
+    pub(crate) database: Option<Result<Vec<SocketAddr>, String>>,
     /// Keys and results that their tasks haven't got yet.
     pub(crate) finished: Vec<(u64, Result<Answered, String>)>,
 }
@@ -141,6 +146,7 @@ impl Upstream {
             idle: HashMap::new(),
             resolver: None,
             waker,
+            database: None,
             finished: Vec::new(),
         }
     }
@@ -439,6 +445,12 @@ impl Upstream {
         }
     }
 
+    /// Asks for the database's addresses; false if too many names are asked for.
+    pub(crate) fn ask_for_database(&mut self, host: &str, port: u16) -> bool {
+        let waker = self.waker.clone();
+        self.resolver.get_or_insert_with(|| Resolver::start(waker)).ask(DATABASE, host, port)
+    }
+
     /// Names that the resolver's thread has found.
     pub(crate) fn resolved<R: Reactor>(
         &mut self,
@@ -447,8 +459,9 @@ impl Upstream {
     ) {
         while let Some((key, found)) = self.resolver.as_mut().and_then(Resolver::take) {
             match found {
+                found if key == DATABASE => self.database = Some(found),
                 Ok(addresses) => self.send_to(reactor, key, &addresses, owners),
-                Err(why) => self.end(reactor, key, Err(why)),
+                Err(why) => self.end(reactor, key, Err(format!("http: {why}"))),
             }
         }
     }
@@ -560,8 +573,7 @@ impl Resolver {
         let (tell, answers) = sync_channel(RESOLVE_QUEUE);
         std::thread::spawn(move || {
             for (key, name) in asked {
-                let found =
-                    name.to_socket_addrs().map(Iterator::collect).map_err(|e| format!("http: {name}: {e}"));
+                let found = name.to_socket_addrs().map(Iterator::collect).map_err(|e| format!("{name}: {e}"));
                 if tell.send((key, found)).is_err() {
                     return;
                 }

@@ -119,6 +119,10 @@ impl Effects {
     /// Once a second.
     pub(crate) fn tick<R: Reactor>(&mut self, reactor: &mut R) {
         self.sql_gauges();
+        if let Some((host, port)) = self.sql.wants_address() {
+            let asked = self.upstream.ask_for_database(host, port);
+            self.sql.asked(asked);
+        }
         self.upstream.tick(reactor);
         self.kv.look();
     }
@@ -292,7 +296,7 @@ impl Effects {
                 let link = *link;
                 if let Err(errno) = result {
                     self.owners.remove(&connection);
-                    self.sql.closed(link, &errno.to_string(), reactor.now());
+                    self.sql.refused(link, &errno.to_string(), reactor.now());
                 } else {
                     self.sql.connected(link, reactor.now());
                 }
@@ -379,6 +383,9 @@ impl Effects {
     pub(crate) fn woken<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
         let Self { upstream, owners, .. } = self;
         upstream.resolved(reactor, owners);
+        if let Some(found) = self.upstream.database.take() {
+            self.sql.found(found, reactor.now());
+        }
         self.settle_http(vm);
         self.complete_kv(vm, reactor);
     }

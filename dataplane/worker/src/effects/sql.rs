@@ -1,9 +1,13 @@
 //! `db()`: a query object of the machine becomes SQL, goes to the core's pool, and its
 //! rows are decoded straight into the arena of the task that waits.
 
+use std::net::SocketAddr;
+
+use forebay_base::limits::DatabaseLimits;
 use forebay_base::value::{ValueBuilder, codec};
 use forebay_base::{CoreId, Monotonic, Value, ValueSink};
 use forebay_engine::{ErrorSpec, QueryOp, ValueRef, Vm};
+use forebay_postgres::config::Host;
 use forebay_postgres::pool::{Action, Link, Pool};
 use forebay_postgres::{Config, Delivery, Event, Query, QueryError, Receiver, Token};
 use forebay_ring::{Close, Endpoint, Reactor, TimerId};
@@ -15,13 +19,28 @@ use crate::tokens;
 
 /// The database as one core sees it.
 pub(crate) struct Sql {
+    /// There while an address is known.
     pool: Option<Pool>,
     endpoint: Result<Endpoint, String>,
+    /// What it was made from: for a pool later on, and for the host's name.
+    config: Option<(Config, DatabaseLimits, u64)>,
+    name: Name,
     connections: Vec<(Link, forebay_base::ConnectionId)>,
     timer: Option<(Monotonic, TimerId)>,
     text: String,
     /// Whether the last thing that the log heard is that the database is away.
     away: bool,
+}
+
+/// Whether the host's name is to be resolved (again).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Name {
+    /// Its addresses are known, or it is none.
+    Known,
+    /// No address is known, or the one that is doesn't answer: a failover may have moved it.
+    Wanted,
+    /// The resolver is on it.
+    Asked,
 }
 
 impl Sql {
@@ -31,10 +50,62 @@ impl Sql {
             None => Err("no database is configured: [database] url in forebay.toml".into()),
         };
         let seed = u64::from(core.0) ^ now.0;
-        // Without an address nobody would carry out what a pool asks for.
-        let database = config.database.clone().filter(|_| endpoint.is_ok());
-        let pool = database.map(|database| Pool::new(database, config.database_limits.clone(), seed, now));
-        Self { pool, endpoint, connections: Vec::new(), timer: None, text: String::new(), away: false }
+        let config = config.database.clone().map(|database| (database, config.database_limits.clone(), seed));
+        let mut sql = Self {
+            pool: None,
+            name: if endpoint.is_ok() || config.is_none() { Name::Known } else { Name::Wanted },
+            endpoint,
+            config,
+            connections: Vec::new(),
+            timer: None,
+            text: String::new(),
+            away: false,
+        };
+        sql.make_pool(now);
+        sql
+    }
+
+    /// Without an address nobody would carry out what a pool asks for.
+    fn make_pool(&mut self, now: Monotonic) {
+        if self.pool.is_none()
+            && self.endpoint.is_ok()
+            && let Some((config, limits, seed)) = &self.config
+        {
+            self.pool = Some(Pool::new(config.clone(), limits.clone(), *seed, now));
+        }
+    }
+
+    /// Host and port, if they are to be resolved now.
+    pub(crate) fn wants_address(&self) -> Option<(&str, u16)> {
+        let (config, _, _) = self.config.as_ref().filter(|_| self.name == Name::Wanted)?;
+        match &config.host {
+            Host::Tcp(name) => Some((name, config.port)),
+            Host::Unix(_) => None,
+        }
+    }
+
+    pub(crate) fn asked(&mut self, asked: bool) {
+        self.name = if asked { Name::Asked } else { Name::Wanted };
+    }
+
+    pub(crate) fn found(&mut self, found: Result<Vec<SocketAddr>, String>, now: Monotonic) {
+        let first = found.and_then(|all| all.first().copied().ok_or_else(|| "no address".to_owned()));
+        self.name = if first.is_ok() { Name::Known } else { Name::Wanted };
+        match first {
+            Ok(address) => self.endpoint = Ok(Endpoint::Tcp(address)),
+            // An old address is better than none.
+            Err(why) if self.endpoint.is_err() => self.endpoint = Err(why),
+            Err(_) => {}
+        }
+        self.make_pool(now);
+    }
+
+    /// A connection couldn't be made.
+    pub(crate) fn refused(&mut self, link: Link, cause: &str, now: Monotonic) {
+        if self.name == Name::Known && matches!(self.endpoint, Ok(Endpoint::Tcp(_))) {
+            self.name = Name::Wanted;
+        }
+        self.closed(link, cause, now);
     }
 
     pub(crate) fn connected(&mut self, link: Link, _now: Monotonic) {
@@ -59,20 +130,21 @@ impl Sql {
     }
 }
 
-/// Where the pool's links connect to. Names other than `localhost` are resolved once, here.
+/// Where the pool's links connect to at first. Names are resolved here once, before the core
+/// serves anyone; later on by the resolver's thread.
 fn endpoint_of(config: &Config) -> Result<Endpoint, String> {
     use std::net::ToSocketAddrs as _;
     if let Some(path) = config.unix_socket() {
         return Ok(Endpoint::Unix(path));
     }
     match &config.host {
-        forebay_postgres::config::Host::Tcp(name) => (name.as_str(), config.port)
+        Host::Tcp(name) => (name.as_str(), config.port)
             .to_socket_addrs()
             .map_err(|error| format!("{name}: {error}"))?
             .next()
             .map(Endpoint::Tcp)
             .ok_or_else(|| format!("{name}: no address")),
-        forebay_postgres::config::Host::Unix(path) => Ok(Endpoint::Unix(path.clone())),
+        Host::Unix(path) => Ok(Endpoint::Unix(path.clone())),
     }
 }
 
