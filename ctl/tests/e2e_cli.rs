@@ -1,5 +1,4 @@
 //! The commands that don't serve, as a person types them.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod e2e;
 
