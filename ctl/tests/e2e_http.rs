@@ -1,6 +1,6 @@
 //! HTTP/1.1 through the real binary, on every way a request can take: one thread or two
 //! per core, io_uring or epoll.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
 
 mod e2e;
 
