@@ -147,6 +147,10 @@ fn hostile_handlers_end_within_their_limits_and_harm_nobody() {
         });
     });
     assert!(server.metrics()["forebay_traps_total"] >= 2.0 * 12.0);
+    // Memory goes back: far below what all of them together were allowed.
+    let resident = server.resident_bytes() >> 20;
+    println!("resident afterwards: {resident} MiB");
+    assert!(resident < 256, "{resident} MiB");
     let secret = server.get("/throw");
     assert!(!secret.text().contains("secret"), "{secret}");
     server.wait_log("no secret");
