@@ -1,5 +1,4 @@
 //! The commands that don't serve, as a person types them.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 mod e2e;
 
@@ -284,4 +283,85 @@ fn help_lists_only_what_works() {
         pages += 1;
     }
     assert_eq!(pages, 10 + 2 + 2 + 6, "with db, kv and ctl");
+}
+
+/// docs/SPECIFICATION.md, "Not built yet: refused, and how".
+#[test]
+fn what_isnt_built_is_a_build_error() {
+    let handlers = [
+        "class A {} return 1;",
+        "function* g() {} return 1;",
+        "return /a/.test(\"a\");",
+        "for await (const x of []) {}",
+        "tx(() => 1);",
+        "event.pub(\"a\", 1);",
+        "crypto.sha256(\"a\");",
+        "sql.users();",
+        "task.id();",
+        "eval(\"1\");",
+        "new Function(\"return 1\")();",
+    ];
+    let chains = [
+        "durable()",
+        "every(\"1m\")",
+        "schedule(\"* * * * *\")",
+        "on(\"a\", 1)",
+        "cache(\"1m\")",
+        "auth(\"jwt\")",
+        "retry(3, \"1s\")",
+        "limit(10)",
+        "cors()",
+    ];
+    let app = App::empty();
+    for (number, body) in handlers.iter().enumerate() {
+        app.write(
+            &format!("blueprints/h{number}.js"),
+            &format!("work(\"H{number}\").get(\"/h{number}\", async () => {{\n{body}\n}});\n"),
+        );
+    }
+    for (number, link) in chains.iter().enumerate() {
+        app.write(
+            &format!("blueprints/c{number}.js"),
+            &format!("work(\"C{number}\").get(\"/c{number}\", () => 1)\n  .{link};\n"),
+        );
+    }
+    let run = forebay(app.path(), &["check", "--json"]);
+    assert_eq!(run.code, 1);
+    let value: Value = serde_json::from_str(&run.out).unwrap();
+    let problems = value["problems"].as_array().unwrap();
+    let names =
+        (0..handlers.len()).map(|n| format!("h{n}")).chain((0..chains.len()).map(|n| format!("c{n}")));
+    for (name, what) in names.zip(handlers.iter().chain(&chains)) {
+        let file = json!(format!("blueprints/{name}.js"));
+        let problem = problems.iter().find(|problem| problem["file"] == file);
+        let problem = problem.unwrap_or_else(|| panic!("{what} is not refused: {}", run.out));
+        assert!(
+            problem["line"] == 2 && !problem["message"].as_str().unwrap().is_empty(),
+            "{what}: {problem}"
+        );
+    }
+}
+
+/// Links from the documents to files of the repository.
+#[test]
+fn links_in_the_documents_lead_somewhere() {
+    let root = e2e::repository();
+    let mut documents = vec![root.join("README.md"), root.join("deploy/README.md")];
+    for folder in ["docs", "docs/formats", "docs/decisions"] {
+        let files = std::fs::read_dir(root.join(folder)).unwrap().flatten().map(|file| file.path());
+        documents.extend(files.filter(|path| path.extension().is_some_and(|end| end == "md")));
+    }
+    let mut count = 0;
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for part in text.split("](").skip(1) {
+            let link = part.split([')', '#']).next().unwrap();
+            if link.is_empty() || link.contains("://") || link.contains(char::is_whitespace) {
+                continue;
+            }
+            assert!(document.parent().unwrap().join(link).exists(), "{}: {link}", document.display());
+            count += 1;
+        }
+    }
+    assert!(count >= 5, "{count} links");
 }

@@ -1,6 +1,6 @@
 //! kill -9 in the middle of writes. The clients keep the oracle: what was acknowledged
 //! is there afterwards; what was not may be, or not, but never half.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
 
 mod e2e;
 

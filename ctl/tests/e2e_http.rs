@@ -1,6 +1,6 @@
 //! HTTP/1.1 through the real binary, on every way a request can take: one thread or two
 //! per core, io_uring or epoll.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
 
 mod e2e;
 
@@ -236,6 +236,12 @@ fn malformed(server: &Server) {
     check(format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(9000)).as_bytes(), 414);
     check(format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "x".repeat(17_000)).as_bytes(), 431);
     check(format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(100)).as_bytes(), 431);
+    check(b"GET /hello HTTP/2.0\r\nHost: x\r\n\r\n", 505);
+    check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
+    // An upgrade is ignored: the answer is HTTP/1.1's.
+    let mut client = server.client();
+    client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(client.answer("GET").line(), "200 Hello, World!");
     // A good request before a bad one gets its answer.
     let mut client = server.client();
     client.send(b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n");
@@ -305,4 +311,55 @@ fn connections_come_and_go_without_a_trace() {
         }
     }
     server.stop();
+}
+
+/// DESIGN: outbound requests reach no private address but by a rewrite, and there is no TLS yet;
+/// scripts read only the environment that they are given.
+#[test]
+fn scripts_reach_only_what_they_are_given() {
+    let app = App::with(
+        "work(\"Out\").post(\"/out\", req => { try { return http().get(req.json().url).status; } catch (e) { return e.name + \": \" + e.message; } });\n\
+         work(\"Hello\").get(\"/hello\", () => \"Hello, World!\");\n\
+         work(\"Env\").get(\"/env/{name}\", req => env(req.params.name, \"nothing\"));\n",
+    );
+    app.write(
+        "forebay.toml",
+        "[env]\nallow = [\"E2E_OPEN\"]\n[dev.rewrite]\n\"http://example.test\" = \"/\"\n",
+    );
+    let env = [("E2E_OPEN", "open"), ("E2E_SECRET", "secret")];
+    let server = Server::start("serve", app.path(), &[], &env);
+    assert_eq!(server.get("/env/E2E_OPEN").line(), "200 open");
+    for name in ["E2E_SECRET", "PATH", "HOME"] {
+        assert_eq!(server.get(&format!("/env/{name}")).line(), "200 nothing");
+    }
+    let port = server.address.port();
+    let own = [
+        format!("http://127.0.0.1:{port}/hello"),
+        format!("http://localhost:{port}/hello"),
+        format!("http://[::1]:{port}/hello"),
+        format!("http://[::ffff:127.0.0.1]:{port}/hello"),
+        format!("http://2130706433:{port}/hello"),
+        format!("http://0.0.0.0:{port}/hello"),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+        "https://127.0.0.1/".to_owned(),
+        "http://example.test/hello".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        "http://127.0.0.1:1/\r\nX: y".to_owned(),
+        "nonsense".to_owned(),
+    ];
+    for url in own {
+        let answer = server.post("/out", &json!({ "url": url }).to_string());
+        assert!(answer.status == 200 && answer.text().contains("Error: "), "{url}: {answer}");
+    }
+    server.stop();
+    // In dev the rewrite is in force, and only that.
+    let server = Server::start("dev", app.path(), &[], &env);
+    assert_eq!(server.post("/out", "{\"url\":\"http://example.test/hello\"}").line(), "200 200");
+    assert_eq!(server.post("/out", "{\"url\":\"http://example.test/nope\"}").line(), "200 404");
+    let answer = server.post(
+        "/out",
+        &json!({ "url": format!("http://127.0.0.1:{}/hello", server.address.port()) }).to_string(),
+    );
+    assert!(answer.text().contains("Error: "), "{answer}");
+    server.stop_but(2);
 }

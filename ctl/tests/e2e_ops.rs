@@ -1,6 +1,6 @@
 //! What the people who run it do: deploy under load, drain, signals; what they read:
 //! status, routes, metrics, topology, log lines.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test; it measures time")]
 
 mod e2e;
 

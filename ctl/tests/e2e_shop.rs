@@ -1,6 +1,6 @@
 //! The example shop as a new user meets it: `forebay dev examples/shop`, the lines that
 //! it prints, the README's promises. Whole system: the real binary, curl, PostgreSQL.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod e2e;
 
