@@ -330,7 +330,9 @@ impl Front {
     /// The ring to the back half might not take all that a connection may start now.
     #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
-        self.jobs.len() + self.limits.requests_per_turn > self.jobs.capacity()
+        // Half of it at most, so that an empty ring is never crowded.
+        let share = self.limits.requests_per_turn.min(self.jobs.capacity() / 2);
+        self.jobs.len() + share > self.jobs.capacity()
     }
 
     /// Decodes from a receive buffer, or from what the decoder holds.
