@@ -26,6 +26,8 @@ work("Fill").get("/fill", () => new Array(4e9 - 1).fill(0).length).limits({ memo
 work("Map").get("/map", () => { const m = new Map(); for (let i = 0; ; i++) m.set("k" + i, i); }).limits({ memory: "8MiB" });
 work("Big").get("/big", () => { let n = 2n; for (;;) n = n * n; }).limits({ memory: "8MiB", fuel: 20000000 });
 
+work("BigText").get("/big-text", () => { let n = 1n; for (let i = 0; ; i++) { n = n << 1000n; if (n.toString().length < 0) return i; } });
+
 work("Recurse").get("/recurse", () => { const f = n => 1 + f(n + 1); return f(0); });
 work("RecurseCaught").get("/recurse-caught", () => { let depth = 0; const f = () => { depth++; f(); }; try { f(); } catch (e) { return { name: e.name, deep: depth > 500 }; } });
 work("RecurseBack").get("/recurse-callback", () => { const f = () => [1].map(f); return f(); });
@@ -60,6 +62,7 @@ const GETS: &[(&str, u16, &[&str])] = &[
     ("/fill", 500, &["memory_exhausted", "script_error", "fuel_exhausted"]),
     ("/map", 500, &["memory_exhausted"]),
     ("/big", 500, &["memory_exhausted", "script_error", "fuel_exhausted"]),
+    ("/big-text", 500, &["memory_exhausted", "script_error", "fuel_exhausted"]),
     ("/recurse", 500, &["script_error"]),
     ("/recurse-callback", 500, &["script_error"]),
     ("/recurse-json", 500, &["script_error", "bad_body"]),

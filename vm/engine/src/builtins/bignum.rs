@@ -7,10 +7,11 @@
 
 use std::cmp::Ordering;
 
-/// Limbs of the largest number that a script can make: 1,048,576 bits. Beyond it: RangeError.
-pub const LIMBS_MAX: usize = 1 << 15;
+/// Limbs of the largest number that a script can make: 65,536 bits. Beyond it: RangeError. The methods are quadratic
+/// and none yields: a division or `toString` of a number of this size is what a core can be held up by (some ms).
+pub const LIMBS_MAX: usize = 1 << 11;
 /// Digits of the longest literal or text that is read as a number: fits into [`LIMBS_MAX`].
-pub const DIGITS_MAX: usize = 300_000;
+pub const DIGITS_MAX: usize = 19_700;
 
 /// A whole number. Zero is never negative.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
