@@ -249,8 +249,7 @@ impl Vm {
         slice_fuel: u64,
         host: &mut dyn Host,
     ) -> Run {
-        let tail = std::mem::take(&mut self.tail);
-        let Some((mem, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
+        let Some((_, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
         if let Some(t) = state.trap {
             return Run::Trap(t);
         }
@@ -258,6 +257,8 @@ impl Vm {
             state.trap = Some(Trap::WallTime);
             return Run::Trap(Trap::WallTime);
         }
+        let tail = std::mem::take(&mut self.tail);
+        let Some((mem, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
         let left = state.limits.fuel.saturating_sub(state.fuel_used);
         let slice = i64::try_from(slice_fuel.min(left)).unwrap_or(i64::MAX);
         let mut ctx = Ctx {
@@ -387,12 +388,13 @@ impl Vm {
         build: &mut dyn FnMut(&mut dyn ValueSink) -> Result<(), ValueError>,
     ) -> Result<(), VmError> {
         self.keep_result();
-        let mut building = std::mem::take(&mut self.building);
-        building.open.clear();
-        let (mem, state) = self.parts(task).ok_or(VmError::Stale)?;
+        let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
         if !state.pending.iter().any(|p| p.id == effect) {
             return Err(VmError::NoEffect);
         }
+        let mut building = std::mem::take(&mut self.building);
+        building.open.clear();
+        let (mem, _) = self.parts(task).ok_or(VmError::Stale)?;
         mem.local.row.columns = (0, 0);
         let built = build(&mut Sink { mem, building: &mut building });
         let value = building.done.take();
