@@ -219,7 +219,7 @@ impl Trap {
         }
     }
 
-    /// The HTTP status that DESIGN.md promises for it.
+    /// The HTTP status of the answer.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
