@@ -3,10 +3,8 @@
 //!
 //! | command | what it checks |
 //! |---|---|
-//! | `deny` | the dependency tree against deny.toml: names, licenses, sources |
 //! | `promises` | docs/SPECIFICATION.md against the tests that it names |
 
-mod deny;
 mod promises;
 
 use std::process::ExitCode;
@@ -14,10 +12,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["deny"] => deny::run(),
         ["promises"] => promises::run(),
         _ => {
-            eprintln!("usage: cargo run -p xtask -- deny|promises");
+            eprintln!("usage: cargo run -p xtask -- promises");
             return ExitCode::from(2);
         }
     };
