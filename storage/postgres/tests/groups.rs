@@ -30,10 +30,8 @@ fn warm(driver: &mut Driver, sql: &str, params: &[Param<'_>]) {
 
 /// Starts `sql` with each of `values` at once; its answers in order.
 fn at_once(driver: &mut Driver, sql: &str, values: &[i64]) -> Vec<Result<Value, QueryError>> {
-    let tokens: Vec<Token> = values
-        .iter()
-        .map(|n| driver.start(sql, &[Param::Int(*n)], Shape::Scalar, Delivery::Whole))
-        .collect();
+    let tokens: Vec<Token> =
+        values.iter().map(|n| driver.start(sql, &[Param::Int(*n)], Shape::Scalar, Delivery::Whole)).collect();
     tokens.into_iter().map(|token| driver.wait(token).map(|(_, value)| value)).collect()
 }
 
@@ -167,9 +165,8 @@ fn a_slow_statement_gets_a_connection_of_its_own() {
     let slow = "select pg_sleep($1)::text";
     driver.run(slow, &[Param::Float(0.2)], Shape::Scalar).unwrap();
     // Two more of it don't hold up the others.
-    let sleeping: Vec<Token> = (0..2)
-        .map(|_| driver.start(slow, &[Param::Float(30.0)], Shape::Scalar, Delivery::Whole))
-        .collect();
+    let sleeping: Vec<Token> =
+        (0..2).map(|_| driver.start(slow, &[Param::Float(30.0)], Shape::Scalar, Delivery::Whole)).collect();
     for n in 0..100 {
         assert_eq!(driver.run("select $1::int4", &[Param::Int(n)], Shape::Scalar).unwrap(), Value::Int(n));
     }

@@ -44,8 +44,8 @@ pub(super) enum Proof {
 /// Words after which a statement does more than read, or locks rows. `INTO` makes a table, `FOR` locks rows (and is
 /// part of `substring(x for 3)`, which isn't worth telling apart).
 const WRITING: [&str; 20] = [
-    "insert", "update", "delete", "merge", "into", "for", "lock", "copy", "call", "do", "create", "drop", "alter",
-    "truncate", "set", "share", "execute", "prepare", "notify", "listen",
+    "insert", "update", "delete", "merge", "into", "for", "lock", "copy", "call", "do", "create", "drop",
+    "alter", "truncate", "set", "share", "execute", "prepare", "notify", "listen",
 ];
 
 /// The distinct words of a statement that may only read; `None` if it may do more, or isn't understood.

@@ -119,7 +119,8 @@ impl Merit {
     /// One more run. True once it turns out to be slow.
     pub(super) fn record(&mut self, took: Duration) -> bool {
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 16);
-        self.average_ns = if self.runs == 0 { took } else { self.average_ns - self.average_ns / 8 + took / 8 };
+        self.average_ns =
+            if self.runs == 0 { took } else { self.average_ns - self.average_ns / 8 + took / 8 };
         self.runs = self.runs.saturating_add(1);
         let slow = Duration::from_nanos(self.average_ns) > SLOW_MIN;
         slow && !std::mem::replace(&mut self.slow, slow)
