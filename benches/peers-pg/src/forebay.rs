@@ -118,7 +118,7 @@ impl Driver {
                     self.reactor.output(*connection).unwrap().push(&bytes);
                     self.pool.handle_sent(link, bytes);
                 }
-                Action::Close { .. } => panic!("{:?}", self.pool.stats()),
+                Action::Close { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
             }
         }
     }

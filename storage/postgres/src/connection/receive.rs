@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::startup::Auth;
+use super::startup::{Auth, Credentials};
 use super::statement::{self, Description, Input, Prepared, State, Waiting};
 use super::wire::{self, Body};
 use super::{
     BackendKey, Connection, EVENTS_MAX, Entry, MESSAGE_BYTES_MAX, PARAMETERS_MAX, Phase, Running,
     SLOW_HASHES_MAX, SPARE_BYTES_MAX, SPARE_MAX, Use, rows,
 };
+use crate::config::Session;
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
 use crate::query::{Complete, Delivery, Event, Receiver, Sql};
@@ -16,6 +17,12 @@ use crate::types::{CATALOG_QUERY, Catalog, CatalogRow, Scalar, Type, decode};
 
 /// What a script reads whose COMMIT wasn't one.
 const ROLLED_BACK: &str = "a statement of the transaction failed, so it was rolled back";
+
+/// Bytes of a cancel key's secret (manual: "Message Formats", BackendKeyData).
+const SECRET_BYTES_MAX: usize = 256;
+/// In recovery? Refusing writes?
+const SESSION_QUERY: &str =
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
 
 impl Connection {
     /// Scans `buffer` from where the last call ended; returns how many of its bytes are done with.
@@ -141,7 +148,13 @@ impl Connection {
             b'R' => {
                 let Phase::Starting(auth) = &mut self.phase else { return None };
                 let auth = std::mem::replace(auth, Auth::Start);
-                match auth.handle(body, &self.config.user, self.config.password.as_deref(), &mut self.out) {
+                let credentials = Credentials {
+                    user: &self.config.user,
+                    password: self.config.host(self.target.host).2,
+                    binding: self.config.channel_binding,
+                    end_point: self.secure_end_point.clone(),
+                };
+                match auth.handle(body, credentials, &mut self.out, &mut self.job) {
                     Ok(next) => self.phase = Phase::Starting(next),
                     Err(why) => self.close(format!("authentication: {why}")),
                 }
@@ -149,12 +162,27 @@ impl Connection {
             }
             b'K' => {
                 let mut body = Body(body);
-                self.backend = Some(BackendKey { process_id: body.u32()?, secret: body.u32()? });
+                let process_id = body.u32()?;
+                if !(4..=SECRET_BYTES_MAX).contains(&body.0.len()) || (self.minor < 2 && body.0.len() != 4) {
+                    return None;
+                }
+                self.backend = Some(BackendKey { process_id, secret: body.0.into() });
                 Some(())
             }
-            // NegotiateProtocolVersion: 3.0 is the least there is, so only an option can be unknown.
+            // NegotiateProtocolVersion: the newest minor version that the server speaks, and options that it doesn't
+            // know, of which we send none.
             b'v' => {
-                self.close("the server doesn't know protocol 3.0 or an option of ours".to_owned());
+                let mut body = Body(body);
+                let (version, options) = (body.u32()?, body.u32()?);
+                let minor = u16::try_from(version & 0xffff).ok()?;
+                // Before version 18 the server sent the minor version alone.
+                if !matches!(version >> 16, 0 | 3) || options != 0 || minor >= self.minor {
+                    return None;
+                }
+                if minor < self.config.protocol.0 {
+                    self.close(format!("the server speaks protocol 3.{minor} at best"));
+                }
+                self.minor = minor;
                 Some(())
             }
             _ => None,
@@ -195,6 +223,16 @@ impl Connection {
                         body.u16()?;
                         description.columns.push((name, oid));
                     }
+                }
+                _ => return None,
+            },
+            Entry::Session { standby, read_only, known } => match kind {
+                b'T' | b'C' => {}
+                b'D' => {
+                    let mut fields = body.get(2..)?;
+                    let mut next = || decode::field(&mut fields)?;
+                    (*standby, *read_only) = (next()? == b"t", next()? == b"on");
+                    *known = true;
                 }
                 _ => return None,
             },
@@ -245,6 +283,7 @@ impl Connection {
             }
             // No proof, then.
             Entry::Proof { proven, .. } => *proven = false,
+            Entry::Session { known, .. } => *known = false,
             Entry::Prepare { error: slot, .. }
             | Entry::Catalog { error: slot, .. }
             | Entry::Simple { error: slot, .. } => {
@@ -263,7 +302,7 @@ impl Connection {
         self.status = status;
         if let Phase::Starting(auth) = &self.phase {
             if matches!(auth, Auth::Done) {
-                self.phase = Phase::Ready;
+                self.settle_session();
             } else {
                 self.close("protocol: ready before authentication".to_owned());
             }
@@ -277,6 +316,14 @@ impl Connection {
                 self.finish(running, rows, left_open, receiver);
                 for running in skipped {
                     self.send_again(running);
+                }
+            }
+            Some(Entry::Session { standby, read_only, known }) => {
+                self.preparing -= 1;
+                if known {
+                    self.judge_session(standby, read_only);
+                } else {
+                    self.close("the server doesn't say whether it is a standby".to_owned());
                 }
             }
             Some(Entry::Proof { id, proven }) => {
@@ -312,6 +359,43 @@ impl Connection {
         if left_open {
             self.close("a statement left a transaction open on a shared connection".to_owned());
         }
+    }
+
+    /// Authenticated: is this the kind of server that is wanted? It says so by itself since version 14; a pooler may
+    /// not, and is asked.
+    fn settle_session(&mut self) {
+        if self.target.session == Session::Any || self.target.session == Session::PreferStandby {
+            return self.become_ready();
+        }
+        let on = |name: &str| self.parameter(name).map(|value| value == "on");
+        match (on("in_hot_standby"), on("default_transaction_read_only")) {
+            (Some(standby), Some(read_only)) => self.judge_session(standby, standby || read_only),
+            _ => {
+                self.phase = Phase::Probing;
+                wire::simple(&mut self.out, SESSION_QUERY);
+                self.fifo.push_back(Entry::Session { standby: false, read_only: false, known: false });
+                self.preparing += 1;
+            }
+        }
+    }
+
+    fn judge_session(&mut self, standby: bool, read_only: bool) {
+        let refused = match self.target.session {
+            Session::Any | Session::PreferStandby => None,
+            Session::ReadWrite => read_only.then_some("the server is read-only, wanted is read-write"),
+            Session::ReadOnly => (!read_only).then_some("the server accepts writes, wanted is read-only"),
+            Session::Primary => standby.then_some("the server is a standby, wanted is a primary"),
+            Session::Standby => (!standby).then_some("the server is a primary, wanted is a standby"),
+        };
+        match refused {
+            Some(why) => self.close(format!("target_session_attrs: {why}")),
+            None => self.become_ready(),
+        }
+    }
+
+    fn become_ready(&mut self) {
+        self.phase = Phase::Ready;
+        self.was_ready = true;
     }
 
     /// The members of a group behind the one that failed, up to the group's Sync: the server skipped them.
