@@ -7,6 +7,7 @@
 //!   value heap string shape object dict             representation
 //!   ops promise error                               the language's semantics without scripts
 //!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
+//!   snapshot    parked tasks as records, and back
 //!   request hostcall query value_ref                the host boundary from the inside
 //! ```
 //!
@@ -40,6 +41,7 @@ mod request;
 mod run;
 mod shape;
 mod slow;
+pub mod snapshot;
 mod string;
 mod throw;
 mod unit;
@@ -52,5 +54,6 @@ pub use api::{
     LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
+pub use snapshot::{Packing, RecordKey, RestoreInput, SNAPSHOT_VERSION, Snapshot, SnapshotError};
 pub use value_ref::{QueryOp, ValueRef};
 pub use vm::{Vm, VmError};
