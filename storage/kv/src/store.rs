@@ -567,7 +567,7 @@ impl Store {
     fn decide(&self, log: &Log, now: Timestamp, batch: Batch<'_>) -> Decided {
         let mut decided = Decided::default();
         // What the batch itself has done so far, by key.
-        let mut done: HashMap<(Space, &[u8]), (Option<Seen<'_>>, Option<Timestamp>)> = HashMap::new();
+        let mut done: HashMap<(Space, &[u8]), Own<'_>> = HashMap::new();
         let index = self.read_index();
         for (i, (space, op)) in batch.iter().enumerate() {
             let key = op.key();
@@ -777,6 +777,9 @@ struct Number {
     value: Vec<u8>,
     expires: Option<Timestamp>,
 }
+
+/// What a batch itself made of a key so far, and its expiry.
+type Own<'a> = (Option<Seen<'a>>, Option<Timestamp>);
 
 /// A value that the batch put there itself.
 #[derive(Debug)]
