@@ -1,6 +1,7 @@
 //! Scripts may change the built-in objects, and only they see it: a change belongs to its task, holds for
 //! every way to look, and is gone with it, whatever the core has learned meanwhile.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 use forebay_base::limits::TaskLimits;
 use forebay_base::{Monotonic, TenantId, Timestamp};
 use forebay_bytecode::verify;
