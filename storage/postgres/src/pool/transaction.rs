@@ -10,7 +10,7 @@
 
 use forebay_base::Monotonic;
 
-use super::{Action, Lane, Link, Pool, State, current, link_of};
+use super::{Action, Lane, Link, Pool, Queued, State, current, link_of};
 use crate::error::QueryError;
 use crate::param::Param;
 use crate::query::{Delivery, Event, Shape, Sql, Token};
@@ -49,11 +49,18 @@ impl Mode {
     }
 }
 
-/// A transaction without a connection.
+/// Who needs a connection and has none.
 pub(super) struct Begin {
     pub(super) token: Token,
-    mode: Mode,
+    job: Job,
     pub(super) deadline: Monotonic,
+}
+
+/// What for.
+enum Job {
+    Transaction(Mode),
+    /// One statement behind which nobody should wait.
+    Slow(Box<Queued>),
 }
 
 const OVER: QueryError = QueryError::Refused("the transaction is over");
@@ -72,7 +79,30 @@ impl Pool {
             self.totals.unavailable += 1;
             return Err(QueryError::Unavailable(self.why("the queue of transactions is full").into()));
         }
-        self.begins.push_back(Begin { token, mode, deadline: now.after(self.limits.acquire_timeout) });
+        let deadline = now.after(self.limits.acquire_timeout);
+        self.begins.push_back(Begin { token, job: Job::Transaction(mode), deadline });
+        self.start_begins(now);
+        Ok(())
+    }
+
+    /// A statement that is known to be slow: alone on a connection.
+    pub(super) fn query_slow(
+        &mut self,
+        token: Token,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+        shape: Shape,
+        delivery: Delivery,
+        now: Monotonic,
+    ) -> Result<(), QueryError> {
+        if self.begins.len() >= self.limits.queue {
+            self.totals.unavailable += 1;
+            return Err(QueryError::Unavailable(self.why("the queue of slow statements is full").into()));
+        }
+        self.totals.queries += 1;
+        let queued = self.queued(token, sql, params, shape, delivery, now);
+        let deadline = queued.deadline;
+        self.begins.push_back(Begin { token, job: Job::Slow(Box::new(queued)), deadline });
         self.start_begins(now);
         Ok(())
     }
@@ -188,8 +218,7 @@ impl Pool {
 
     /// Gives free links to those who wait, and connects one more if there are too few.
     fn start_begins(&mut self, now: Monotonic) {
-        while let Some(begin) = self.begins.front() {
-            let (token, sql) = (begin.token, begin.mode.sql());
+        while !self.begins.is_empty() {
             let free = self.links.iter_mut().find_map(|slot| match (&slot.lane, &mut slot.state) {
                 (Lane::Free, State::Open { connection, .. }) if connection.is_ready() => {
                     Some((&mut slot.lane, connection))
@@ -197,10 +226,21 @@ impl Pool {
                 _ => None,
             });
             let Some((lane, connection)) = free else { break };
-            self.begins.pop_front();
-            match connection.simple(token, sql) {
-                Ok(()) => *lane = Lane::Owned(token),
-                Err(error) => self.events.push_back(Event::Done { token, result: Err(error) }),
+            let Some(Begin { token, job, .. }) = self.begins.pop_front() else { break };
+            let started = match &job {
+                Job::Transaction(mode) => {
+                    connection.simple(token, mode.sql()).map(|()| *lane = Lane::Owned(token))
+                }
+                Job::Slow(queued) => {
+                    let sql = Sql { text: &queued.text, hash: queued.hash, access: queued.access };
+                    let params: Vec<Param<'_>> = queued.params.iter().map(Param::from).collect();
+                    connection
+                        .query(token, &sql, &params, queued.shape, queued.delivery)
+                        .map(|()| *lane = Lane::Ending)
+                }
+            };
+            if let Err(error) = started {
+                self.events.push_back(Event::Done { token, result: Err(error) });
             }
         }
         let coming = self

@@ -232,14 +232,15 @@ pub(super) fn flags_of(kind: u8) -> u64 {
 #[cfg(any(test, debug_assertions))]
 pub(super) fn check_arena(heap: &Heap, local: &Local) -> Result<(), String> {
     let mut at = 1;
-    while at < heap.top() {
+    let top = u32::try_from(heap.top()).unwrap_or(u32::MAX);
+    while at < top {
         let r = Ref::new(space::TASK, at);
         let header = heap.header(r);
         let name = kind::ALL.iter().find(|(k, _)| u64::from(*k) == header & 0xff).map(|(_, name)| *name);
         let (Some(name), Some(words)) = (name, words(heap, local, r)) else {
-            return Err(format!("word {at} of {} is no cell: {header:#x}", heap.top()));
+            return Err(format!("word {at} of {top} is no cell: {header:#x}"));
         };
         at = at.checked_add(words).ok_or_else(|| format!("a {name} at {at} has {words} words"))?;
     }
-    if at == heap.top() { Ok(()) } else { Err(format!("the last cell ends at {at}, not {}", heap.top())) }
+    if at == top { Ok(()) } else { Err(format!("the last cell ends at {at}, not {top}")) }
 }

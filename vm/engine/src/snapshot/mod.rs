@@ -251,6 +251,9 @@ impl Vm {
         if state.trap.is_some() || state.outcome.is_some() {
             return Err(SnapshotError::NoTask);
         }
+        if mem.heap.has_overlay() {
+            return Err(SnapshotError::Unsupported("it has changed built-in objects"));
+        }
         #[cfg(debug_assertions)]
         if let Err(what) = layout::check_arena(mem.heap, mem.local) {
             panic!("snapshot/layout.rs has a wrong size: {what}");

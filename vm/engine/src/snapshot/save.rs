@@ -160,7 +160,7 @@ pub(super) fn save(
     now: Monotonic,
     out: &mut Snapshot,
 ) -> Result<(), SnapshotError> {
-    let words = world.heap.top() as usize / 64 + 1;
+    let words = world.heap.top() / 64 + 1;
     let mut marks = Marks { world, bits: vec![0; words], rest: Vec::new() };
     state::roots(world.local, task, &mut |v| marks.value(v));
     marks.all()?;
@@ -179,7 +179,7 @@ pub(super) fn save(
         }
         live += words;
     }
-    out.words = (live, world.heap.top());
+    out.words = (live, u32::try_from(world.heap.top()).unwrap_or(u32::MAX));
 
     // In the order of the keys; imports come last, as the others add to them, and are put in their place.
     state::request(task, out);
