@@ -268,9 +268,7 @@ fn read_shape(mem: &mut Mem<'_>, r: &mut Reader<'_>, values: &[Value]) -> Result
 
 /// Whether a value is an interned string.
 pub(super) fn is_text(mem: &Mem<'_>, v: Value) -> bool {
-    v.is_string()
-        && mem.heap.kind(v.as_ref()) == kind::STRING
-        && mem.heap.header(v.as_ref()) & INTERNED != 0
+    v.is_string() && mem.heap.kind(v.as_ref()) == kind::STRING && mem.heap.header(v.as_ref()) & INTERNED != 0
 }
 
 /// Whether a value can be a property's key: a symbol, or an interned string that spells no index.

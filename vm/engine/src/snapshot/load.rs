@@ -525,6 +525,7 @@ impl Loader<'_, '_> {
             }
             kind::ARRAY => word <= u64::from(u32::MAX),
             kind::BOUND => true,
+            kind::ERROR => word == 0 || self.is_position(word),
             kind::PROMISE => word & !256 <= 2,
             kind::QUERY => word <= 1,
             kind::RESPONSE => (200..600).contains(&word),
@@ -533,6 +534,15 @@ impl Loader<'_, '_> {
         };
         require(fine, "an object's own word")?;
         Ok(word)
+    }
+
+    /// Whether an error's position is text of the blueprint (error.rs).
+    fn is_position(&self, word: u64) -> bool {
+        let (file, len, start) = (word >> 48, word >> 32 & 0xffff, word & 0xffff_ffff);
+        let files = self.mem.local.units[0].module.as_ref().map_or(&[][..], |m| &m.files);
+        let file = usize::try_from(file).ok().and_then(|f| files.get(f.checked_sub(1)?));
+        let (Ok(start), Ok(len)) = (usize::try_from(start), usize::try_from(len)) else { return false };
+        file.is_some_and(|f| f.text.is_char_boundary(start) && start + len <= f.text.len())
     }
 
     /// A word behind word 3: what its kind keeps there.
@@ -906,7 +916,10 @@ impl Loader<'_, '_> {
             }
             used += 1 + frames as usize;
             let top = fiber.frames.last().copied();
-            check_cont(self.mem.local, &fiber.cont, top.as_ref())?;
+            match fiber.wait {
+                Wait::Promise | Wait::Effect(_) => check_cont(self.mem.local, &fiber.cont, top.as_ref())?,
+                _ => require(fiber.cont.kind == ContKind::Root, "a continuation")?,
+            }
             stacks += fiber.stack.len() * 8;
             task.fibers.push(fiber);
         }
@@ -1066,8 +1079,8 @@ impl Loader<'_, '_> {
 
 /// A fiber that a job or a promise resumes.
 fn waiting(task: &TaskState, fiber: u32) -> Check {
-    let there = task.fibers.get(fiber as usize).is_some_and(|f| f.wait != Wait::Free);
-    require(there, "a fiber that is resumed")
+    let there = task.fibers.get(fiber as usize).map(|f| f.wait);
+    require(matches!(there, Some(Wait::Promise | Wait::Effect(_))), "a fiber that is resumed")
 }
 
 /// Whether a continuation fits the call that it goes back to.

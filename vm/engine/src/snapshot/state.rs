@@ -78,7 +78,9 @@ pub(super) fn roots(local: &Local, task: &TaskState, each: &mut impl FnMut(Value
             each(frame.cont.saved);
             fiber.stack[window(local, &fiber.frames, n)].iter().for_each(|v| each(*v));
         }
-        each(fiber.cont.saved);
+        if matches!(fiber.wait, Wait::Promise | Wait::Effect(_)) {
+            each(fiber.cont.saved);
+        }
         each(fiber.promise);
         if let Some((_, cont)) = fiber.parent {
             each(cont.saved);
@@ -173,7 +175,9 @@ fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) -> Result
             w.varint(u64::from(id.0));
         }
     }
-    cont(saver, *then, w)?;
+    // One that doesn't wait has what its last wait left behind.
+    let waits = matches!(wait, Wait::Promise | Wait::Effect(_));
+    cont(saver, if waits { *then } else { Cont::ROOT }, w)?;
     w.u64(saver.word(*promise)?);
     w.flag(parent.is_some());
     if let Some((index, then)) = parent {
