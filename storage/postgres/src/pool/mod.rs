@@ -18,7 +18,7 @@
 
 mod transaction;
 
-pub use transaction::{Isolation, Mode};
+pub use transaction::{Isolation, Mode, OVER, SETTINGS_BYTES_MAX, Settings};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
