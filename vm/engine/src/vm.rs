@@ -273,7 +273,9 @@ impl Vm {
             tail,
             callee: Value::UNDEFINED,
         };
+        ctx.mem.enter_overlay();
         let turn = ctx.slice();
+        ctx.mem.leave_overlay();
         let used = slice - ctx.fuel;
         ctx.task.fuel_used += u64::try_from(used).unwrap_or(0);
         let over = ctx.task.fuel_used >= ctx.task.limits.fuel;
@@ -603,13 +605,14 @@ impl Vm {
     ) -> Result<(), ValueError> {
         let gone = ValueError::Unsupported("the task is over");
         let Some(task) = self.sink.as_ref().map(|s| s.task) else { return Err(gone) };
-        let mut building = std::mem::take(&mut self.building);
-        let result = match self.parts(task) {
-            Some((mem, _)) => f(&mut Sink { mem, building: &mut building }),
-            None => Err(gone),
+        // As `parts`, beside `building`: this runs once per value of a result.
+        let Self { slots, blueprints, building, .. } = self;
+        let Some(slot) = slots.get_mut(task.slot as usize).filter(|s| s.generation == task.generation) else {
+            return Err(gone);
         };
-        self.building = building;
-        result
+        let registration = blueprints.get_mut(slot.state.blueprint as usize).and_then(Option::as_mut);
+        let (Some(registration), Some(heap)) = (registration, slot.heap.as_mut()) else { return Err(gone) };
+        f(&mut Sink { mem: Mem { heap, local: &mut registration.local }, building })
     }
 }
 

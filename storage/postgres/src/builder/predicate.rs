@@ -56,7 +56,11 @@ impl<'a> Renderer<'_, 'a> {
     /// Something to select, sort by or set: an operand, or the truth of a condition.
     pub(super) fn value(&self, out: &mut Out<'_, 'a>, tree: &'a Value) -> Result<(), BuilderError> {
         let (head, _) = node(tree)?;
-        if CONDITIONS.contains(&head) { self.condition(out, tree, 0) } else { self.operand(out, tree, tree, 0) }
+        if CONDITIONS.contains(&head) {
+            self.condition(out, tree, 0)
+        } else {
+            self.operand(out, tree, tree, 0)
+        }
     }
 
     pub(super) fn condition(

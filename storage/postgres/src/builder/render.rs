@@ -1,8 +1,8 @@
 //! A [`Query`] as text and parameters.
 
 use super::{
-    Aggregate, BuilderError, Condition, ConflictAction, DIRECTIONS, Item, OPERATORS, On, Query, Set, Tree, Verb,
-    Where, plan, predicate,
+    Aggregate, BuilderError, Condition, ConflictAction, DIRECTIONS, Item, OPERATORS, On, Query, Set, Tree,
+    Verb, Where, plan, predicate,
 };
 use crate::param::Param;
 use crate::query::{Access, Shape};
@@ -313,7 +313,9 @@ impl<'a> Query<'a> {
             }
         };
         if overwritten.is_empty() {
-            return Err(BuilderError::new("onConflict: nothing to update; \"ignore\" leaves the row as it is"));
+            return Err(BuilderError::new(
+                "onConflict: nothing to update; \"ignore\" leaves the row as it is",
+            ));
         }
         for (index, column) in overwritten.iter().enumerate() {
             out.push(if index == 0 { " DO UPDATE SET " } else { ", " });
@@ -401,7 +403,9 @@ impl<'a> Query<'a> {
             return Err(BuilderError::new("insert, update and delete take returning(...), not select(...)"));
         }
         if !self.joins.is_empty() || !self.group.is_empty() || !self.having.is_empty() || self.distinct {
-            return Err(BuilderError::new("insert, update and delete take no join, group, having or distinct"));
+            return Err(BuilderError::new(
+                "insert, update and delete take no join, group, having or distinct",
+            ));
         }
         if self.conflict.is_some() && !matches!(self.verb, Verb::Insert { .. }) {
             return Err(BuilderError::new("onConflict belongs to insert"));

@@ -21,7 +21,8 @@
 use forebay_base::Value;
 
 use super::{
-    Aggregate, BuilderError, Condition, Conflict, ConflictAction, Item, Join, On, Order, Query, Set, Tree, Verb, Where,
+    Aggregate, BuilderError, Condition, Conflict, ConflictAction, Item, Join, On, Order, Query, Set, Tree,
+    Verb, Where,
 };
 use crate::param::Param;
 
@@ -44,8 +45,12 @@ impl<'a> Query<'a> {
                 "alias" => query.alias = Some(text("alias", value)?),
                 "verb" => match value {
                     Value::List(items) => match items.as_slice() {
-                        [Value::Str(name), Value::Str(column)] => (verb, aggregated) = (name, Some(&**column)),
-                        _ => return Err(BuilderError::new("sum, avg, min and max take the name of a column")),
+                        [Value::Str(name), Value::Str(column)] => {
+                            (verb, aggregated) = (name, Some(&**column))
+                        }
+                        _ => {
+                            return Err(BuilderError::new("sum, avg, min and max take the name of a column"));
+                        }
                     },
                     _ => verb = text("verb", value)?,
                 },
@@ -190,7 +195,11 @@ fn conditions(item: &Value) -> Result<Vec<Condition<'_>>, BuilderError> {
             }
             return Ok(pairs
                 .iter()
-                .map(|(column, value)| Condition::Compare { column, operator: "=", value: Param::from(value) })
+                .map(|(column, value)| Condition::Compare {
+                    column,
+                    operator: "=",
+                    value: Param::from(value),
+                })
                 .collect());
         }
         [Value::Str(kind), ..] if &**kind == "lambda" => Condition::Predicate(lambda("where", item)?),
@@ -240,8 +249,12 @@ fn items<'a>(what: &str, value: &'a Value) -> Result<Vec<Item<'a>>, BuilderError
 }
 
 fn join(item: &Value) -> Result<Join<'_>, BuilderError> {
-    let wrong = || BuilderError::new("join: expected a table, perhaps another name for it, and a lambda or two columns");
-    let [Value::Str(kind), Value::Str(table), alias, on @ ..] = list("join", item)? else { return Err(wrong()) };
+    let wrong = || {
+        BuilderError::new("join: expected a table, perhaps another name for it, and a lambda or two columns")
+    };
+    let [Value::Str(kind), Value::Str(table), alias, on @ ..] = list("join", item)? else {
+        return Err(wrong());
+    };
     let alias = match alias {
         Value::Null => None,
         alias => Some(text("join", alias)?),

@@ -10,7 +10,7 @@
 
 use forebay_base::Monotonic;
 
-use super::{Action, Lane, Link, Pool, State, current, link_of};
+use super::{Action, Lane, Link, Pool, Queued, State, current, link_of};
 use crate::error::QueryError;
 use crate::param::Param;
 use crate::query::{Delivery, Event, Shape, Sql, Token};
@@ -91,11 +91,19 @@ fn literal(sql: &mut String, text: &str) {
     sql.push('\'');
 }
 
-/// A transaction without a connection.
+/// Who needs a connection and has none.
 pub(super) struct Begin {
     pub(super) token: Token,
-    sql: Box<str>,
+    job: Job,
     pub(super) deadline: Monotonic,
+}
+
+/// What for.
+enum Job {
+    /// BEGIN, and its settings.
+    Transaction(Box<str>),
+    /// One statement behind which nobody should wait.
+    Slow(Box<Queued>),
 }
 
 /// A call for a transaction that ended, or whose connection was lost: the server has rolled it back.
@@ -130,7 +138,30 @@ impl Pool {
             self.totals.unavailable += 1;
             return Err(QueryError::Unavailable(self.why("the queue of transactions is full").into()));
         }
-        self.begins.push_back(Begin { token, sql, deadline: now.after(self.limits.acquire_timeout) });
+        let deadline = now.after(self.limits.acquire_timeout);
+        self.begins.push_back(Begin { token, job: Job::Transaction(sql), deadline });
+        self.start_begins(now);
+        Ok(())
+    }
+
+    /// A statement that is known to be slow: alone on a connection.
+    pub(super) fn query_slow(
+        &mut self,
+        token: Token,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+        shape: Shape,
+        delivery: Delivery,
+        now: Monotonic,
+    ) -> Result<(), QueryError> {
+        if self.begins.len() >= self.limits.queue {
+            self.totals.unavailable += 1;
+            return Err(QueryError::Unavailable(self.why("the queue of slow statements is full").into()));
+        }
+        self.totals.queries += 1;
+        let queued = self.queued(token, sql, params, shape, delivery, now);
+        let deadline = queued.deadline;
+        self.begins.push_back(Begin { token, job: Job::Slow(Box::new(queued)), deadline });
         self.start_begins(now);
         Ok(())
     }
@@ -254,10 +285,19 @@ impl Pool {
                 _ => None,
             });
             let Some((lane, connection)) = free else { break };
-            let Some(Begin { token, sql, .. }) = self.begins.pop_front() else { break };
-            match connection.simple(token, &sql) {
-                Ok(()) => *lane = Lane::Owned(token),
-                Err(error) => self.events.push_back(Event::Done { token, result: Err(error) }),
+            let Some(Begin { token, job, .. }) = self.begins.pop_front() else { break };
+            let started = match &job {
+                Job::Transaction(sql) => connection.simple(token, sql).map(|()| *lane = Lane::Owned(token)),
+                Job::Slow(queued) => {
+                    let sql = Sql { text: &queued.text, hash: queued.hash, access: queued.access };
+                    let params: Vec<Param<'_>> = queued.params.iter().map(Param::from).collect();
+                    connection
+                        .query(token, &sql, &params, queued.shape, queued.delivery)
+                        .map(|()| *lane = Lane::Ending)
+                }
+            };
+            if let Err(error) = started {
+                self.events.push_back(Event::Done { token, result: Err(error) });
             }
         }
         let coming = self
