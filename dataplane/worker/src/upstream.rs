@@ -130,7 +130,6 @@ pub(crate) struct Upstream {
     resolver: Option<Resolver>,
     waker: Waker,
     /// Addresses of databases, by their number, when they were asked for.
-    #[expect(clippy::type_complexity, reason = "what a look-up gives, beside what it was for")]
     pub(crate) databases: Vec<(usize, Result<Vec<SocketAddr>, String>)>,
     /// Keys and results that their tasks haven't got yet.
     pub(crate) finished: Vec<(u64, Result<Answered, String>)>,
