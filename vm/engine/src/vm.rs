@@ -394,6 +394,14 @@ impl Vm {
         ValueRef { value: heap.get(query.value.as_ref(), 5), ..query }.as_str()
     }
 
+    /// Number of the transaction that an effect's fiber was in; 0: none.
+    #[must_use]
+    pub fn transaction(&self, task: TaskHandle, effect: EffectId) -> u32 {
+        self.read(task)
+            .and_then(|(_, _, state)| state.pending.iter().find(|p| p.id == effect))
+            .map_or(0, |p| p.transaction)
+    }
+
     /// Whose task it is.
     #[must_use]
     pub fn tenant(&self, task: TaskHandle) -> Option<TenantId> {
