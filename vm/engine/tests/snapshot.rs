@@ -399,7 +399,7 @@ impl Seeded {
 }
 
 /// Changes a record as a bad disk or a bad neighbour would, with the checksums made right again.
-fn mutate(records: &mut Vec<(RecordKey, Vec<u8>)>, random: &mut Seeded) {
+fn mutate(records: &mut [(RecordKey, Vec<u8>)], random: &mut Seeded) {
     for _ in 0..=random.below(3) {
         let at = random.below(records.len());
         let others = records[random.below(records.len())].1.clone();

@@ -22,6 +22,7 @@ mod file;
 mod imports;
 mod layout;
 mod load;
+mod load_task;
 mod names;
 mod save;
 mod state;

@@ -10,7 +10,7 @@ use forebay_base::Monotonic;
 use std::ops::Range;
 
 /// Kinds of continuations, by their numbers in a record: append only.
-pub(super) const CONT_KINDS: [ContKind; 15] = [
+pub(super) const CONT_KINDS: [ContKind; 16] = [
     ContKind::Plain,
     ContKind::Discard,
     ContKind::Construct,
@@ -26,6 +26,7 @@ pub(super) const CONT_KINDS: [ContKind; 15] = [
     ContKind::Iterate,
     ContKind::Http,
     ContKind::Root,
+    ContKind::Await,
 ];
 
 /// The number of a kind in [`CONT_KINDS`].
@@ -46,6 +47,7 @@ fn cont_number(kind: ContKind) -> u8 {
         ContKind::Iterate => 12,
         ContKind::Http => 13,
         ContKind::Root => 14,
+        ContKind::Await => 15,
     }
 }
 
@@ -164,7 +166,18 @@ pub(super) fn fibers(
 
 fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) -> Result<(), SnapshotError> {
     // Every field, so that whoever adds one comes by here.
-    let Fiber { stack: _, frames, wait, cont: then, promise, parent, reject_only, main, handler } = fiber;
+    let Fiber {
+        stack: _,
+        frames,
+        wait,
+        cont: then,
+        promise,
+        parent,
+        reject_only,
+        main,
+        handler,
+        transaction,
+    } = fiber;
     match wait {
         Wait::Free => w.u8(0),
         Wait::Running => w.u8(1),
@@ -185,6 +198,7 @@ fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) -> Result
         cont(saver, *then, w)?;
     }
     [*reject_only, *main, *handler].into_iter().for_each(|f| w.flag(f));
+    w.varint(u64::from(*transaction));
     w.len(frames.len());
     Ok(())
 }
@@ -279,10 +293,11 @@ pub(super) fn task(
     }
     w.len(pending.len());
     for p in pending {
-        let Pending { id, function, fiber, arguments, taken: _, result } = p;
+        let Pending { id, function, fiber, arguments, transaction, taken: _, result } = p;
         w.varint(u64::from(id.0));
         w.varint(*function as u64);
         w.varint(u64::from(*fiber));
+        w.varint(u64::from(*transaction));
         w.u64(saver.word(*arguments)?);
         w.u64(saver.word(result.unwrap_or(Value::EMPTY))?);
     }
