@@ -89,10 +89,12 @@ pub(crate) enum Helper {
     InstanceOf,
     /// `(pairs, fn) => count`: calls fn with each key and value of `kv.iterate`.
     KvIterate,
+    /// `(fn, options) => promise`: `tx`.
+    Tx,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 9] = [
+    pub(crate) const ALL: [(Helper, &'static str); 10] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -102,6 +104,7 @@ impl Helper {
         (Self::NewPromise, "newPromise"),
         (Self::InstanceOf, "instanceOf"),
         (Self::KvIterate, "kvIterate"),
+        (Self::Tx, "tx"),
     ];
 }
 

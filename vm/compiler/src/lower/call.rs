@@ -583,7 +583,12 @@ impl<'a> Lower<'_, 'a> {
         self.module.uses |= match function {
             HostFn::Payload => uses::PAYLOAD,
             HostFn::Req => uses::REQUEST,
-            HostFn::Db | HostFn::DbWhereLambda | HostFn::Query => uses::DATABASE,
+            HostFn::Db
+            | HostFn::DbWhereLambda
+            | HostFn::Query
+            | HostFn::Tx
+            | HostFn::TxBegin
+            | HostFn::TxEnd => uses::DATABASE,
             HostFn::Http | HostFn::HttpRequest => uses::HTTP,
             HostFn::KvGet
             | HostFn::KvSet
