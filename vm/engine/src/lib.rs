@@ -34,6 +34,7 @@ mod interp;
 mod intrinsics;
 mod known;
 mod mem;
+mod names;
 mod object;
 mod ops;
 mod overlay;
