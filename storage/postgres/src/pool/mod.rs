@@ -20,7 +20,7 @@
 
 mod transaction;
 
-pub use transaction::{Isolation, Mode};
+pub use transaction::{Isolation, Mode, OVER, SETTINGS_BYTES_MAX, Settings};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -497,8 +497,9 @@ impl Pool {
         while self.begins.front().is_some_and(|begin| begin.deadline <= now) {
             if let Some(begin) = self.begins.pop_front() {
                 self.totals.unavailable += 1;
-                let result =
-                    Err(QueryError::Unavailable(self.why("no connection of its own in time").into()));
+                let result = Err(QueryError::Unavailable(
+                    self.why("no connection in time for a transaction or a slow statement").into(),
+                ));
                 self.events.push_back(Event::Done { token: begin.token, result });
             }
         }

@@ -49,6 +49,48 @@ impl Mode {
     }
 }
 
+/// Settings that last until the transaction's end (`set_config(name, value, true)`), sent along with BEGIN.
+pub type Settings<'a> = &'a [(&'a str, &'a str)];
+
+/// Bytes of one transaction's settings, names and values. Beyond it: refused.
+pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
+
+/// BEGIN, and the settings in the same message.
+fn begin_sql(mode: Mode, settings: Settings<'_>) -> Result<Box<str>, QueryError> {
+    if settings.is_empty() {
+        return Ok(mode.sql().into());
+    }
+    if settings.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > SETTINGS_BYTES_MAX {
+        return Err(QueryError::Refused("the settings of a transaction are too long"));
+    }
+    let mut sql = String::from(mode.sql());
+    for (index, (name, value)) in settings.iter().enumerate() {
+        if name.contains('\0') || value.contains('\0') {
+            return Err(QueryError::Refused("a setting has a NUL character"));
+        }
+        sql.push_str(if index == 0 { "; SELECT set_config(" } else { ", set_config(" });
+        literal(&mut sql, name);
+        sql.push_str(", ");
+        literal(&mut sql, value);
+        sql.push_str(", true)");
+    }
+    Ok(sql.into())
+}
+
+/// A string constant that reads the same whatever standard_conforming_strings says (manual: "String Constants With
+/// C-Style Escapes"): quotes and backslashes doubled. The connection speaks UTF-8, so no byte of another character
+/// looks like one.
+fn literal(sql: &mut String, text: &str) {
+    sql.push_str("E'");
+    for c in text.chars() {
+        if matches!(c, '\'' | '\\') {
+            sql.push(c);
+        }
+        sql.push(c);
+    }
+    sql.push('\'');
+}
+
 /// Who needs a connection and has none.
 pub(super) struct Begin {
     pub(super) token: Token,
@@ -58,12 +100,14 @@ pub(super) struct Begin {
 
 /// What for.
 enum Job {
-    Transaction(Mode),
+    /// BEGIN, and its settings.
+    Transaction(Box<str>),
     /// One statement behind which nobody should wait.
     Slow(Box<Queued>),
 }
 
-const OVER: QueryError = QueryError::Refused("the transaction is over");
+/// A call for a transaction that ended, or whose connection was lost: the server has rolled it back.
+pub const OVER: QueryError = QueryError::Refused("the transaction is over");
 
 impl Pool {
     /// Starts a transaction, or lets it wait for a connection. `Ok`: an [`Event::Done`] with `token` follows, which
@@ -72,6 +116,21 @@ impl Pool {
     /// # Errors
     /// The queue is full, or `DatabaseLimits::transactions` is 0.
     pub fn begin(&mut self, token: Token, mode: Mode, now: Monotonic) -> Result<(), QueryError> {
+        self.begin_with(token, mode, &[], now)
+    }
+
+    /// As [`Pool::begin`], with settings for its duration, in the same round trip.
+    ///
+    /// # Errors
+    /// As [`Pool::begin`]; settings that are too long or have a NUL.
+    pub fn begin_with(
+        &mut self,
+        token: Token,
+        mode: Mode,
+        settings: Settings<'_>,
+        now: Monotonic,
+    ) -> Result<(), QueryError> {
+        let sql = begin_sql(mode, settings)?;
         if self.limits.transactions == 0 {
             return Err(QueryError::Refused("the configuration has no connections for transactions"));
         }
@@ -80,7 +139,7 @@ impl Pool {
             return Err(QueryError::Unavailable(self.why("the queue of transactions is full").into()));
         }
         let deadline = now.after(self.limits.acquire_timeout);
-        self.begins.push_back(Begin { token, job: Job::Transaction(mode), deadline });
+        self.begins.push_back(Begin { token, job: Job::Transaction(sql), deadline });
         self.start_begins(now);
         Ok(())
     }
@@ -228,9 +287,7 @@ impl Pool {
             let Some((lane, connection)) = free else { break };
             let Some(Begin { token, job, .. }) = self.begins.pop_front() else { break };
             let started = match &job {
-                Job::Transaction(mode) => {
-                    connection.simple(token, mode.sql()).map(|()| *lane = Lane::Owned(token))
-                }
+                Job::Transaction(sql) => connection.simple(token, sql).map(|()| *lane = Lane::Owned(token)),
                 Job::Slow(queued) => {
                     let sql = Sql { text: &queued.text, hash: queued.hash, access: queued.access };
                     let params: Vec<Param<'_>> = queued.params.iter().map(Param::from).collect();
