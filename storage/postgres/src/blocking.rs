@@ -57,15 +57,16 @@ impl Client {
     /// [`QueryError::Unavailable`], with the address and the reason.
     pub fn connect(config: &Config) -> Result<Self, QueryError> {
         let config = Arc::new(config.clone());
-        let mut last = QueryError::Unavailable("no host".into());
+        let mut failed: Option<(Target, QueryError)> = None;
         for target in Target::plan(&config, seed()) {
             match Self::attempt(&config, target) {
                 Ok(client) => return Ok(client),
-                // What the best attempt said is worth more than what its fallback says.
-                Err(error) => last = error,
+                // What the first attempt at a host said is worth more than what its fallback says.
+                Err(_) if failed.as_ref().is_some_and(|(before, _)| before.same_host(&target)) => {}
+                Err(error) => failed = Some((target, error)),
             }
         }
-        Err(last)
+        Err(failed.map_or_else(|| QueryError::Unavailable("no host".into()), |(_, error)| error))
     }
 
     fn attempt(config: &Arc<Config>, target: Target) -> Result<Self, QueryError> {

@@ -159,7 +159,7 @@ impl Target {
         plan
     }
 
-    /// Whether the next attempt at the same host differs by its encryption alone: then it needs no pause.
+    /// Whether another attempt differs by its encryption alone.
     #[must_use]
     pub fn same_host(&self, other: &Self) -> bool {
         self.host == other.host && self.session == other.session
