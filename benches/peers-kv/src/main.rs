@@ -19,7 +19,8 @@
 //! | disk | allocated bytes of the folder over bytes of keys and values, after every key was overwritten 5 times |
 //! | memory | anonymous and file-backed, after everything |
 //!
-//! `device` is the floor: one write with O_DSYNC of as many bytes as the store's records, on prezeroed space.
+//! `cpu us` is CPU time of all the engine's threads per operation: on a machine with other work it compares
+//! better than the clock. `device` is the floor: one write with O_DSYNC of as many bytes as the store's records, on prezeroed space.
 
 mod child;
 mod engines;
@@ -91,6 +92,7 @@ fn run(options: &Options) -> Result<(), Failure> {
                 let answer = peer.ask(&format!("{row} {}", options.ms))?;
                 let name = row.replace(' ', "");
                 table.add(&format!("{name} k/s"), &peer.engine, answer[0]);
+                table.add(&format!("{name} cpu us"), &peer.engine, answer[3]);
                 if row.starts_with("dur") {
                     table.add(&format!("{name} p50 us"), &peer.engine, answer[1]);
                     table.add(&format!("{name} p99 us"), &peer.engine, answer[2]);

@@ -147,7 +147,7 @@ impl Store {
                     let index = self.read_index();
                     match kind {
                         Kind::Set => {
-                            index.stored_at(space, key) == Some((record.sequence, id, record.offset))
+                            index.stored_at(space, key) == Some((id, record.offset))
                         }
                         _ => !is_oldest && !index.knows(space, key) && !self.config.planted.forget_removals,
                     }

@@ -28,6 +28,7 @@ mod blocking;
 mod compact;
 mod disk;
 mod index;
+mod key;
 mod map;
 mod medium;
 mod record;

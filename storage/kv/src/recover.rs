@@ -19,7 +19,8 @@ use forebay_base::Lsn;
 
 use crate::api::{Config, Error, Wake};
 use crate::disk::DiskFolder;
-use crate::index::{Change, Index, Key};
+use crate::index::{Change, Index};
+use crate::key::Key;
 use crate::medium::Medium;
 use crate::record::{
     ALIGN, Candidate, EPOCH_BYTES, FIRST_RECORD, Fields, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES,

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::api::Error;
 use crate::map::Map;
 use crate::medium::{Medium, SegmentFile};
-use crate::record::{SEGMENT_HEADER_BYTES, Seeds, SegmentHeader};
+use crate::record::{self, Candidate, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, Seeds, SegmentHeader};
+use crate::store::lock;
 
 /// The suffix of segment files; `.tmp` while one is being prepared.
 pub(crate) const SUFFIX: &str = ".seg";
@@ -19,6 +21,10 @@ pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) file: Arc<dyn SegmentFile>,
     map: Option<Map>,
+    /// Every record's checksum was looked at since the process has the file open.
+    checked: AtomicBool,
+    /// Where its records start another epoch, and which: ascending.
+    pub(crate) epochs: Mutex<Vec<(u32, u32)>>,
 }
 
 impl std::fmt::Debug for Segment {
@@ -63,7 +69,7 @@ impl Segment {
         medium.rename(tmp, name).map_err(|e| Error::io(what(), e))?;
         medium.sync_folder().map_err(|e| Error::io(what(), e))?;
         let map = file.map().map_err(|e| Error::io(format!("mapping {name}"), e))?;
-        Ok(Arc::new(Self { name: name.to_owned(), header, file, map }))
+        Ok(Arc::new(Self::assemble(name, header, file, map)))
     }
 
     /// Opens `name` and checks its header.
@@ -84,7 +90,50 @@ impl Segment {
             return Err(corrupt(bytes.min(u64::from(header.bytes)), "as many bytes as the header says"));
         }
         let map = file.map().map_err(|e| Error::io(format!("mapping {name}"), e))?;
-        Ok(Arc::new(Self { name: name.to_owned(), header, file, map }))
+        Ok(Arc::new(Self::assemble(name, header, file, map)))
+    }
+
+    fn assemble(name: &str, header: SegmentHeader, file: Arc<dyn SegmentFile>, map: Option<Map>) -> Self {
+        let (checked, epochs) = (AtomicBool::new(true), Mutex::default());
+        Self { name: name.to_owned(), header, file, map, checked, epochs }
+    }
+
+    /// Its bytes can be used as they lie in the map.
+    fn is_direct(&self) -> bool {
+        self.map.is_some() && self.checked.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_checked(&self) -> bool {
+        self.checked.load(Ordering::Acquire)
+    }
+
+    /// Until its records' checksums have been looked at, each is before it is used.
+    pub(crate) fn set_checked(&self, checked: bool) {
+        self.checked.store(checked, Ordering::Release);
+    }
+
+    /// The epoch in which the record at `offset` was written.
+    fn epoch_at(&self, offset: u32) -> u32 {
+        let epochs = lock(&self.epochs);
+        epochs.iter().rev().find(|(at, _)| *at < offset).map_or(self.header.epoch, |(_, epoch)| *epoch)
+    }
+
+    /// Checks the record at `offset`, unless all of the segment was checked.
+    fn check(&self, offset: u32) -> Result<(), Error> {
+        if self.is_checked() {
+            return Ok(());
+        }
+        let at = offset as usize;
+        let corrupt = || Error::Corrupt {
+            file: self.name.clone(),
+            offset: u64::from(offset),
+            expected: "a record that its checksum confirms",
+        };
+        let head = self.read(at, RECORD_HEADER_BYTES)?;
+        let whole = record::whole(&head).ok_or_else(corrupt)?;
+        let bytes = self.read(at, whole.min(self.header.bytes as usize - at))?;
+        let seeds = self.seeds(self.epoch_at(offset));
+        Candidate::at(&bytes, 0).and_then(|c| c.check(&bytes, seeds)).map(|_| ()).ok_or_else(corrupt)
     }
 
     pub(crate) fn seeds(&self, epoch: u32) -> Seeds {
@@ -122,20 +171,41 @@ pub struct ValueRef {
 
 #[derive(Clone, Debug)]
 enum At {
-    Mapped { segment: Arc<Segment>, start: u32, len: u32 },
+    Segment { segment: Arc<Segment>, record: u32, start: u32, len: u32 },
     Owned(Arc<[u8]>),
 }
 
 impl ValueRef {
-    pub(crate) fn in_segment(segment: &Arc<Segment>, start: u32, len: u32) -> Result<Self, Error> {
-        if segment.map.is_some() {
-            return Ok(Self { at: At::Mapped { segment: Arc::clone(segment), start, len } });
-        }
-        Ok(Self::owned(segment.read(start as usize, len as usize)?.into()))
+    /// `len` bytes at `start` of a segment, in the record at `record`.
+    pub(crate) fn in_segment(segment: &Arc<Segment>, record: u32, start: u32, len: u32) -> Self {
+        Self { at: At::Segment { segment: Arc::clone(segment), record, start, len } }
     }
 
     pub(crate) fn owned(value: Arc<[u8]>) -> Self {
         Self { at: At::Owned(value) }
+    }
+
+    /// Makes the bytes readable, where they aren't at once: on media without maps they are read.
+    pub(crate) fn resolve(&mut self) -> Result<(), Error> {
+        if let At::Segment { segment, record, start, len } = &self.at
+            && !segment.is_direct()
+        {
+            segment.check(*record)?;
+            if segment.map.is_none() {
+                let value = segment.read(*start as usize, *len as usize)?;
+                self.at = At::Owned(value.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// False if the medium failed under the bytes that were read: what was seen is not the value.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        match &self.at {
+            At::Segment { segment, .. } => segment.map.as_ref().is_none_or(Map::is_sound),
+            At::Owned(_) => true,
+        }
     }
 }
 
@@ -144,7 +214,7 @@ impl Deref for ValueRef {
 
     fn deref(&self) -> &[u8] {
         match &self.at {
-            At::Mapped { segment, start, len } => match &segment.map {
+            At::Segment { segment, start, len, .. } => match &segment.map {
                 Some(map) => map.settled(*start as usize, *start as usize + *len as usize),
                 None => &[],
             },

@@ -11,16 +11,21 @@ use std::time::Duration;
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use forebay_base::value::codec::{decode_int, encode_int};
 use forebay_base::{CoreId, Timestamp};
+use hashbrown::DefaultHashBuilder;
 
 use crate::api::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, Batch, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX,
     Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, Unavailable, Wake,
 };
-use crate::index::{Change, Index, Key, Page};
+use crate::index::{Change, Index, Page};
+use crate::key::Key;
 use crate::medium::{Medium, SegmentFile};
 use crate::record::{self, Fields, Kind, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seeds, record_bytes};
 use crate::segment::{Segment, ValueRef};
 use crate::space::Space;
+
+/// Records that are made visible under one hold of the index, or a batch if that is more.
+const APPLY_RECORDS: usize = 256;
 
 /// The log store of one data folder. Shared by all cores of the process.
 pub struct Store {
@@ -69,7 +74,7 @@ pub(crate) struct Log {
     /// Bytes in `groups` and in flight.
     queued_bytes: usize,
     /// The youngest record of every key that has one which isn't durable yet.
-    pending: HashMap<(Space, Key), Pending>,
+    pending: HashMap<(Space, Key), Pending, DefaultHashBuilder>,
     /// A buffer to reuse.
     spare_buffer: Vec<u8>,
     stats: Stats,
@@ -100,7 +105,11 @@ struct Entry {
     space: Space,
     key: Key,
     sequence: u64,
+    /// The last of its batch.
+    last: bool,
     change: Change,
+    /// `None`: removed.
+    value: Option<Arc<[u8]>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -374,7 +383,10 @@ impl Store {
         space: impl Into<Space>,
         key: &[u8],
     ) -> Result<Option<ValueRef>, Error> {
-        Ok(self.read_index().get(now, space.into(), key)?.map(|(value, _)| value))
+        let found = self.read_index().get(now, space.into(), key)?;
+        let Some(mut found) = found else { return Ok(None) };
+        found.value.resolve()?;
+        Ok(Some(found.value))
     }
 
     /// Whether a key is there and not expired at `now`.
@@ -396,7 +408,8 @@ impl Store {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Page, Error> {
-        self.read_index().page(now, space.into(), prefix, after, 0, limit.min(PAGE_ITEMS_MAX))
+        let page = self.read_index().page(now, space.into(), prefix, after, 0, limit.min(PAGE_ITEMS_MAX))?;
+        page.resolve()
     }
 
     /// Up to `limit` keys that begin with `prefix`, ascending, without the first
@@ -415,7 +428,9 @@ impl Store {
         if offset > ITERATE_OFFSET_MAX {
             return Err(Error::Refused(Refused::OffsetTooLarge { offset }));
         }
-        self.read_index().page(now, space.into(), prefix, None, offset, limit.min(PAGE_ITEMS_MAX))
+        let page =
+            self.read_index().page(now, space.into(), prefix, None, offset, limit.min(PAGE_ITEMS_MAX))?;
+        page.resolve()
     }
 
     /// Why writes are refused now, if they are.
@@ -568,7 +583,6 @@ impl Store {
         let mut decided = Decided::default();
         // What the batch itself has done so far, by key.
         let mut done: HashMap<(Space, &[u8]), Own<'_>> = HashMap::new();
-        let index = self.read_index();
         for (i, (space, op)) in batch.iter().enumerate() {
             let key = op.key();
             let stored;
@@ -579,7 +593,12 @@ impl Store {
                 let there = pending.expires.is_none_or(|at| at > now);
                 (pending.value.as_deref().filter(|_| there), pending.expires)
             } else {
-                match index.get(now, space, key) {
+                // Whatever isn't pending is in the index: it enters there before it ceases to be pending.
+                let found = self.read_index().get(now, space, key).and_then(|mut found| {
+                    found.as_mut().map_or(Ok(()), |found| found.value.resolve())?;
+                    Ok(found)
+                });
+                match found {
                     Ok(found) => stored = found,
                     Err(_) => {
                         decided.outcome = Outcome::Unknown;
@@ -587,7 +606,7 @@ impl Store {
                     }
                 }
                 match &stored {
-                    Some((value, expires)) => (Some(&**value), *expires),
+                    Some(found) => (Some(&*found.value), found.expires),
                     None => (None, None),
                 }
             };
@@ -641,15 +660,16 @@ impl Store {
     /// Makes the entries of the open group from sequence `first` on visible now.
     fn show_unsynced(&self, log: &Log, first: u64) {
         let Some(group) = log.groups.back() else { return };
-        let mut index = self.write_index();
         let from = group.entries.partition_point(|e| e.sequence < first);
+        let mut index = self.write_index();
         for entry in &group.entries[from..] {
-            let Some(pending) = log.pending.get(&(entry.space, entry.key.clone())) else { continue };
-            let change = match &pending.value {
-                Some(value) => Change::Unsynced { value: Arc::clone(value), expires: pending.expires },
-                None => Change::UnsyncedDelete,
+            let change = match (&entry.value, &entry.change) {
+                (Some(value), Change::Stored { expires, .. }) => {
+                    Change::Unsynced { value: Arc::clone(value), expires: *expires }
+                }
+                _ => Change::UnsyncedDelete,
             };
-            index.apply(entry.space, &entry.key, pending.sequence, change);
+            index.apply(entry.space, &entry.key, entry.sequence, change);
         }
     }
 
@@ -666,14 +686,22 @@ impl Store {
         drop(log);
 
         // In flight still, so nobody else is here and the order of sequences holds.
-        {
+        // Readers get their turn between batches, however large the group is.
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
             let mut index = self.write_index();
             if !index.has_segment(segment.header.id) {
                 index.add_segment(&segment);
             }
-            for entry in &entries {
+            let mut count = 0;
+            for entry in rest {
                 index.apply(entry.space, &entry.key, entry.sequence, entry.change.clone());
+                count += 1;
+                if count >= APPLY_RECORDS && entry.last {
+                    break;
+                }
             }
+            rest = &rest[count..];
         }
 
         let mut log = self.lock_log();
@@ -827,7 +855,7 @@ impl Log {
             groups: VecDeque::new(),
             in_flight: None,
             queued_bytes: 0,
-            pending: HashMap::new(),
+            pending: HashMap::default(),
             spare_buffer: Vec::new(),
             stats: Stats::default(),
         }
@@ -905,10 +933,11 @@ impl Log {
             None => Change::Deleted { segment },
         };
         let key = Key::new(key);
-        let pending = Pending { sequence, value: value.map(Into::into), expires };
+        let value: Option<Arc<[u8]>> = value.map(Into::into);
+        let pending = Pending { sequence, value: value.clone(), expires };
         self.pending.insert((space, key.clone()), pending);
         if let Some(group) = self.groups.back_mut() {
-            group.entries.push(Entry { space, key, sequence, change });
+            group.entries.push(Entry { space, key, sequence, last, change, value });
         }
     }
 
