@@ -5,7 +5,7 @@
 //! moment hits all of them. The rows' medians are printed, with the spread of the rounds.
 //!
 //! ```text
-//! cargo run --release -- [--dir DIR] [--keys 1000000] [--ms 1000] [--rounds 3] [--engines forebay,lmdb,...]
+//! cargo run --release -- [--dir DIR] [--keys 1000000] [--ms 1000] [--rounds 3] [--overwrite 5] [--engines forebay,lmdb,...]
 //! ```
 //!
 //! | row | one operation is |
@@ -37,6 +37,7 @@ struct Options {
     keys: u64,
     ms: u64,
     rounds: usize,
+    overwrite: u64,
     engines: Vec<String>,
     rows: Vec<String>,
 }
@@ -52,6 +53,7 @@ fn main() -> Result<(), Failure> {
         keys: 1_000_000,
         ms: 1000,
         rounds: 3,
+        overwrite: 5,
         engines: list("forebay,lmdb,redb,fjall,sqlite,device"),
         rows: list("get,set,cas,scan,dur 1,dur 8,dur 64"),
     };
@@ -61,6 +63,7 @@ fn main() -> Result<(), Failure> {
             "--dir" => options.dir = value.into(),
             "--keys" => options.keys = value.parse()?,
             "--ms" => options.ms = value.parse()?,
+            "--overwrite" => options.overwrite = value.parse()?,
             "--rounds" => options.rounds = value.parse()?,
             "--engines" => options.engines = list(value),
             "--rows" => options.rows = list(value),
@@ -100,8 +103,8 @@ fn run(options: &Options) -> Result<(), Failure> {
             }
         }
     }
-    for peer in &mut peers {
-        let answer = peer.ask("overwrite 5")?;
+    for peer in peers.iter_mut().filter(|_| options.overwrite > 0) {
+        let answer = peer.ask(&format!("overwrite {}", options.overwrite))?;
         table.add("overwrite k/s", &peer.engine, answer[0]);
         peer.ask("settle")?;
         let live = (options.keys * (child::KEY_BYTES + child::VALUE_BYTES) as u64) as f64;

@@ -22,6 +22,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::api::Error;
 use crate::key::Key;
+use crate::map::prefetch;
 use crate::record::{record_bytes, value_offset};
 use crate::segment::{Segment, ValueRef};
 use crate::space::Space;
@@ -72,6 +73,8 @@ struct Slots {
 }
 
 const PIECE: usize = 4096;
+/// Slots that a page fetches ahead of the one it looks at.
+const AHEAD: usize = 8;
 
 impl Slots {
     fn get(&self, number: u32) -> &Slot {
@@ -168,6 +171,8 @@ pub(crate) struct Index {
     spaces: HashMap<Space, Keyspace>,
     segments: Segments,
     hasher: DefaultHashBuilder,
+    /// The ordered maps aren't kept up: [`Index::order`] makes them at once.
+    unordered: bool,
 }
 
 /// A key that is there: where its value lies.
@@ -213,6 +218,23 @@ impl Page {
 }
 
 impl Index {
+    /// For reading a log: keys get their order when [`Index::order`] is called.
+    pub(crate) fn unordered() -> Self {
+        Self { unordered: true, ..Self::default() }
+    }
+
+    /// Sorts the keys: building the maps from sorted keys costs a fraction of inserting one by one.
+    pub(crate) fn order(&mut self) {
+        self.unordered = false;
+        for keyspace in self.spaces.values_mut() {
+            let slots = &keyspace.slots;
+            let mut keys: Vec<(Key, u32)> =
+                keyspace.hash.iter().map(|number| (slots.get(*number).key.clone(), *number)).collect();
+            keys.sort_unstable();
+            keyspace.ordered = keys.into_iter().collect();
+        }
+    }
+
     /// Makes a segment known.
     pub(crate) fn add_segment(&mut self, segment: &Arc<Segment>) {
         let (segments, id) = (&mut self.segments, segment.header.id);
@@ -257,7 +279,7 @@ impl Index {
         self.spaces.values().map(|k| k.hash.len()).sum()
     }
 
-    /// Keys and their bytes with values in a keyspace; expired ones count until they are removed.
+    /// Keys and bytes of keys and values in a keyspace; expired ones count until they are removed.
     pub(crate) fn used(&self, space: Space) -> (u64, u64) {
         self.spaces.get(&space).map_or((0, 0), |k| (k.hash.len() as u64, k.bytes))
     }
@@ -333,7 +355,9 @@ impl Index {
                     if let Ok(entry) = keyspace.hash.find_entry(hash, |n| *n == number) {
                         entry.remove();
                     }
-                    keyspace.ordered.remove(key);
+                    if !self.unordered {
+                        keyspace.ordered.remove(key);
+                    }
                     keyspace.slots.get_mut(number).key = Key::new(&[]);
                     keyspace.free.push(number);
                     return;
@@ -360,7 +384,9 @@ impl Index {
                 };
                 let (slots, hasher) = (&keyspace.slots, &self.hasher);
                 keyspace.hash.insert_unique(hash, number, |n| hasher.hash_one(&*slots.get(*n).key));
-                keyspace.ordered.insert(key.clone(), number);
+                if !self.unordered {
+                    keyspace.ordered.insert(key.clone(), number);
+                }
                 keyspace.bytes += key.len() as u64;
                 number
             }
@@ -437,7 +463,10 @@ impl Index {
             let wanted = limit + 1 - found.len() + skip.min(PIECE);
             keys.clear();
             keys.extend(range.by_ref().take(wanted).map(|(key, number)| (key, *number)));
-            for (key, number) in &keys {
+            for (i, (key, number)) in keys.iter().enumerate() {
+                if let Some((_, ahead)) = keys.get(i + AHEAD) {
+                    prefetch(std::ptr::from_ref(keyspace.slots.get(*ahead)));
+                }
                 let slot = keyspace.slots.get(*number);
                 if keyspace.visible(now, *number, slot).is_none() {
                     continue;
@@ -449,7 +478,9 @@ impl Index {
                 if found.len() == limit {
                     return Ok(Page { items: found, more: true });
                 }
-                found.push(Item { key: (*key).clone(), value: self.value(keyspace, slot)? });
+                let value = self.value(keyspace, slot)?;
+                value.prefetch();
+                found.push(Item { key: (*key).clone(), value });
             }
             if keys.len() < wanted {
                 return Ok(Page { items: found, more: false });

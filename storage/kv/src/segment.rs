@@ -72,6 +72,42 @@ impl Segment {
         Ok(Arc::new(Self::assemble(name, header, file, map)))
     }
 
+    /// Makes this segment, which nobody reads any more, another one. Its name goes first, durably: else a crash could
+    /// leave the old name on the new header.
+    pub(crate) fn recycle(
+        self,
+        medium: &dyn Medium,
+        header: SegmentHeader,
+        keep_salt: bool,
+    ) -> Result<Arc<Self>, Error> {
+        let name = Self::name_of(header.id);
+        let tmp = format!("{name}{SUFFIX_TMP}");
+        let what = |e| Error::io(format!("recycling {} as {name}", self.name), e);
+        medium.rename(&self.name, &tmp).map_err(what)?;
+        medium.sync_folder().map_err(what)?;
+        let header = if keep_salt { SegmentHeader { salt: self.header.salt, ..header } } else { header };
+        self.write_header(&header).map_err(what)?;
+        medium.rename(&tmp, &name).map_err(what)?;
+        medium.sync_folder().map_err(what)?;
+        Ok(Arc::new(Self::assemble(&name, header, self.file, self.map)))
+    }
+
+    /// Gives an unused recycled segment a new salt and epoch: a write into it that was interrupted is void.
+    pub(crate) fn renew(self: Arc<Self>, medium: &dyn Medium, epoch: u32) -> Result<Arc<Self>, Error> {
+        let header = SegmentHeader { salt: medium.random(), epoch, ..self.header };
+        self.write_header(&header).map_err(|e| Error::io(format!("renewing {}", self.name), e))?;
+        let map = self.file.map().map_err(|e| Error::io(format!("mapping {}", self.name), e))?;
+        Ok(Arc::new(Self::assemble(&self.name, header, Arc::clone(&self.file), map)))
+    }
+
+    fn write_header(&self, header: &SegmentHeader) -> std::io::Result<()> {
+        let bytes = header.encode();
+        match self.file.write_at(0, &bytes, true)? {
+            n if n == bytes.len() => Ok(()),
+            _ => Err(std::io::ErrorKind::WriteZero.into()),
+        }
+    }
+
     /// Opens `name` and checks its header.
     pub(crate) fn open(medium: &dyn Medium, name: &str) -> Result<Arc<Self>, Error> {
         let corrupt = |offset, expected| Error::Corrupt { file: name.to_owned(), offset, expected };
@@ -197,6 +233,15 @@ impl ValueRef {
             }
         }
         Ok(())
+    }
+
+    /// Its bytes will be read soon.
+    pub(crate) fn prefetch(&self) {
+        if let At::Segment { segment, start, .. } = &self.at
+            && let Some(map) = &segment.map
+        {
+            map.prefetch(*start as usize);
+        }
     }
 
     /// False if the medium failed under the bytes that were read: what was seen is not the value.

@@ -125,8 +125,43 @@ fn limits_are_named() {
     };
     check(&[0; 1025], b"", "the key has 1025 bytes; at most 1024 are allowed");
     check(b"", &vec![0; 16 * 1024 * 1024 + 1], "the value has 16777217 bytes; at most 16777216 are allowed");
-    check(b"", &[0; 13_000], "a batch of 1 operations and 13040 bytes; at most 4096 and 12264 are allowed");
+    let half = vec![0; 16 * 1024 * 1024];
+    let ops = [b"a", b"b"].map(|key| Op::Set { key, value: &half, expires: None });
+    let refused = session.batch(NOW, TenantId(0), &ops, true).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "a batch of 2 operations and 33554512 bytes; at most 4096 and 33554432 are allowed"
+    );
+    // Larger than the store's segments: it gets one of its own, and the log goes on behind it.
+    let large = vec![7; 40_000];
+    assert_eq!(session.set(NOW, TenantId(0), b"large", &large).unwrap(), Outcome::Ok);
+    assert_eq!(session.set(NOW, TenantId(0), b"small", b"1").unwrap(), Outcome::Ok);
+    store.store().maintain(NOW).unwrap();
+    assert_eq!(store.store().get(NOW, TenantId(0), b"large").unwrap().as_deref(), Some(&large[..]));
     let many = vec![Op::Del { key: b"k" }; 4097];
     assert!(session.batch(NOW, TenantId(0), &many, true).is_err());
     assert_eq!(session.batch(NOW, TenantId(0), &[], true).unwrap().outcome, Outcome::Ok);
+}
+
+/// Removals and compaction have segments of their own, and by them the disk gets room again.
+#[test]
+fn on_a_full_disk_removals_make_room() {
+    let disk = SimDisk::new(4);
+    let mut config = Config::new("/sim", 1);
+    config.segment_bytes = 16 * 1024;
+    let store = Blocking::open_on(config, Arc::new(disk.clone())).unwrap();
+    let mut session = store.session(CoreId(0));
+    let tenant = TenantId(0);
+    disk.set_full(true);
+    let mut written = 0u32;
+    while session.set(NOW, tenant, &written.to_be_bytes(), &[7; 1000]).unwrap() == Outcome::Ok {
+        written += 1;
+        assert!(written < 200, "it never gets full");
+    }
+    for n in 0..written {
+        assert_eq!(session.del(NOW, tenant, &n.to_be_bytes()).unwrap(), Outcome::Ok, "{n} of {written}");
+    }
+    // Compaction recycles what it frees: no file has to be created.
+    let _ = store.store().maintain(NOW);
+    assert_eq!(session.set(NOW, tenant, b"again", &[8; 1000]).unwrap(), Outcome::Ok);
 }

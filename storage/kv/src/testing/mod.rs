@@ -17,4 +17,6 @@ pub struct Planted {
     pub unlink_before_sync: bool,
     /// Compaction forgets that keys were removed.
     pub forget_removals: bool,
+    /// A recycled segment keeps its salt and id's place: its old records may pass for new ones.
+    pub recycle_salt: bool,
 }

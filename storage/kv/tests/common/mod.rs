@@ -135,6 +135,9 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut config = Config::new("/sim", CORES);
         config.segment_bytes = 16 * 1024;
+        config.reserve_segments = usize::from(rng.one_in(2));
+        // The model knows the order of submission only.
+        config.busy_at_once = true;
         config.planted = planted;
         let uniform = rng.one_in(4).then(|| 400 + 8 * rng.below(80) as usize);
         Self {
