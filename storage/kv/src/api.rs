@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use forebay_base::{CoreId, Timestamp};
 
+use crate::quota::Quota;
 use crate::space::Space;
 use crate::testing::Planted;
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub reserve_segments: usize,
     /// Of the disk, in percent: with less free the store takes no more segments than the reserve.
     pub reserve_percent: u32,
+    /// What each tenant may store.
+    pub quota: Quota,
     /// A batch that would have to wait for a segment is answered [`Unavailable::Busy`] instead.
     #[doc(hidden)]
     pub busy_at_once: bool,
@@ -65,6 +68,7 @@ impl Config {
             spare_segments: 1,
             reserve_segments: 2,
             reserve_percent: 5,
+            quota: Quota::default(),
             busy_at_once: false,
             garbage_percent: 25,
             planted: Planted::default(),
@@ -245,6 +249,16 @@ pub enum Refused {
         /// The bound on the bytes in this store.
         bytes_max: usize,
     },
+    /// The tenant would have more keys than [`Config::quota`] allows.
+    QuotaKeys {
+        /// How many it may have.
+        limit: u64,
+    },
+    /// The tenant would have more bytes of keys and values than [`Config::quota`] allows.
+    QuotaBytes {
+        /// How many it may have.
+        limit: u64,
+    },
     /// Beyond [`ITERATE_OFFSET_MAX`]: page by key instead.
     OffsetTooLarge {
         /// What was asked for.
@@ -265,6 +279,8 @@ impl fmt::Display for Refused {
                 f,
                 "a batch of {ops} operations and {bytes} bytes; at most {BATCH_OPS_MAX} and {bytes_max} are allowed"
             ),
+            Self::QuotaKeys { limit } => write!(f, "the quota of {limit} keys is used up"),
+            Self::QuotaBytes { limit } => write!(f, "the quota of {limit} bytes is used up"),
             Self::OffsetTooLarge { offset } => {
                 write!(
                     f,

@@ -123,6 +123,7 @@ impl Session<'_> {
 
     fn run(&mut self, now: Timestamp, batch: Batch<'_>, sync: bool) -> Result<Completion, Refused> {
         let store = &self.blocking.store;
+        store.admit(batch)?;
         loop {
             self.token += 1;
             store.submit_batch(self.core, self.token, now, batch, sync)?;

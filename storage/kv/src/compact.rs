@@ -127,6 +127,7 @@ impl Store {
         is_oldest: bool,
         records: &[Record<'_>],
     ) -> Result<usize, Error> {
+        let planted = self.config.planted;
         let (mut done, mut copied) = (0, 0);
         while done < records.len() && copied < COPY_BYTES {
             // Others get the log in between.
@@ -138,13 +139,16 @@ impl Store {
             for record in chunk {
                 let Fields { kind, space, key, value, expires, .. } = record.fields;
                 // A younger write may be under way.
-                let counts = matches!(kind, Kind::Set | Kind::Delete) && !log.is_pending(space, key) && {
-                    let index = self.read_index();
-                    match kind {
-                        Kind::Set => index.stored_at(space, key) == Some((id, record.offset)),
-                        _ => !is_oldest && !index.knows(space, key) && !self.config.planted.forget_removals,
-                    }
-                };
+                let counts = matches!(kind, Kind::Set | Kind::Delete)
+                    && (planted.copy_over_pending || !log.is_pending(space, key))
+                    && {
+                        let index = self.read_index();
+                        match kind {
+                            Kind::Set if planted.copy_stale => index.knows(space, key),
+                            Kind::Set => index.stored_at(space, key) == Some((id, record.offset)),
+                            _ => !is_oldest && !index.knows(space, key) && !planted.forget_removals,
+                        }
+                    };
                 if counts {
                     let bytes = record_bytes(key.len(), value.len(), expires.is_some());
                     if !log.make_room(bytes, true) {

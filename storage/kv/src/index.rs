@@ -284,11 +284,11 @@ impl Index {
         self.spaces.get(&space).map_or((0, 0), |k| (k.hash.len() as u64, k.bytes))
     }
 
-    /// Every keyspace.
-    pub(crate) fn spaces(&self) -> Vec<Space> {
-        let mut spaces: Vec<Space> = self.spaces.keys().copied().collect();
-        spaces.sort_unstable();
-        spaces
+    /// Bytes of the value of a key that is there, expired or not.
+    pub(crate) fn value_len(&self, space: Space, key: &[u8]) -> Option<usize> {
+        let (keyspace, number) = self.lookup(space, key)?;
+        let slot = keyspace.slots.get(number);
+        (slot.state != State::Gone).then_some(slot.value_len as usize)
     }
 
     /// Up to `limit` keys that have expired at `now`.
@@ -506,7 +506,7 @@ impl Index {
         };
         #[expect(clippy::cast_possible_truncation, reason = "a key has 1 KiB at most")]
         let start = slot.offset + value_offset(slot.key.len(), slot.expires) as u32;
-        Ok(ValueRef::in_segment(segment, slot.offset, start, slot.value_len))
+        Ok(ValueRef::in_segment(segment, start, slot.value_len))
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use forebay_base::{CoreId, Timestamp};
 use hashbrown::DefaultHashBuilder;
 
-use crate::api::{Batch, Completion, GROUP_BYTES_MAX, Op, QUEUE_BYTES_MAX, Unavailable};
+use crate::api::{Batch, Completion, Config, GROUP_BYTES_MAX, Op, QUEUE_BYTES_MAX, Unavailable};
 use crate::index::Change;
 use crate::key::Key;
 use crate::record::{self, Fields, Kind, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seeds};
@@ -41,6 +41,8 @@ pub(crate) struct Log {
     pub(crate) no_space: bool,
     /// Spares behind which only removals and compaction may go.
     pub(crate) reserve: usize,
+    /// A planted bug.
+    no_seal: bool,
     /// Encoded bytes of a batch that no spare is large enough for; 0 if none waits.
     pub(crate) wanted_bytes: usize,
     /// Spares that were passed over, to be removed.
@@ -122,7 +124,7 @@ pub(crate) struct End {
 }
 
 impl Log {
-    pub(crate) fn new(end: End, reserve: usize) -> Self {
+    pub(crate) fn new(end: End, config: &Config) -> Self {
         Self {
             stopped: None,
             next_sequence: end.next_sequence,
@@ -134,7 +136,8 @@ impl Log {
             next_segment: end.next_segment,
             rolled: false,
             no_space: false,
-            reserve,
+            reserve: config.reserve_segments,
+            no_seal: config.planted.no_seal,
             wanted_bytes: 0,
             discarded: Vec::new(),
             stalled: VecDeque::new(),
@@ -173,6 +176,17 @@ impl Log {
         };
         self.discarded.extend(self.spares.drain(..place));
         let Some(next) = self.spares.pop_front() else { return false };
+        if !self.no_seal {
+            self.append_seal();
+        }
+        self.seeds = next.seeds(next.header.epoch);
+        self.active = next;
+        self.rolled = true;
+        self.offset = record::FIRST_RECORD;
+        true
+    }
+
+    fn append_seal(&mut self) {
         self.append_record(Fields {
             kind: Kind::Seal,
             last: true,
@@ -181,11 +195,6 @@ impl Log {
             key: &[],
             value: &[],
         });
-        self.seeds = next.seeds(next.header.epoch);
-        self.active = next;
-        self.rolled = true;
-        self.offset = record::FIRST_RECORD;
-        true
     }
 
     /// Appends the records of a batch whose conditions hold; [`Log::make_room`] was asked.

@@ -63,7 +63,7 @@ impl Store {
             let made = if low {
                 Err(Error::NoSpace { what: "the last of the disk is kept in reserve".to_owned() })
             } else {
-                Segment::create(&*self.medium, header)
+                Segment::create(&*self.medium, header, self.config.planted)
             };
             self.adopt(made)?;
         }
@@ -129,7 +129,7 @@ impl Store {
         // Who still reads a value of it keeps it; it can't be written again then.
         match (header, Arc::try_unwrap(victim)) {
             (Some(header), Ok(victim)) => {
-                let made = victim.recycle(&*self.medium, header, self.config.planted.recycle_salt);
+                let made = victim.recycle(&*self.medium, header, self.config.planted);
                 self.adopt(made)
             }
             (_, Ok(victim)) => self.unlink(&victim.name),

@@ -136,15 +136,6 @@ pub(crate) struct Candidate {
     key_len: usize,
 }
 
-/// Bytes of the record that begins with this header; `None` if it can't be one.
-pub(crate) fn whole(header: &[u8]) -> Option<usize> {
-    let key_len = usize::from(u16::from_le_bytes([*header.get(20)?, *header.get(21)?]));
-    let expires = *header.get(23)? & FLAG_EXPIRES != 0;
-    let value_len = u32_at(header, 16) as usize;
-    let possible = key_len <= SPACE_BYTES + KV_KEY_BYTES_MAX && value_len <= KV_VALUE_BYTES_MAX;
-    possible.then(|| padded(RECORD_HEADER_BYTES + if expires { 8 } else { 0 } + key_len + value_len))
-}
-
 /// The seeds of a segment at one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seeds {

@@ -95,10 +95,10 @@ impl Store {
             }
             medium.sync_folder().map_err(|e| Error::io("syncing the data folder", e))?;
         }
-        let reserve = config.reserve_segments;
         let live = index.segments().map(|(_, usage)| usage.live).sum();
         let end = start_epoch(&*medium, &config, scanned.unsealed, scanned.tail, live)?;
-        Ok(Self::assemble(config, medium, wake, index, Log::new(end, reserve)))
+        let log = Log::new(end, &config);
+        Ok(Self::assemble(config, medium, wake, index, log))
     }
 }
 
@@ -265,7 +265,9 @@ fn start_epoch(
     tail: Tail,
     live: u64,
 ) -> Result<End, Error> {
-    rewrite_last_group(&tail)?;
+    if !config.planted.keep_last_group {
+        rewrite_last_group(&tail)?;
+    }
     let epoch = tail.epoch_max + 1;
     let mut next_segment = tail.segment_max + 1;
     let mut create = || {
@@ -277,7 +279,7 @@ fn start_epoch(
             recycled: false,
         };
         next_segment += 1;
-        Segment::create(medium, header)
+        Segment::create(medium, header, config.planted)
     };
     let mut next_sequence = tail.last_sequence + 1;
     let mut offset = tail.offset;

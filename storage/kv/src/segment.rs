@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::api::Error;
 use crate::map::Map;
 use crate::medium::{Medium, SegmentFile};
-use crate::record::{self, Candidate, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, Seeds, SegmentHeader};
-use crate::store::lock;
+use crate::record::{SEGMENT_HEADER_BYTES, Seeds, SegmentHeader};
+use crate::testing::Planted;
 
 /// The suffix of segment files; `.tmp` while one is being prepared.
 pub(crate) const SUFFIX: &str = ".seg";
@@ -21,10 +20,6 @@ pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) file: Arc<dyn SegmentFile>,
     map: Option<Map>,
-    /// Every record's checksum was looked at since the process has the file open.
-    checked: AtomicBool,
-    /// Where its records start another epoch, and which: ascending.
-    pub(crate) epochs: Mutex<Vec<(u32, u32)>>,
 }
 
 impl std::fmt::Debug for Segment {
@@ -42,10 +37,14 @@ impl Segment {
     }
 
     /// Prepares an empty segment: zeroed, its header written, its name durable.
-    pub(crate) fn create(medium: &dyn Medium, header: SegmentHeader) -> Result<Arc<Self>, Error> {
+    pub(crate) fn create(
+        medium: &dyn Medium,
+        header: SegmentHeader,
+        planted: Planted,
+    ) -> Result<Arc<Self>, Error> {
         let name = Self::name_of(header.id);
         let tmp = format!("{name}{SUFFIX_TMP}");
-        let made = Self::create_as(medium, header, &tmp, &name);
+        let made = Self::create_as(medium, header, &tmp, &name, planted);
         if made.is_err() {
             // Best effort: the next open removes what is left of it.
             let _ = medium.remove(&tmp).or_else(|_| medium.remove(&name));
@@ -58,16 +57,19 @@ impl Segment {
         header: SegmentHeader,
         tmp: &str,
         name: &str,
+        planted: Planted,
     ) -> Result<Arc<Self>, Error> {
         let what = || format!("preparing segment {name}");
         let file = medium.create(tmp, header.bytes).map_err(|e| Error::io(what(), e))?;
         let bytes = header.encode();
-        let written = file.write_at(0, &bytes, true).map_err(|e| Error::io(what(), e))?;
+        let written = file.write_at(0, &bytes, !planted.header_unsynced).map_err(|e| Error::io(what(), e))?;
         if written != bytes.len() {
             return Err(Error::io(what(), std::io::ErrorKind::WriteZero.into()));
         }
         medium.rename(tmp, name).map_err(|e| Error::io(what(), e))?;
-        medium.sync_folder().map_err(|e| Error::io(what(), e))?;
+        if !planted.no_folder_sync {
+            medium.sync_folder().map_err(|e| Error::io(what(), e))?;
+        }
         let map = file.map().map_err(|e| Error::io(format!("mapping {name}"), e))?;
         Ok(Arc::new(Self::assemble(name, header, file, map)))
     }
@@ -78,14 +80,15 @@ impl Segment {
         self,
         medium: &dyn Medium,
         header: SegmentHeader,
-        keep_salt: bool,
+        planted: Planted,
     ) -> Result<Arc<Self>, Error> {
         let name = Self::name_of(header.id);
         let tmp = format!("{name}{SUFFIX_TMP}");
         let what = |e| Error::io(format!("recycling {} as {name}", self.name), e);
         medium.rename(&self.name, &tmp).map_err(what)?;
-        medium.sync_folder().map_err(what)?;
-        let header = if keep_salt { SegmentHeader { salt: self.header.salt, ..header } } else { header };
+        if !planted.recycle_at_once {
+            medium.sync_folder().map_err(what)?;
+        }
         self.write_header(&header).map_err(what)?;
         medium.rename(&tmp, &name).map_err(what)?;
         medium.sync_folder().map_err(what)?;
@@ -130,46 +133,7 @@ impl Segment {
     }
 
     fn assemble(name: &str, header: SegmentHeader, file: Arc<dyn SegmentFile>, map: Option<Map>) -> Self {
-        let (checked, epochs) = (AtomicBool::new(true), Mutex::default());
-        Self { name: name.to_owned(), header, file, map, checked, epochs }
-    }
-
-    /// Its bytes can be used as they lie in the map.
-    fn is_direct(&self) -> bool {
-        self.map.is_some() && self.checked.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn is_checked(&self) -> bool {
-        self.checked.load(Ordering::Acquire)
-    }
-
-    /// Until its records' checksums have been looked at, each is before it is used.
-    pub(crate) fn set_checked(&self, checked: bool) {
-        self.checked.store(checked, Ordering::Release);
-    }
-
-    /// The epoch in which the record at `offset` was written.
-    fn epoch_at(&self, offset: u32) -> u32 {
-        let epochs = lock(&self.epochs);
-        epochs.iter().rev().find(|(at, _)| *at < offset).map_or(self.header.epoch, |(_, epoch)| *epoch)
-    }
-
-    /// Checks the record at `offset`, unless all of the segment was checked.
-    fn check(&self, offset: u32) -> Result<(), Error> {
-        if self.is_checked() {
-            return Ok(());
-        }
-        let at = offset as usize;
-        let corrupt = || Error::Corrupt {
-            file: self.name.clone(),
-            offset: u64::from(offset),
-            expected: "a record that its checksum confirms",
-        };
-        let head = self.read(at, RECORD_HEADER_BYTES)?;
-        let whole = record::whole(&head).ok_or_else(corrupt)?;
-        let bytes = self.read(at, whole.min(self.header.bytes as usize - at))?;
-        let seeds = self.seeds(self.epoch_at(offset));
-        Candidate::at(&bytes, 0).and_then(|c| c.check(&bytes, seeds)).map(|_| ()).ok_or_else(corrupt)
+        Self { name: name.to_owned(), header, file, map }
     }
 
     pub(crate) fn seeds(&self, epoch: u32) -> Seeds {
@@ -207,14 +171,14 @@ pub struct ValueRef {
 
 #[derive(Clone, Debug)]
 enum At {
-    Segment { segment: Arc<Segment>, record: u32, start: u32, len: u32 },
+    Segment { segment: Arc<Segment>, start: u32, len: u32 },
     Owned(Arc<[u8]>),
 }
 
 impl ValueRef {
-    /// `len` bytes at `start` of a segment, in the record at `record`.
-    pub(crate) fn in_segment(segment: &Arc<Segment>, record: u32, start: u32, len: u32) -> Self {
-        Self { at: At::Segment { segment: Arc::clone(segment), record, start, len } }
+    /// `len` bytes at `start` of a segment.
+    pub(crate) fn in_segment(segment: &Arc<Segment>, start: u32, len: u32) -> Self {
+        Self { at: At::Segment { segment: Arc::clone(segment), start, len } }
     }
 
     pub(crate) fn owned(value: Arc<[u8]>) -> Self {
@@ -223,14 +187,11 @@ impl ValueRef {
 
     /// Makes the bytes readable, where they aren't at once: on media without maps they are read.
     pub(crate) fn resolve(&mut self) -> Result<(), Error> {
-        if let At::Segment { segment, record, start, len } = &self.at
-            && !segment.is_direct()
+        if let At::Segment { segment, start, len } = &self.at
+            && segment.map.is_none()
         {
-            segment.check(*record)?;
-            if segment.map.is_none() {
-                let value = segment.read(*start as usize, *len as usize)?;
-                self.at = At::Owned(value.into());
-            }
+            let value = segment.read(*start as usize, *len as usize)?;
+            self.at = At::Owned(value.into());
         }
         Ok(())
     }
@@ -259,7 +220,7 @@ impl Deref for ValueRef {
 
     fn deref(&self) -> &[u8] {
         match &self.at {
-            At::Segment { segment, start, len, .. } => match &segment.map {
+            At::Segment { segment, start, len } => match &segment.map {
                 Some(map) => map.settled(*start as usize, *start as usize + *len as usize),
                 None => &[],
             },

@@ -20,6 +20,7 @@ use crate::index::{Change, Index, Page};
 use crate::key::Key;
 use crate::log::{Log, Number, Waiter};
 use crate::medium::{Medium, SegmentFile};
+use crate::quota::INTEGER_BYTES;
 use crate::record::record_bytes;
 use crate::segment::ValueRef;
 use crate::space::Space;
@@ -122,7 +123,11 @@ impl CommitTicket {
     /// Anything but all of them poisons the store. `buffer` is the job's, to be reused.
     pub fn finish(mut self, result: std::io::Result<usize>, buffer: Vec<u8>) {
         self.reported = true;
-        let whole = matches!(result, Ok(n) if n == self.expected);
+        let planted = self.store.config.planted;
+        let whole = match result {
+            Ok(n) => n == self.expected || planted.short_write_is_whole,
+            Err(_) => planted.failed_write_is_done,
+        };
         self.store.finish(self.core, whole, self.expected, buffer);
     }
 }
@@ -177,7 +182,9 @@ impl Store {
         ops: &[Op<'_>],
         sync: bool,
     ) -> Result<(), Refused> {
-        self.submit_batch(core, token, now, Batch::One(space.into(), ops), sync)
+        let batch = Batch::One(space.into(), ops);
+        self.admit(batch)?;
+        self.submit_batch(core, token, now, batch, sync)
     }
 
     /// As [`Store::submit`], over any keyspaces: a task's records beside its user's keys.
@@ -195,6 +202,7 @@ impl Store {
         ops: &[(Space, Op<'_>)],
         sync: bool,
     ) -> Result<(), Refused> {
+        self.admit(Batch::Across(ops))?;
         self.submit_batch(core, token, now, Batch::Across(ops), sync)
     }
 
@@ -233,7 +241,8 @@ impl Store {
         if decided.outcome != Outcome::Ok {
             log.stats.conflicts += 1;
             completion.outcome = decided.outcome;
-            self.answer_after(log, decided.rests_on, Waiter { core, completion });
+            let rests_on = if self.config.planted.conflict_at_once { 0 } else { decided.rests_on };
+            self.answer_after(log, rests_on, Waiter { core, completion });
             return Ok(());
         }
         let mut ops = batch.iter();
@@ -492,8 +501,7 @@ impl Store {
                     value.len()
                 }
                 Op::Cas { new: None, .. } | Op::Del { .. } => 0,
-                // The longest integer.
-                Op::Incr { .. } => 11,
+                Op::Incr { .. } => INTEGER_BYTES,
             };
             if value_len > KV_VALUE_BYTES_MAX {
                 return Err(Refused::ValueTooLarge { bytes: value_len });

@@ -12,8 +12,8 @@ use forebay_kv::{Blocking, Config, Error, Op, Outcome, Unavailable};
 
 /// The store lives with operation `at` failing, dies, and lives on: nothing acknowledged is
 /// lost, everyone is answered. False if there is no such operation.
-fn check(seed: u64, at: u64, fault: Fault) -> Result<bool, String> {
-    let mut world = World::new(seed, Planted::default());
+fn check(seed: u64, at: u64, fault: Fault, planted: Planted) -> Result<bool, String> {
+    let mut world = World::new(seed, planted);
     world.uniform = None;
     world.disk.fail_after(at, fault);
     if world.open().is_err() {
@@ -52,7 +52,7 @@ fn each_operation_fails_in_turn() {
     for fault in [Fault::Io, Fault::NoSpace, Fault::Short] {
         for seed in 0..60 {
             for at in 0.. {
-                match check(seed, at, fault) {
+                match check(seed, at, fault, Planted::default()) {
                     Ok(true) => failures += 1,
                     Ok(false) => break,
                     Err(why) => panic!("seed {seed}, operation {at}, {fault:?}: {why}"),
@@ -164,4 +164,32 @@ fn on_a_full_disk_removals_make_room() {
     // Compaction recycles what it frees: no file has to be created.
     let _ = store.store().maintain(NOW);
     assert_eq!(session.set(NOW, tenant, b"again", &[8; 1000]).unwrap(), Outcome::Ok);
+}
+
+/// The loop over failing operations sees what it is there for.
+fn check_caught(planted: Planted, fault: Fault) {
+    let caught = (0..60).any(|seed| {
+        let mut at = 0;
+        loop {
+            match check(seed, at, fault, planted) {
+                Ok(true) => at += 1,
+                Ok(false) => return false,
+                Err(why) => {
+                    println!("{planted:?}: seed {seed}, operation {at}: {why}");
+                    return true;
+                }
+            }
+        }
+    });
+    assert!(caught, "{planted:?} went unnoticed");
+}
+
+#[test]
+fn a_short_write_taken_for_a_whole_one_is_caught() {
+    check_caught(Planted { short_write_is_whole: true, ..Planted::default() }, Fault::Short);
+}
+
+#[test]
+fn a_failed_write_taken_for_done_is_caught() {
+    check_caught(Planted { failed_write_is_done: true, ..Planted::default() }, Fault::Io);
 }
