@@ -5,6 +5,10 @@
 //! |---|---|
 //! | `promises` | docs/SPECIFICATION.md against the tests that it names |
 //! | `sim [--seed N] [--minutes M] [--disks N]` | power cuts over the log store on a simulated disk, optimised |
+//! | `test262 --root DIR ...` | the engine against the ECMAScript conformance suite (vm/conformance) |
+//!
+//! `test262` is a program of its own, so that the other commands don't wait for the engine to
+//! be compiled. It is built with profile `release`; `FOREBAY_PROFILE=NAME` takes another.
 
 mod promises;
 
@@ -15,8 +19,11 @@ fn main() -> ExitCode {
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["promises"] => promises::run(),
         ["sim", ref options @ ..] => sim(options),
+        ["test262", ..] => return test262(&arguments[1..]),
         _ => {
-            eprintln!("usage: cargo run -p xtask -- promises | sim [--seed N] [--minutes M] [--disks N]");
+            eprintln!(
+                "usage: cargo xtask promises | sim [--seed N] [--minutes M] [--disks N] | test262 --root DIR [...]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -53,5 +60,23 @@ fn sim(options: &[&str]) -> Result<String, String> {
         Ok(status) if status.success() => Ok("0 acknowledged writes lost".to_owned()),
         Ok(status) => Err(format!("the simulation failed: {status}")),
         Err(error) => Err(format!("cargo doesn't start: {error}")),
+    }
+}
+
+/// Builds and runs the conformance runner.
+fn test262(arguments: &[String]) -> ExitCode {
+    let profile = std::env::var("FOREBAY_PROFILE").unwrap_or_else(|_| "release".into());
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let status = std::process::Command::new(cargo)
+        .args(["run", "--quiet", "--profile", &profile, "--package", "forebay-conformance", "--"])
+        .args(arguments)
+        .status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("cargo can't be run: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Power cuts, kills and crashes during recovery on a simulated disk, against an
 //! oracle; and the proof that the oracle sees what it is there for.
 //!
-//! `cargo run -p xtask -- sim --seed N` reruns one seed; `sim --minutes M` and `sim --disks N` try more
+//! `cargo xtask sim --seed N` reruns one seed; `sim --minutes M` and `sim --disks N` try more
 //! than the default, optimised. They set KV_SEED, KV_MINUTES and KV_DISKS.
 
 #![allow(clippy::disallowed_methods, reason = "a long run is told how long")]
@@ -36,7 +36,7 @@ fn what_was_acknowledged_survives_and_nothing_else_comes_back() {
         match lives(seed, Planted::default(), LIVES) {
             Ok(n) => cuts += n,
             Err(why) => {
-                panic!("seed {seed}: {why}\nrerun: cargo run -p xtask -- sim --seed {seed}")
+                panic!("seed {seed}: {why}\nrerun: cargo xtask sim --seed {seed}")
             }
         }
     }

@@ -5,8 +5,10 @@
 //!   blueprint   a loaded module, frozen             run        a task's scheduler: fibers, microtasks
 //!   interp      the loop     call, slow             its calls, fiber switches, uncommon cases
 //!   value heap string shape object dict             representation
+//!   overlay                                         a task's own copy of the built-in objects
 //!   ops promise error                               the language's semantics without scripts
 //!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
+//!   snapshot    parked tasks as records, and back
 //!   request hostcall query value_ref                the host boundary from the inside
 //! ```
 //!
@@ -32,14 +34,17 @@ mod interp;
 mod intrinsics;
 mod known;
 mod mem;
+mod names;
 mod object;
 mod ops;
+mod overlay;
 mod promise;
 mod query;
 mod request;
 mod run;
 mod shape;
 mod slow;
+pub mod snapshot;
 mod string;
 mod throw;
 mod unit;
@@ -52,5 +57,6 @@ pub use api::{
     LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
+pub use snapshot::{Packing, RecordKey, RestoreInput, SNAPSHOT_VERSION, Snapshot, SnapshotError};
 pub use value_ref::{QueryOp, ValueRef};
 pub use vm::{Vm, VmError};
