@@ -95,6 +95,9 @@ pub struct Config {
     pub channel_binding: ChannelBinding,
     /// The least and the newest minor version of protocol 3 to agree on: 0 or 2.
     pub protocol: (u16, u16),
+    /// Send every query with its text (`prepared_statements=unnamed`): for poolers in transaction mode. They are noticed
+    /// without it, but the first transaction may fail with 26000.
+    pub unnamed: bool,
     /// Role.
     pub user: String,
     /// Password, if there is one. Not shown by `Debug`.
@@ -145,7 +148,7 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// Keys, and the variables that stand in for them.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 21] = [
     ("host", "PGHOST"),
     ("port", "PGPORT"),
     ("user", "PGUSER"),
@@ -166,6 +169,7 @@ const KEYS: [(&str, &str); 20] = [
     ("passfile", "PGPASSFILE"),
     ("min_protocol_version", "PGMINPROTOCOLVERSION"),
     ("max_protocol_version", "PGMAXPROTOCOLVERSION"),
+    ("prepared_statements", "PGPREPAREDSTATEMENTS"),
 ];
 
 /// Values by the index of their key in [`KEYS`].
@@ -274,6 +278,7 @@ impl Config {
             ],
         )?;
         let balance = one_of(settings, "load_balance_hosts", &[("disable", false), ("random", true)])?;
+        let unnamed = one_of(settings, "prepared_statements", &[("named", false), ("unnamed", true)])?;
         let versions = [("3.0", 0), ("3.2", 2), ("latest", 2)];
         let protocol = (
             one_of(settings, "min_protocol_version", &versions)?,
@@ -302,6 +307,7 @@ impl Config {
             tls,
             channel_binding,
             protocol,
+            unnamed,
             database,
             user,
             password,

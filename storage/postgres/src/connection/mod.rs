@@ -20,6 +20,11 @@
 //! received bytes, until its ReadyForQuery says that it is one (a deferred constraint fails after CommandComplete).
 //! If it came in one piece, as nearly every result does, those bytes are the caller's own buffer.
 //!
+//! **Poolers.** Behind a pooler in transaction mode a statement may be bound on another session than the one it was
+//! prepared on. When healing doesn't help against 26000, the connection sends every query with its text from then on
+//! (an unnamed statement, parsed and bound under one Sync), and the description of the result is checked against what
+//! the rows are decoded as.
+//!
 //! **Healing.** A statement that the server no longer knows (26000: DISCARD ALL, a pooler), whose result type changed
 //! (0A000 from `RevalidateCachedQuery`: ALTER TABLE) or which lost its meaning (class 42) is prepared again and its
 //! query repeated once: the error came before BindComplete, so nothing has run. If the parameters have other types
@@ -241,6 +246,10 @@ pub struct Connection {
     /// Minor version of protocol 3 that the server speaks.
     minor: u16,
     was_ready: bool,
+    /// Part of the names of its statements.
+    tag: u64,
+    /// Every query carries its text: whoever is at the other end doesn't keep statements for us.
+    unnamed: bool,
     result_bytes_max: usize,
     out: Vec<u8>,
     /// Received and not consumed: an incomplete message, or an incomplete whole result.
@@ -308,6 +317,8 @@ impl Connection {
             job: None,
             minor: config.protocol.1,
             was_ready: false,
+            tag: 0,
+            unnamed: config.unnamed,
             config,
             result_bytes_max: limits.result_bytes,
             out,
@@ -432,6 +443,12 @@ impl Connection {
     #[must_use]
     pub fn protocol_minor(&self) -> u16 {
         self.minor
+    }
+
+    /// True if every query carries its text, as there is a pooler in between or the configuration says so.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        self.unnamed
     }
 
     /// Whether the bytes are encrypted.
@@ -726,9 +743,9 @@ impl Connection {
         match self.statements.insert(sql, waiting) {
             Ok((slot, closed)) => {
                 if let Some(id) = closed {
-                    wire::close_statement(&mut self.out, &statement::name(id));
+                    wire::close_statement(&mut self.out, &statement::name(self.tag, id));
                 }
-                wire::prepare(&mut self.out, &statement::name(slot.id), sql.text);
+                wire::prepare(&mut self.out, &statement::name(self.tag, slot.id), sql.text);
                 let id = slot.id;
                 self.start_busy();
                 self.fifo.push_back(Entry::Prepare { id, description: Description::default(), error: None });
@@ -758,7 +775,7 @@ impl Connection {
             self.out.truncate(self.group_end - wire::SYNC.len());
         }
         let scratch = &mut self.encode;
-        let bound = prepared.bind(&mut self.out, |out| {
+        let bound = prepared.bind(&mut self.out, self.unnamed, |out| {
             let start = out.len();
             encode_params(&prepared, params, scratch, out)?;
             bytes.extend_from_slice(&out[start..]);

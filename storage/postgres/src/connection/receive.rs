@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use forebay_base::ValueError;
+
 use super::startup::{Auth, Credentials};
 use super::statement::{self, Description, Input, Prepared, State, Waiting};
 use super::wire::{self, Body};
@@ -12,7 +14,7 @@ use super::{
 use crate::config::Session;
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
-use crate::query::{Complete, Delivery, Event, Receiver, Sql};
+use crate::query::{Complete, Delivery, Event, Receiver, Sql, hash_text};
 use crate::types::{CATALOG_QUERY, Catalog, CatalogRow, Scalar, Type, decode};
 
 /// What a script reads whose COMMIT wasn't one.
@@ -195,6 +197,16 @@ impl Connection {
             Entry::Query(running) => match kind {
                 b'2' => running.bound = true,
                 b'C' => running.complete.affected = wire::tag_count(body),
+                // Of an unnamed statement: the rows must be what they are decoded as.
+                b'1' | b'n' => {}
+                b'T' => {
+                    let oids = running.prepared.types.iter().map(|ty| ty.oid);
+                    if !oids.eq(columns(body)?.into_iter().map(|(_, oid)| oid)) {
+                        let expected = "the result that was described: a table has changed";
+                        let changed = ValueError::Malformed { offset: 0, expected };
+                        running.error = Some(QueryError::Value(changed));
+                    }
+                }
                 // EmptyQueryResponse; CloseComplete of a Close without a Sync of its own.
                 b'I' | b'3' => {}
                 _ => return None,
@@ -210,19 +222,7 @@ impl Connection {
                 }
                 b'T' => {
                     description.has_columns = true;
-                    let mut body = Body(body);
-                    let count = body.u16()?;
-                    for _ in 0..count {
-                        let name = body.text()?;
-                        // Table, attribute number; then type; then its size, modifier and format.
-                        body.u32()?;
-                        body.u16()?;
-                        let oid = body.u32()?;
-                        body.u16()?;
-                        body.u32()?;
-                        body.u16()?;
-                        description.columns.push((name, oid));
-                    }
+                    description.columns = columns(body)?;
                 }
                 _ => return None,
             },
@@ -396,6 +396,9 @@ impl Connection {
     fn become_ready(&mut self) {
         self.phase = Phase::Ready;
         self.was_ready = true;
+        let key =
+            self.backend.as_ref().map_or(String::new(), |key| format!("{} {:?}", key.process_id, key.secret));
+        self.tag = hash_text(&key);
     }
 
     /// The members of a group behind the one that failed, up to the group's Sync: the server skipped them.
@@ -418,7 +421,7 @@ impl Connection {
     /// Sends a member of a group that never ran, now with a Sync of its own.
     fn send_again(&mut self, running: Running) {
         let Running { token, access, shape, delivery, prepared, bytes, healed, .. } = running;
-        let written = prepared.bind(&mut self.out, |out| {
+        let written = prepared.bind(&mut self.out, self.unnamed, |out| {
             out.extend_from_slice(&bytes);
             Ok::<_, QueryError>(())
         });
@@ -451,6 +454,14 @@ impl Connection {
             && is_stale(error)
         {
             let error = error.clone();
+            if &*error.code == "26000" && (running.healed || self.unnamed || self.status != b'I') {
+                // Prepared a moment ago, and unknown again: somebody in between doesn't keep statements for us. One that
+                // was sent with its text can't come here again.
+                self.unnamed = true;
+                if self.status == b'I' {
+                    return self.send_again(running);
+                }
+            }
             if !running.healed && self.status == b'I' {
                 self.heal(running, error);
                 return;
@@ -486,7 +497,7 @@ impl Connection {
             None => None,
             Some(slot) if slot.id == prepared.id => {
                 self.statements.remove(prepared.id);
-                wire::close_statement(&mut self.out, &statement::name(prepared.id));
+                wire::close_statement(&mut self.out, &statement::name(self.tag, prepared.id));
                 None
             }
             Some(slot) => match &mut slot.state {
@@ -511,7 +522,7 @@ impl Connection {
 
     /// Queries that wait at a slot that goes away fail; there are none unless it was being prepared.
     fn requeue(&mut self, slot: statement::Slot) {
-        wire::close_statement(&mut self.out, &statement::name(slot.id));
+        wire::close_statement(&mut self.out, &statement::name(self.tag, slot.id));
         if let State::Preparing(list) = slot.state {
             for waiting in list {
                 self.waiting -= 1;
@@ -551,7 +562,7 @@ impl Connection {
             return;
         }
         let Some(slot) = self.statements.by_id(id) else { return };
-        let prepared = Arc::new(finalize(slot, description, &self.catalog));
+        let prepared = Arc::new(finalize(slot, self.tag, description, &self.catalog));
         let State::Preparing(list) = std::mem::replace(&mut slot.state, State::Ready(Arc::clone(&prepared)))
         else {
             return;
@@ -570,7 +581,7 @@ impl Connection {
                 self.bind(token, access, shape, delivery, Arc::clone(prepared), &params, false)
             }
             Input::Encoded { old, bytes, .. } if old.params == prepared.params => {
-                let written = prepared.bind(&mut self.out, |out| {
+                let written = prepared.bind(&mut self.out, self.unnamed, |out| {
                     out.extend_from_slice(&bytes);
                     Ok::<_, QueryError>(())
                 });
@@ -586,11 +597,11 @@ impl Connection {
 }
 
 /// Makes a statement of its description; the catalog knows its types.
-fn finalize(slot: &statement::Slot, description: Description, catalog: &Catalog) -> Prepared {
+fn finalize(slot: &statement::Slot, tag: u64, description: Description, catalog: &Catalog) -> Prepared {
     let resolve = |oid: u32| catalog.get(oid).unwrap_or(Type { oid, scalar: Scalar::Other, array: false });
     let types: Box<[_]> = description.columns.iter().map(|(_, oid)| resolve(*oid)).collect();
     let mut prefix = vec![b'B', 0, 0, 0, 0, 0];
-    wire::cstr(&mut prefix, &statement::name(slot.id));
+    wire::cstr(&mut prefix, &statement::name(tag, slot.id));
     let mut formats = Vec::new();
     if types.iter().all(|ty| ty.is_binary()) {
         formats.extend_from_slice(&[0, 1, 0, 1]);
@@ -652,6 +663,25 @@ fn bind_error(error: Box<ServerError>) -> QueryError {
         rest[..end].parse().unwrap_or(0)
     });
     ParameterError { index, type_name: Box::default(), reason: error.message }.into()
+}
+
+/// Names and types of a RowDescription.
+fn columns(body: &[u8]) -> Option<Vec<(Box<str>, u32)>> {
+    let mut body = Body(body);
+    let count = body.u16()?;
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        let name = body.text()?;
+        // Table, attribute number; then type; then its size, modifier and format.
+        body.u32()?;
+        body.u16()?;
+        let oid = body.u32()?;
+        body.u16()?;
+        body.u32()?;
+        body.u16()?;
+        columns.push((name, oid));
+    }
+    Some(columns)
 }
 
 /// A DataRow of [`CATALOG_QUERY`], in text format.

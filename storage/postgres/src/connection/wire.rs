@@ -92,13 +92,24 @@ pub(crate) fn close_statement(out: &mut Vec<u8>, name: &str) {
     end(out, start);
 }
 
-/// Parse, Describe, Sync. The types of all parameters are the server's to infer.
-pub(crate) fn prepare(out: &mut Vec<u8>, name: &str, sql: &str) {
+pub(crate) fn parse(out: &mut Vec<u8>, name: &str, sql: &str) {
     let start = begin(out, b'P');
     cstr(out, name);
     cstr(out, sql);
     out.extend_from_slice(&0u16.to_be_bytes());
     end(out, start);
+}
+
+pub(crate) fn describe_portal(out: &mut Vec<u8>) {
+    let start = begin(out, b'D');
+    out.push(b'P');
+    cstr(out, "");
+    end(out, start);
+}
+
+/// Parse, Describe, Sync. The types of all parameters are the server's to infer.
+pub(crate) fn prepare(out: &mut Vec<u8>, name: &str, sql: &str) {
+    parse(out, name, sql);
     let start = begin(out, b'D');
     out.push(b'S');
     cstr(out, name);
