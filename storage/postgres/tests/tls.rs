@@ -1,5 +1,9 @@
 //! Encryption, trust, certificates, channel binding, several hosts: against a real server with TLS.
-#![allow(clippy::unwrap_used, reason = "a test; helpers outside of #[test] functions unwrap too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test; helpers outside of #[test] functions unwrap too; a server needs a thread"
+)]
 
 mod common;
 
@@ -10,7 +14,6 @@ use std::sync::Arc;
 use common::Server;
 use forebay_base::Value;
 use forebay_base::limits::DatabaseLimits;
-use forebay_base::value::ValueBuilder;
 use forebay_postgres::blocking::Client;
 use forebay_postgres::connection::{Connection, Target, Use};
 use forebay_postgres::{Config, QueryError, Receiver, Shape, Token};
@@ -220,7 +223,6 @@ fn direct_negotiation(port: u16, folder: &str) {
     let error = connect(&text).unwrap_err().to_string();
     assert!(error.contains("ALPN"), "{error}");
     terminator.join().unwrap();
-    let _ = ValueBuilder::default();
 }
 
 #[test]
