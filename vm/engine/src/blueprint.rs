@@ -47,8 +47,7 @@ impl Blueprint {
         let mut mem = Mem { heap: &mut heap, local: &mut local };
         let unit = Unit::load(&mut mem, module.clone()).map_err(|_| LoadError::NoMemory)?;
         mem.local.slots[0] = vec![Value::EMPTY; unit.slot_count()];
-        mem.local.units[0] = Arc::new(unit);
-        mem.local.caches[0] = mem.local.units[0].new_caches();
+        mem.local.set_unit(0, Arc::new(unit));
         if let Some(init) = module.init {
             mem.local.loading = true;
             run_init(&mut mem, init.0, &limits)?;

@@ -21,9 +21,8 @@ use crate::known::Helper;
 use crate::object::{Get, Key, Put, flag};
 use crate::ops::to_int32;
 use crate::throw::Throw;
-use crate::unit::{OUTSIDE, STRING_RECEIVER};
+use crate::unit::{Hot, OUTSIDE, STRING_RECEIVER, Unit};
 use crate::value::{Value, strict_equals_number};
-use forebay_bytecode::module::function_flags;
 use forebay_bytecode::{Capture, Instr, Op};
 use std::cmp::Ordering;
 
@@ -66,22 +65,39 @@ impl Ctx<'_> {
         'reload: loop {
             let Some(frame) = self.frames.last() else { return Ok(Exit::Idle) };
             let base = frame.base as usize;
-            let unit_index = usize::from(frame.unit);
             let closure = frame.closure;
-            let unit: *const crate::unit::Unit = &raw const *self.mem.local.units[unit_index];
-            // SAFETY: units live in `Local` behind an Arc for as long as the task runs.
-            let unit = unsafe { &*unit };
-            let function = &unit.functions()[frame.function as usize];
-            let code = function.code.as_ptr();
+            let hot: *const Hot = &raw const self.mem.local.hot[usize::from(frame.unit)][frame.function as usize];
+            // SAFETY: the table lives in `Local` and doesn't change while a task runs (`Local::set_unit`).
+            let hot = unsafe { &*hot };
+            let code = hot.code;
             // SAFETY: a frame's pc is inside its function's code (verified jumps only).
             let mut pc = unsafe { code.add(frame.pc as usize) };
-            debug_assert!(base + usize::from(function.registers) <= self.stack.len());
+            debug_assert!(base + usize::from(hot.registers) <= self.stack.len());
             // SAFETY: base + registers <= stack.len(), established where the frame was pushed.
             let regs = unsafe { self.stack.as_mut_ptr().add(base) };
-            let site_base = function.site_base as usize;
-            // SAFETY: there is a cache for each site of the unit (`Unit::new_caches`).
-            let caches = unsafe { self.mem.local.caches[unit_index].as_mut_ptr().add(site_base) };
 
+            macro_rules! unit_index {
+                () => {
+                    usize::from(hot.unit)
+                };
+            }
+            macro_rules! site {
+                ($i:expr) => {
+                    hot.site_base as usize + usize::from($i.c())
+                };
+            }
+            macro_rules! constant {
+                ($i:expr) => {
+                    // SAFETY: constant operands are verified.
+                    unsafe { *hot.constants.add($i.bx() as usize) }
+                };
+            }
+            macro_rules! cache {
+                ($i:expr) => {
+                    // SAFETY: site operands are below the function's site_count, and there is a cache for each.
+                    unsafe { &*hot.caches.add(usize::from($i.c())) }
+                };
+            }
             macro_rules! r {
                 ($i:expr) => {
                     // SAFETY: a register operand of verified code (see Safety above).
@@ -168,21 +184,20 @@ impl Ctx<'_> {
                 let i: Instr = unsafe { *pc };
                 // SAFETY: as above; the next pc is only read after this instruction didn't jump or return.
                 pc = unsafe { pc.add(1) };
-                let Some(op) = i.op() else {
-                    return Err(Throw::type_error("unknown instruction"));
-                };
+                // SAFETY: the verifier knows every op of the code.
+                let op = unsafe { std::mem::transmute::<u8, Op>(i.op_byte()) };
                 match op {
                     Op::LoadUndefined => r!(i.a()) = Value::UNDEFINED,
                     Op::LoadNull => r!(i.a()) = Value::NULL,
                     Op::LoadTrue => r!(i.a()) = Value::TRUE,
                     Op::LoadFalse => r!(i.a()) = Value::FALSE,
                     Op::LoadInt => r!(i.a()) = Value::int(i.sbx()),
-                    Op::LoadConst => r!(i.a()) = unit.constants[i.bx() as usize],
+                    Op::LoadConst => r!(i.a()) = constant!(i),
                     Op::LoadEmpty => r!(i.a()) = Value::EMPTY,
                     Op::Move => r!(i.a()) = r!(i.b()),
                     Op::CheckInit => {
                         if r!(i.a()).is_empty() {
-                            let name = unit.constants[i.bx() as usize];
+                            let name = constant!(i);
                             tri!(self.uninitialised(name));
                         }
                     }
@@ -206,8 +221,10 @@ impl Ctx<'_> {
                     }
                     Op::Closure => {
                         let index = i.bx();
-                        let new = tri!(self.mem.new_closure(unit_index, index));
-                        let captures = &unit.functions()[index as usize].captures;
+                        let new = tri!(self.mem.new_closure(unit_index!(), index));
+                        let unit: *const Unit = &raw const *self.mem.local.units[unit_index!()];
+                        // SAFETY: units live in `Local` behind an Arc for as long as the task runs.
+                        let captures = unsafe { &(&(*unit).functions())[index as usize].captures };
                         for (word, capture) in (4u32..).zip(captures) {
                             let v = match capture {
                                 Capture::Register(register) => r!(*register),
@@ -230,9 +247,9 @@ impl Ctx<'_> {
                         tri!(self.write_cell(cell, v, false));
                     }
                     Op::GetModule => {
-                        let v = self.mem.local.slots[unit_index][i.bx() as usize];
+                        let v = self.mem.local.slots[unit_index!()][i.bx() as usize];
                         if v.is_empty() {
-                            let name = self.slot_name(unit_index, i.bx());
+                            let name = self.slot_name(unit_index!(), i.bx());
                             tri!(self.uninitialised(name));
                         }
                         r!(i.a()) = v;
@@ -243,7 +260,7 @@ impl Ctx<'_> {
                                 "module variables can't be assigned by a handler: use kv"
                             )));
                         }
-                        self.mem.local.slots[unit_index][i.bx() as usize] = r!(i.a());
+                        self.mem.local.slots[unit_index!()][i.bx() as usize] = r!(i.a());
                     }
                     Op::SetHandler => {
                         if !self.mem.local.loading {
@@ -473,11 +490,11 @@ impl Ctx<'_> {
                         tri!(Err(Throw::Value(v)));
                     }
                     Op::ThrowTypeError => {
-                        let text = tri!(self.mem.heap.to_text(unit.constants[i.bx() as usize]));
+                        let text = tri!(self.mem.heap.to_text(constant!(i)));
                         tri!(Err(Throw::type_error(text)));
                     }
                     Op::ThrowReferenceError => {
-                        let text = tri!(self.mem.heap.to_text(unit.constants[i.bx() as usize]));
+                        let text = tri!(self.mem.heap.to_text(constant!(i)));
                         tri!(Err(Throw::reference_error(text)));
                     }
                     Op::Await => {
@@ -492,8 +509,7 @@ impl Ctx<'_> {
 
                     Op::GetField => {
                         let v = r!(i.b());
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header {
@@ -507,7 +523,7 @@ impl Ctx<'_> {
                                 }
                             }
                             if self.mem.heap.kind(o) == kind::ARRAY
-                                && self.mem.local.units[unit_index].sites[site_base + usize::from(i.c())]
+                                && self.mem.local.units[unit_index!()].sites[site!(i)]
                                     == self.mem.local.known.length
                             {
                                 r!(i.a()) = Value::from_u32(self.mem.array_len(o));
@@ -515,7 +531,7 @@ impl Ctx<'_> {
                             }
                         }
                         save!();
-                        match self.get_field(unit_index, site_base + usize::from(i.c()), v)? {
+                        match self.get_field(unit_index!(), site!(i), v)? {
                             Get::Value(found) => r!(i.a()) = found,
                             Get::Getter(getter) => {
                                 self.call_function(getter, v, &[], Cont::plain(i.a()))?;
@@ -525,8 +541,7 @@ impl Ctx<'_> {
                     }
                     Op::GetMethod => {
                         let v = r!(i.b());
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header {
@@ -547,7 +562,7 @@ impl Ctx<'_> {
                             continue;
                         }
                         save!();
-                        let found = self.get_field(unit_index, site_base + usize::from(i.c()), v)?;
+                        let found = self.get_field(unit_index!(), site!(i), v)?;
                         r!(i.a() + 1) = v;
                         match found {
                             Get::Value(found) => r!(i.a()) = found,
@@ -559,8 +574,7 @@ impl Ctx<'_> {
                     }
                     Op::SetField => {
                         let (v, value) = (r!(i.a()), r!(i.b()));
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header && o.space() == self.mem.heap.own() {
@@ -577,7 +591,7 @@ impl Ctx<'_> {
                             }
                         }
                         save!();
-                        match self.set_field(unit_index, site_base + usize::from(i.c()), v, value)? {
+                        match self.set_field(unit_index!(), site!(i), v, value)? {
                             Put::Done => {}
                             Put::Setter(setter) => {
                                 self.call_function(setter, v, &[value], Cont::new(ContKind::Discard, 0))?;
@@ -587,8 +601,7 @@ impl Ctx<'_> {
                     }
                     Op::DefField => {
                         let (v, value) = (r!(i.a()), r!(i.b()));
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header
@@ -602,7 +615,7 @@ impl Ctx<'_> {
                                 continue;
                             }
                         }
-                        tri!(self.def_field(unit_index, site_base + usize::from(i.c()), v, value));
+                        tri!(self.def_field(unit_index!(), site!(i), v, value));
                     }
                     Op::GetElem => {
                         let (v, k) = (r!(i.b()), r!(i.c()));
@@ -636,7 +649,7 @@ impl Ctx<'_> {
                     }
                     Op::DeleteField => {
                         let v = r!(i.b());
-                        let key = self.site_key(unit_index, site_base + usize::from(i.c()));
+                        let key = self.site_key(unit_index!(), site!(i));
                         r!(i.a()) = tri!(self.delete_key(v, key));
                     }
                     Op::DeleteElem => {
@@ -762,17 +775,22 @@ impl Ctx<'_> {
                         let argc = usize::from(i.n());
                         if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::CLOSURE {
                             let (unit, index) = self.mem.function_of(callee.as_ref());
-                            let target = &self.mem.local.units[unit].functions()[index as usize];
-                            let simple = target.flags & function_flags::ASYNC == 0 && target.rest.is_none();
-                            if simple && self.frames.len() < self.task.limits.stack_depth {
+                            let target = self.mem.local.hot[unit][index as usize];
+                            if target.simple && self.frames.len() < self.task.limits.stack_depth {
                                 let registers = usize::from(target.registers);
                                 let passed = argc.min(usize::from(target.parameters));
-                                self.fuel -= target.code.len() as i64;
+                                self.fuel -= target.cost;
                                 save!();
                                 if abase + registers > self.stack.len() {
                                     self.ensure_stack(abase + registers)?;
                                 }
-                                self.stack[abase + 1 + passed..abase + registers].fill(Value::UNDEFINED);
+                                // SAFETY: passed <= parameters < registers (verified), and the stack is long enough.
+                                unsafe {
+                                    let window = self.stack.as_mut_ptr().add(abase);
+                                    for at in 1 + passed..registers {
+                                        *window.add(at) = Value::UNDEFINED;
+                                    }
+                                }
                                 self.frames.push(Frame {
                                     function: index,
                                     pc: 0,

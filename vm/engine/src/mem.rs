@@ -7,7 +7,7 @@ use crate::heap::{Arena, Heap};
 use crate::known::Known;
 use crate::shape::Shapes;
 use crate::string::{Atoms, WORKER_ARENA_BYTES};
-use crate::unit::{Cache, Unit};
+use crate::unit::{Cache, Hot, Unit};
 use crate::value::{Ref, Value, space};
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub(crate) struct Local {
     pub(crate) handlers: Vec<Value>,
     /// Inline caches, by unit and site.
     pub(crate) caches: [Vec<Cache>; 2],
+    /// Functions as the loop calls them, by unit; made by `set_unit`.
+    pub(crate) hot: [Box<[Hot]>; 2],
     pub(crate) known: Known,
     /// `init` runs: module variables may be set, the host may not be called.
     pub(crate) loading: bool,
@@ -61,22 +63,34 @@ impl Local {
         known: Known,
     ) -> Option<Self> {
         let worker = Heap::new(Arena::reserve(WORKER_ARENA_BYTES)?, space::WORKER);
-        let caches = [units[0].new_caches(), units[1].new_caches()];
         let row = RowShape::default();
         let json = crate::builtins::json::Scratch::default();
-        Some(Self {
+        let mut local = Self {
             frozen,
             shapes,
             worker,
             units,
             slots,
             handlers,
-            caches,
+            caches: Default::default(),
+            hot: Default::default(),
             known,
             loading: false,
             row,
             json,
-        })
+        };
+        for at in 0..2 {
+            local.set_unit(at, Arc::clone(&local.units[at]));
+        }
+        Some(local)
+    }
+
+    /// Puts a unit in place, with fresh caches. No task may be running.
+    pub(crate) fn set_unit(&mut self, at: usize, unit: Arc<Unit>) {
+        let mut caches = unit.new_caches();
+        self.hot[at] = unit.hot(at as u8, &mut caches);
+        self.caches[at] = caches;
+        self.units[at] = unit;
     }
 
     /// Lets a task's heap resolve references into everything it may see.

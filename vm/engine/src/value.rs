@@ -183,7 +183,7 @@ impl Value {
     /// Both are integers.
     #[inline(always)]
     pub(crate) const fn both_int(a: Self, b: Self) -> bool {
-        (a.0 & b.0) & TAG == INT && a.is_int() && b.is_int()
+        ((a.0 ^ INT) | (b.0 ^ INT)) >> 48 == 0
     }
 
     /// The integer; only if `is_int`.
