@@ -82,7 +82,7 @@ fn build() -> Result<Intrinsics, String> {
     places.constants(&mut mem).map_err(failed)?;
 
     let main = module.main.ok_or("the built-in scripts have no body")?;
-    let unit = Unit::load(&mut mem, module).map_err(failed)?;
+    let unit = Unit::load(&mut mem, module, true).map_err(failed)?;
     mem.local.slots[1] = vec![Value::EMPTY; unit.slot_count()];
     mem.local.set_unit(1, Arc::new(unit));
     mem.local.loading = true;
@@ -448,6 +448,7 @@ impl Places {
         self.globals.insert("NaN".to_owned(), Value::NAN);
         self.globals.insert("Infinity".to_owned(), Value::double(f64::INFINITY));
         let this = self.place(mem, "globalThis")?;
+        mem.local.known.global_this = this.object();
         for global in Global::ALL {
             let Some(v) = self.globals.get(global.name()).copied() else { continue };
             mem.local.known.globals[*global as usize] = v;

@@ -36,6 +36,9 @@ pub(crate) struct Local {
     pub(crate) caches: [Vec<Cache>; 2],
     /// Functions as the loop calls them, by unit; made by `set_unit`.
     pub(crate) hot: [Box<[Hot]>; 2],
+    /// The caches of tasks that have changed a built-in object, and whether they are the ones in use.
+    pub(crate) overlay_caches: [Vec<Cache>; 2],
+    pub(crate) in_overlay: bool,
     pub(crate) known: Known,
     /// `init` runs: module variables may be set, the host may not be called.
     pub(crate) loading: bool,
@@ -74,6 +77,8 @@ impl Local {
             handlers,
             caches: Default::default(),
             hot: Default::default(),
+            overlay_caches: [Vec::new(), Vec::new()],
+            in_overlay: false,
             known,
             loading: false,
             row,
@@ -87,10 +92,19 @@ impl Local {
 
     /// Puts a unit in place, with fresh caches. No task may be running.
     pub(crate) fn set_unit(&mut self, at: usize, unit: Arc<Unit>) {
-        let mut caches = unit.new_caches();
-        self.hot[at] = unit.hot(at as u8, &mut caches);
-        self.caches[at] = caches;
+        self.caches[at] = unit.new_caches();
+        self.hot[at] = unit.hot(at as u8);
         self.units[at] = unit;
+        self.point_hot();
+    }
+
+    /// Tells the hot tables where the caches are that are in use now.
+    pub(crate) fn point_hot(&mut self) {
+        for (hot, caches) in self.hot.iter_mut().zip(&mut self.caches) {
+            for function in hot {
+                function.caches = caches[function.site_base as usize..].as_mut_ptr();
+            }
+        }
     }
 
     /// Lets a task's heap resolve references into everything it may see.

@@ -13,6 +13,7 @@ use crate::fiber::Job;
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Get, Key, Own};
+use crate::overlay::touched;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::{Ref, Value};
 
@@ -127,7 +128,10 @@ impl Ctx<'_> {
 
     /// A promise whose `then` is the built-in one.
     pub(crate) fn is_plain_promise(&mut self, v: Value) -> Result<bool, Throw> {
-        if !self.is_kind(v, kind::PROMISE) || self.proto_of(v.as_ref()) != self.local.known.promise {
+        if !self.is_kind(v, kind::PROMISE)
+            || self.proto_of(v.as_ref()) != self.local.known.promise
+            || self.heap.touched & touched::PROMISE != 0
+        {
             return Ok(false);
         }
         let then = Key::Atom(self.local.known.then);

@@ -54,13 +54,13 @@ impl Unit {
         vec![Cache::default(); self.sites.len()]
     }
 
-    /// The table that the loop calls functions by.
-    pub(crate) fn hot(&self, unit: u8, caches: &mut [Cache]) -> Box<[Hot]> {
+    /// The table that the loop calls functions by; `Local::point_hot` fills in the caches.
+    pub(crate) fn hot(&self, unit: u8) -> Box<[Hot]> {
         let each = self.functions().iter().zip(&self.code);
         each.map(|(function, code)| Hot {
             code: code.as_ptr(),
             constants: self.constants.as_ptr(),
-            caches: caches[function.site_base as usize..].as_mut_ptr(),
+            caches: std::ptr::null_mut(),
             cost: i64::try_from(function.code.len()).unwrap_or(i64::MAX),
             site_base: function.site_base,
             registers: function.registers,
@@ -93,8 +93,12 @@ pub(crate) const OUTSIDE: u32 = 1 << 31;
 pub(crate) const STRING_RECEIVER: u64 = 1;
 
 impl Unit {
-    /// Makes the constants and keys of a module, in the space under construction.
-    pub(crate) fn load(mem: &mut crate::mem::Mem<'_>, module: Verified) -> Result<Self, crate::throw::Throw> {
+    /// Makes the constants and keys of a module, in the space under construction, and the loop's form of its code.
+    pub(crate) fn load(
+        mem: &mut crate::mem::Mem<'_>,
+        module: Verified,
+        fused: bool,
+    ) -> Result<Self, crate::throw::Throw> {
         use forebay_bytecode::Const;
         let mut constants = Vec::with_capacity(module.constants.len());
         for constant in &module.constants {
@@ -115,7 +119,11 @@ impl Unit {
             // Keys beyond 2^31 - 1 stay strings here and are parsed where they are used.
             sites.push(index.and_then(|i| i32::try_from(i).ok()).map_or(key, Value::int));
         }
-        let code = module.functions.iter().map(|f| f.code.clone().into_boxed_slice()).collect();
+        let mut code: Vec<Box<[Instr]>> =
+            module.functions.iter().map(|f| f.code.clone().into_boxed_slice()).collect();
+        if fused {
+            code.iter_mut().for_each(|code| crate::fuse::fuse(code));
+        }
         Ok(Self { module: Some(module), constants, sites, code })
     }
 

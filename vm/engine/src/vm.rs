@@ -273,7 +273,9 @@ impl Vm {
             tail,
             callee: Value::UNDEFINED,
         };
+        ctx.mem.enter_overlay();
         let turn = ctx.slice();
+        ctx.mem.leave_overlay();
         let used = slice - ctx.fuel;
         ctx.task.fuel_used += u64::try_from(used).unwrap_or(0);
         let over = ctx.task.fuel_used >= ctx.task.limits.fuel;
