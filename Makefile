@@ -28,7 +28,7 @@ bench: ## Print the benchmark figures, paired with their peers
 	@exec "$(TARGET_DIR)/release/forebay-bench" --bin "$(TARGET_DIR)/release"
 
 bench-vm: setup ## Print the engine's figures beside QuickJS-ng, boa and node; ROUNDS=5
-	@cd benches/peers && cargo run --release --locked -- --rounds "$(or $(ROUNDS),5)"
+	@cd benches/peers-vm && cargo run --release --locked -- --rounds "$(or $(ROUNDS),5)"
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -54,6 +54,8 @@ pub(crate) enum ContKind {
     Iterate,
     /// The answer to an outbound request.
     Http,
+    /// A promise to wait for: r[dst] = what it is fulfilled with.
+    Await,
     /// The fiber's first call: its result is the fiber's.
     Root,
 }
@@ -135,6 +137,8 @@ pub(crate) struct Fiber {
     pub(crate) main: bool,
     /// It runs the handler itself, so that a literal in its `return` counts.
     pub(crate) handler: bool,
+    /// Number of the transaction that its queries run in; 0: none.
+    pub(crate) transaction: u32,
 }
 
 impl Fiber {
@@ -149,6 +153,7 @@ impl Fiber {
             reject_only: false,
             main: false,
             handler: false,
+            transaction: 0,
         }
     }
 }
@@ -174,6 +179,8 @@ pub(crate) struct Pending {
     pub(crate) id: EffectId,
     pub(crate) function: HostFn,
     pub(crate) fiber: u32,
+    /// The transaction of that fiber; 0: none.
+    pub(crate) transaction: u32,
     /// Array of the arguments.
     pub(crate) arguments: Value,
     /// `take_effects` has given it out.
@@ -211,6 +218,8 @@ pub(crate) struct TaskState {
     pub(crate) symbols: Option<Value>,
     /// State of `Math.random`; 0 until it is first used.
     pub(crate) random: u64,
+    /// Numbers of the task's records, once it was saved or if it was restored.
+    pub(crate) numbers: Option<Box<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
     pub(crate) spare: Vec<(Vec<Value>, Vec<Frame>)>,
 }
@@ -242,6 +251,7 @@ impl TaskState {
             takes_request: false,
             symbols: None,
             random: 0,
+            numbers: None,
             spare: Vec::new(),
         }
     }
@@ -265,6 +275,7 @@ impl TaskState {
         self.fuel_used = 0;
         self.symbols = None;
         self.random = 0;
+        self.numbers = None;
         self.request.clear();
     }
 

@@ -54,6 +54,11 @@ macro_rules! known {
                 match name { $(stringify!($proto) => Some(&mut self.$proto),)* _ => None }
             }
 
+            /// The prototypes with their names here.
+            pub(crate) fn protos(&self) -> Vec<(&'static str, Value)> {
+                vec![$((stringify!($proto), self.$proto)),*]
+            }
+
             /// The symbols with their names below `Symbol`.
             pub(crate) fn symbols(&self) -> Vec<(&'static str, Value)> {
                 vec![$(($stext, self.$symbol)),*]
@@ -89,10 +94,12 @@ pub(crate) enum Helper {
     InstanceOf,
     /// `(pairs, fn) => count`: calls fn with each key and value of `kv.iterate`.
     KvIterate,
+    /// `(fn, options) => promise`: `tx`.
+    Tx,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 9] = [
+    pub(crate) const ALL: [(Helper, &'static str); 10] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -102,6 +109,7 @@ impl Helper {
         (Self::NewPromise, "newPromise"),
         (Self::InstanceOf, "instanceOf"),
         (Self::KvIterate, "kvIterate"),
+        (Self::Tx, "tx"),
     ];
 }
 

@@ -90,7 +90,7 @@ fn check(name: &str, text: &str) -> bool {
 #[test]
 fn fused_code_does_what_its_parts_do() {
     assert!(check("odd operands", ODD));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers/bodies");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers-vm/bodies");
     let mut ran = 0;
     for entry in std::fs::read_dir(&folder).expect("the bodies of the benches") {
         let path = entry.expect("an entry").path();
