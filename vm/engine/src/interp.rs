@@ -447,7 +447,8 @@ impl Ctx<'_> {
                         let new = tri!(self.mem.new_closure(unit_index!(), index));
                         let unit: *const Unit = &raw const *self.mem.local.units[unit_index!()];
                         // SAFETY: units live in `Local` behind an Arc for as long as the task runs.
-                        let captures = unsafe { &(&(*unit).functions())[index as usize].captures };
+                        let unit = unsafe { &*unit };
+                        let captures = &unit.functions()[index as usize].captures;
                         for (word, capture) in (4u32..).zip(captures) {
                             let v = match capture {
                                 Capture::Register(register) => r!(*register),
@@ -882,6 +883,11 @@ impl Ctx<'_> {
                                 self.mem.heap.set(cell, 1 + index, value);
                                 continue;
                             }
+                            if self.mem.heap.touched & touched::ELEMENTS == 0
+                                && self.mem.fill_hole(o, index, value)
+                            {
+                                continue;
+                            }
                             if self.mem.heap.kind(o) == kind::ARRAY
                                 && index == self.mem.array_len(o)
                                 && self.mem.heap.touched & touched::ELEMENTS == 0
@@ -1023,7 +1029,9 @@ impl Ctx<'_> {
                         let argc = usize::from(i.n());
                         if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::CLOSURE {
                             let (unit, index) = self.mem.function_of(callee.as_ref());
-                            let target = self.mem.local.hot[unit][index as usize];
+                            let target: *const Hot = &raw const self.mem.local.hot[unit][index as usize];
+                            // SAFETY: as `hot` above.
+                            let target = unsafe { &*target };
                             if target.simple && self.frames.len() < self.task.limits.stack_depth {
                                 let registers = usize::from(target.registers);
                                 let passed = argc.min(usize::from(target.parameters));
@@ -1108,7 +1116,7 @@ impl Ctx<'_> {
                     }
                     Op::LoadCallee => r!(i.a()) = closure,
                     Op::GetName | Op::SetName | Op::DeclareName => {
-                        let name = unit.constants[i.bx() as usize];
+                        let name = constant!(i);
                         slow!(self.global_name(i, name))
                     }
                     Op::ToPropertyKey => {

@@ -126,7 +126,7 @@ pub(crate) struct Mem<'a> {
 
 impl Mem<'_> {
     /// The unit of code and the index in it that a closure's word 3 names.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn function_of(&self, closure: Ref) -> (usize, u32) {
         let word = self.heap.load(closure, 3);
         (usize::from(word & crate::unit::INTRINSIC != 0), word as u32 & 0x7fff_ffff)

@@ -46,6 +46,7 @@ impl Unit {
         Self { module: None, constants: Vec::new(), sites: Vec::new(), code: Vec::new() }
     }
 
+    #[inline]
     pub(crate) fn functions(&self) -> &[Function] {
         self.module.as_ref().map_or(&[], |m| &m.functions)
     }

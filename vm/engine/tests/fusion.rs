@@ -48,7 +48,7 @@ function bench() {
     }
     out.push(((o) => o?.length)(x));
     try { out.push((o => o.length)(x)); } catch (e) { out.push(e.message); }
-    try { for (let i = x; i < 3; i++) out.push(i); } catch (e) { out.push(e.message); }
+    if (!(x < -9)) try { for (let i = x; i < 3; i++) out.push(i); } catch (e) { out.push(e.message); }
   }
   return out.map(v => (Object.is(v, -0) ? "-0" : String(v))).join();
 }
