@@ -3,7 +3,7 @@
 //! node's (or, without node, from QuickJS-ng's) fails the run.
 //!
 //! ```text
-//! forebay-peers [--rounds N] [--kind NAME] [--engine NAME] [--no-tasks] [--json]
+//! forebay-peers [--rounds N] [--kind NAME] [--engine NAME] [--no-tasks | --only-tasks] [--json]
 //! ```
 //!
 //! Then what only an appliance needs: a pooled isolated task (bytes of JSON in, bytes of JSON out, 64 inputs in
@@ -52,11 +52,12 @@ struct Options {
     kind: Option<String>,
     engine: Option<String>,
     tasks: bool,
+    only_tasks: bool,
     json: bool,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { rounds: 5, kind: None, engine: None, tasks: true, json: false };
+    let mut options = Options { rounds: 5, kind: None, engine: None, tasks: true, only_tasks: false, json: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -65,6 +66,7 @@ fn options() -> Result<Options, String> {
             "--kind" => options.kind = Some(value()?),
             "--engine" => options.engine = Some(value()?),
             "--no-tasks" => options.tasks = false,
+            "--only-tasks" => options.only_tasks = true,
             "--json" => options.json = true,
             _ => return Err(format!("unknown option {arg}")),
         }
@@ -116,6 +118,9 @@ impl Row {
 
 fn run(options: &Options) -> Result<(), String> {
     pin();
+    if options.only_tasks {
+        return tasks::run(options.rounds);
+    }
     let chosen: Vec<&Kind> = KINDS
         .iter()
         .filter(|k| options.kind.as_ref().is_none_or(|name| k.name.contains(name.as_str())))

@@ -27,6 +27,8 @@ use crate::value::{Value, strict_equals_number};
 use forebay_bytecode::{Capture, Instr, Op};
 use std::cmp::Ordering;
 
+/// Registers that are made undefined at a time when a frame is entered.
+const FILL: usize = 4;
 /// Whether loops and calls charge fuel. Off only in a build that measures what that costs.
 const METERED: bool = !cfg!(feature = "unmetered");
 
@@ -1037,15 +1039,18 @@ impl Ctx<'_> {
                                 let passed = argc.min(usize::from(target.parameters));
                                 self.fuel -= if METERED { target.cost } else { 0 };
                                 save!();
-                                if abase + registers > self.stack.len() {
-                                    self.ensure_stack(abase + registers)?;
+                                if abase + registers + FILL > self.stack.len() {
+                                    self.ensure_stack(abase + registers + FILL)?;
                                 }
-                                // SAFETY: passed <= parameters < registers (verified), and the stack is long enough.
-                                unsafe {
-                                    let window = self.stack.as_mut_ptr().add(abase);
-                                    for at in 1 + passed..registers {
-                                        *window.add(at) = Value::UNDEFINED;
+                                let mut at = 1 + passed;
+                                while at < registers {
+                                    // SAFETY: passed <= parameters < registers (verified), and the stack goes
+                                    // FILL values beyond the window, where nothing lives.
+                                    unsafe {
+                                        let from = self.stack.as_mut_ptr().add(abase + at);
+                                        from.cast::<[Value; FILL]>().write([Value::UNDEFINED; FILL]);
                                     }
+                                    at += FILL;
                                 }
                                 self.frames.push(Frame {
                                     function: index,
