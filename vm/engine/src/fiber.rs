@@ -85,6 +85,9 @@ impl Cont {
 pub(crate) const NATIVE_FRAME: u8 = 2;
 /// `Frame::flags`: the native was called by `new`.
 pub(crate) const CONSTRUCTING: u8 = 1;
+/// `Frame::flags`: the native was interrupted at the end of a slice; its state stands behind its arguments and
+/// counts as one of them.
+pub(crate) const YIELDED: u8 = 2;
 
 /// A script call in flight.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +132,7 @@ pub(crate) struct Fiber {
     pub(crate) promise: Value,
     /// The fiber that called it and hasn't got its promise yet.
     pub(crate) parent: Option<(u32, Cont)>,
-    /// Only a rejection counts (the job that calls a thenable's `then`).
+    /// Only a rejection counts (the job that calls a thenable's `then`): `promise` is its reject function.
     pub(crate) reject_only: bool,
     /// Its result is the task's.
     pub(crate) main: bool,

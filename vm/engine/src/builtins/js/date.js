@@ -1,6 +1,11 @@
 // Date: what asks objects for primitives. ECMA-262 sections 21.4.4.37, 21.4.4.45.
-return function ({ call, dateJson, show, toObject }) {
+return function ({ call, dateJson, dateSetParts, define, show, toObject }) {
   return {
+    // The time is read before the arguments become numbers.
+    "%dateSet"(date, first, most, time, ...parts) {
+      for (let i = 0; i < parts.length; i++) define(parts, i, +parts[i]);
+      return dateSetParts(date, first, most, time, ...parts);
+    },
     "Date.prototype.toJSON/1"() {
       const text = dateJson(this);
       if (text !== undefined) return text;
