@@ -99,10 +99,12 @@ pub(crate) enum Helper {
     SetLength,
     /// `(error, options, errors, aggregate) => error`
     FinishError,
+    /// `(fn, options) => promise`: `tx`.
+    Tx,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 14] = [
+    pub(crate) const ALL: [(Helper, &'static str); 15] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -117,6 +119,7 @@ impl Helper {
         (Self::DateSet, "dateSet"),
         (Self::SetLength, "setLength"),
         (Self::FinishError, "finishError"),
+        (Self::Tx, "tx"),
     ];
 }
 

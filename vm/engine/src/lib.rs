@@ -35,6 +35,7 @@ mod interp;
 mod intrinsics;
 mod known;
 mod mem;
+mod names;
 mod object;
 mod ops;
 mod overlay;

@@ -371,6 +371,14 @@ impl Vm {
         ValueRef { value: heap.get(query.value.as_ref(), 5), ..query }.as_str()
     }
 
+    /// Number of the transaction that an effect's fiber was in; 0: none.
+    #[must_use]
+    pub fn transaction(&self, task: TaskHandle, effect: EffectId) -> u32 {
+        self.read(task)
+            .and_then(|(_, _, state)| state.pending.iter().find(|p| p.id == effect))
+            .map_or(0, |p| p.transaction)
+    }
+
     /// Whose task it is.
     #[must_use]
     pub fn tenant(&self, task: TaskHandle) -> Option<TenantId> {
@@ -598,13 +606,14 @@ impl Vm {
     ) -> Result<(), ValueError> {
         let gone = ValueError::Unsupported("the task is over");
         let Some(task) = self.sink.as_ref().map(|s| s.task) else { return Err(gone) };
-        let mut building = std::mem::take(&mut self.building);
-        let result = match self.parts(task) {
-            Some((mem, _)) => f(&mut Sink { mem, building: &mut building }),
-            None => Err(gone),
+        // As `parts`, beside `building`: this runs once per value of a result.
+        let Self { slots, blueprints, building, .. } = self;
+        let Some(slot) = slots.get_mut(task.slot as usize).filter(|s| s.generation == task.generation) else {
+            return Err(gone);
         };
-        self.building = building;
-        result
+        let registration = blueprints.get_mut(slot.state.blueprint as usize).and_then(Option::as_mut);
+        let (Some(registration), Some(heap)) = (registration, slot.heap.as_mut()) else { return Err(gone) };
+        f(&mut Sink { mem: Mem { heap, local: &mut registration.local }, building })
     }
 }
 

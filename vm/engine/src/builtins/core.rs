@@ -213,6 +213,7 @@ fn then(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return general(ctx, a);
     }
     let target = ctx.mem.new_promise()?;
+    ctx.join_transaction(target);
     let (fulfilled, rejected) = (ctx.arg(a, 0), ctx.arg(a, 1));
     ctx.then(this, fulfilled, rejected, target)?;
     Ok(target)
