@@ -236,7 +236,7 @@ impl Mem<'_> {
                     return Err(Throw::range_error("Exponent must be non-negative"));
                 }
                 let exponent = b.to_f64();
-                if a.bits() > 1 && a.bits() as f64 * exponent > BIGINT_BITS_MAX as f64 {
+                if a.bits() > 1 && (a.bits() - 1) as f64 * exponent > BIGINT_BITS_MAX as f64 {
                     return Err(too_big());
                 }
                 let work = a.bits() as f64 * exponent / 32.0;
