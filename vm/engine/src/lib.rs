@@ -9,6 +9,7 @@
 //!   overlay                                         a task's own copy of the built-in objects
 //!   ops promise error                               the language's semantics without scripts
 //!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
+//!   snapshot    parked tasks as records, and back
 //!   request hostcall query value_ref                the host boundary from the inside
 //! ```
 //!
@@ -45,6 +46,7 @@ mod request;
 mod run;
 mod shape;
 mod slow;
+pub mod snapshot;
 mod string;
 mod throw;
 mod unit;
@@ -57,5 +59,6 @@ pub use api::{
     LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
+pub use snapshot::{Packing, RecordKey, RestoreInput, SNAPSHOT_VERSION, Snapshot, SnapshotError};
 pub use value_ref::{QueryOp, ValueRef};
 pub use vm::{Vm, VmError};
