@@ -194,7 +194,7 @@ impl Ctx<'_> {
 
     /// Whether the top frame is a native that waits for its next slice.
     pub(crate) fn is_suspended_native(&self) -> bool {
-        self.frames.last().is_some_and(|f| f.unit == NATIVE_FRAME && f.flags & YIELDED != 0)
+        self.frames.last().is_some_and(Frame::is_yielded)
     }
 
     /// Calls it again.
@@ -419,13 +419,6 @@ impl Ctx<'_> {
             match result {
                 Ok(v) if !reject_only => self.resolve(promise, v)?,
                 Ok(_) => {}
-                Err(reason) if reject_only => {
-                    // The job's reject function: nothing, if the thenable has called one of the two.
-                    self.callee = promise;
-                    if let Some(promise) = crate::builtins::core::take_promise(self) {
-                        self.settle(promise, reason, true)?;
-                    }
-                }
                 Err(reason) => self.settle(promise, reason, true)?,
             }
         }
@@ -702,8 +695,9 @@ impl Ctx<'_> {
             }
             Job::Thenable { target, thenable, then } => {
                 let (fulfilled, rejected) = self.resolving_functions(target)?;
-                self.start_job_fiber(rejected, true)?;
-                self.call_function(then, thenable, &[fulfilled, rejected], Cont::ROOT)
+                self.start_job_fiber(Value::EMPTY, false)?;
+                let args = [thenable, then, fulfilled, rejected];
+                self.call_helper(Helper::CallThenable, &args, Cont::ROOT)
             }
             Job::Main { value, rejected } => {
                 self.task.outcome = Some(if rejected { Err(value) } else { Ok(value) });

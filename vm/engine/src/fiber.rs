@@ -109,6 +109,13 @@ pub(crate) struct Frame {
     pub(crate) cont: Cont,
 }
 
+impl Frame {
+    /// A native that was interrupted at the end of a slice.
+    pub(crate) fn is_yielded(&self) -> bool {
+        self.unit == NATIVE_FRAME && self.flags & YIELDED != 0
+    }
+}
+
 /// What a fiber waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
@@ -134,7 +141,7 @@ pub(crate) struct Fiber {
     pub(crate) promise: Value,
     /// The fiber that called it and hasn't got its promise yet.
     pub(crate) parent: Option<(u32, Cont)>,
-    /// Only a rejection counts (the job that calls a thenable's `then`): `promise` is its reject function.
+    /// Only a rejection counts (the job that calls a thenable's `then`).
     pub(crate) reject_only: bool,
     /// Its result is the task's.
     pub(crate) main: bool,

@@ -98,6 +98,8 @@ pub(crate) enum Helper {
     ResolveByGetter,
     /// `then` of an object whose own is an accessor: `this` the object, resolve and reject.
     ThenByGetter,
+    /// `(thenable, then, resolve, reject)`: the job that follows a thenable.
+    CallThenable,
     /// `(date, first, most, time, ...parts)`: a setter of Date whose arguments are objects.
     DateSet,
     /// `array.length = object`, `this` the array.
@@ -109,7 +111,7 @@ pub(crate) enum Helper {
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 15] = [
+    pub(crate) const ALL: [(Helper, &'static str); 16] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -121,6 +123,7 @@ impl Helper {
         (Self::KvIterate, "kvIterate"),
         (Self::ResolveByGetter, "resolveByGetter"),
         (Self::ThenByGetter, "thenByGetter"),
+        (Self::CallThenable, "callThenable"),
         (Self::DateSet, "dateSet"),
         (Self::SetLength, "setLength"),
         (Self::FinishError, "finishError"),

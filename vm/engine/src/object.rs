@@ -848,6 +848,8 @@ impl Mem<'_> {
             return;
         }
         let rest = Ref::new(cell.space(), cell.index() + 1);
+        // What is left of the old cell is one of no values.
+        self.heap.store(cell, 0, u64::from(kind::VALUES));
         self.heap.store(rest, 0, u64::from(kind::VALUES) | u64::from(capacity - 1) << 32);
         self.set_elements(r, rest);
     }

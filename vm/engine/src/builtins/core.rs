@@ -162,17 +162,17 @@ fn promise_arg(ctx: &Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 /// The promise that this function still may settle.
-pub(crate) fn take_promise(ctx: &mut Ctx<'_>) -> Option<Value> {
+fn take_promise(ctx: &mut Ctx<'_>) -> Option<Value> {
     if !ctx.is_kind(ctx.callee, kind::NATIVE) {
         return None;
     }
     let cell = ctx.own_value();
-    if !cell.is_cell() {
+    if !cell.is_cell() || ctx.mem.heap.kind(cell.as_ref()) != kind::VARIABLE {
         return None;
     }
     let promise = ctx.mem.heap.get(cell.as_ref(), 1);
     ctx.mem.heap.set(cell.as_ref(), 1, Value::UNDEFINED);
-    promise.is_object().then_some(promise)
+    ctx.is_kind(promise, kind::PROMISE).then_some(promise)
 }
 
 fn resolver(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

@@ -235,7 +235,7 @@ fn sort_by_keys(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
                 at = [width, 0, 0, width.min(len), 0];
             }
         }
-        if ctx.slice_over() {
+        if len > SORT_BLOCK && ctx.slice_over() {
             let mut state = vec![from.object(), to.object()];
             state.extend(at.map(Value::from_u32));
             return Err(ctx.yields(&state));

@@ -835,6 +835,7 @@ impl Writer<'_, '_, '_> {
         if self.mem.heap.header(object) & flag::RAW_JSON != 0 {
             let key = self.mem.key_of_text("rawJSON")?;
             let text = self.mem.get_plain(object, key)?;
+            let text = self.mem.to_string(text)?;
             let text = self.mem.heap.flat(text)?;
             self.out.extend_from_slice(self.mem.heap.str_bytes(text));
             return Ok(Form::Written);

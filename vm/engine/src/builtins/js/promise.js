@@ -236,6 +236,14 @@ return function ({
       return S;
     },
 
+    "%callThenable"(thenable, then, resolve, reject) {
+      try {
+        call(then, thenable, resolve, reject);
+      } catch (error) {
+        call(reject, undefined, error);
+      }
+    },
+
     "%thenByGetter"(resolve, reject) {
       const then = this.then;
       if (typeof then === "function") call(then, this, resolve, reject);
