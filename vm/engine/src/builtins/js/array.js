@@ -534,9 +534,7 @@ return function ({
         sum = o[k--];
       }
       for (; k >= 0; k--) {
-        const v = o[k];
-        if (v === undefined && !(k in o)) continue;
-        sum = callback(sum, v, k, o);
+        if (k in o) sum = callback(sum, o[k], k, o);
       }
       return sum;
     },

@@ -368,6 +368,30 @@ return function ({
         }
       }
     },
+    "(iterator).join/1"(separator) {
+      objectOnly(this);
+      let between = ",";
+      if (separator !== undefined) {
+        try {
+          between = `${separator}`;
+        } catch (error) {
+          refuse(this, error);
+        }
+      }
+      const r = direct(this);
+      let text = "";
+      for (let first = true; ; first = false) {
+        const v = step(r);
+        if (v === doneMark) return text;
+        if (!first) text += between;
+        if (v === undefined || v === null) continue;
+        try {
+          text += `${v}`;
+        } catch (error) {
+          refuse(r.it, error);
+        }
+      }
+    },
     "(iterator).find/1"(predicate) {
       callbackOf(objectOnly(this), predicate);
       const r = direct(this);
