@@ -54,5 +54,5 @@ pub use api::{
     LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
-pub use value_ref::{QueryOp, ValueRef};
+pub use value_ref::{QueryOp, QueryOps, ValueRef};
 pub use vm::{Vm, VmError};
