@@ -64,7 +64,6 @@ fn names() {
     check("[1].forEach(¦log);", "FB0405", "`log` is not a value");
     check("const s = ¦kv['get']('x');", "FB0405", "not a value");
     check("¦kv.get = 1;", "FB0206", "can't be changed");
-    check("return ¦tx(() => 1);", "FB0401", "not built yet");
     check("return ¦event.pub('x');", "FB0401", "not built yet");
     check("return ¦crypto.hash('x');", "FB0401", "not built yet");
     check("return new ¦Function('x');", "FB0202", "deployed");
