@@ -7,12 +7,13 @@ use crate::heap::{Arena, Heap};
 use crate::intrinsics::{Intrinsics, intrinsics};
 use crate::mem::{Frozen, Local, Mem};
 use crate::shape::{ShapeTable, Shapes};
+use crate::snapshot::Names;
 use crate::throw::Throw;
 use crate::unit::Unit;
 use crate::value::{Value, space};
 use forebay_base::limits::TaskLimits;
 use forebay_bytecode::{Module, Verified};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A module that is ready to run. Immutable; tasks of any thread may use it.
 pub struct Blueprint {
@@ -23,6 +24,9 @@ pub struct Blueprint {
     slots: Vec<Value>,
     handlers: Vec<Value>,
     intrinsics: &'static Intrinsics,
+    /// What snapshots call its cells; found when the first is made.
+    names: OnceLock<Names>,
+    hash: OnceLock<[u8; 32]>,
 }
 
 impl Blueprint {
@@ -60,13 +64,34 @@ impl Blueprint {
         let shapes = Arc::new(local.shapes.into_own());
         let (arena, atoms) = heap.into_frozen();
         let frozen = Frozen { arena: Some(Arc::new(arena)), atoms: Some(Arc::new(atoms)) };
-        Ok(Arc::new(Self { module: module.clone(), frozen, shapes, unit, slots, handlers, intrinsics }))
+        Ok(Arc::new(Self {
+            module: module.clone(),
+            frozen,
+            shapes,
+            unit,
+            slots,
+            handlers,
+            intrinsics,
+            names: OnceLock::new(),
+            hash: OnceLock::new(),
+        }))
     }
 
     /// The module: its works and routes.
     #[must_use]
     pub fn module(&self) -> &Module {
         &self.module
+    }
+
+    /// The module's content hash: names the blueprint in snapshots.
+    #[must_use]
+    pub fn content_hash(&self) -> [u8; 32] {
+        *self.hash.get_or_init(|| forebay_bytecode::content_hash(&self.module))
+    }
+
+    /// What snapshots call its cells.
+    pub(crate) fn names(&self, heap: &Heap, local: &Local) -> &Names {
+        self.names.get_or_init(|| Names::of_blueprint(heap, local))
     }
 
     /// What a core holds for it.

@@ -218,6 +218,8 @@ pub(crate) struct TaskState {
     pub(crate) symbols: Option<Value>,
     /// State of `Math.random`; 0 until it is first used.
     pub(crate) random: u64,
+    /// Numbers of the task's records, once it was saved or if it was restored.
+    pub(crate) numbers: Option<Box<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
     pub(crate) spare: Vec<(Vec<Value>, Vec<Frame>)>,
 }
@@ -249,6 +251,7 @@ impl TaskState {
             takes_request: false,
             symbols: None,
             random: 0,
+            numbers: None,
             spare: Vec::new(),
         }
     }
@@ -272,6 +275,7 @@ impl TaskState {
         self.fuel_used = 0;
         self.symbols = None;
         self.random = 0;
+        self.numbers = None;
         self.request.clear();
     }
 

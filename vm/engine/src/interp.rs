@@ -849,6 +849,10 @@ impl Ctx<'_> {
                         }
                     }
                     Op::LoadCallee => r!(i.a()) = closure,
+                    Op::GetName | Op::SetName | Op::DeclareName => {
+                        let name = unit.constants[i.bx() as usize];
+                        slow!(self.global_name(i, name))
+                    }
                     Op::ToPropertyKey => {
                         let v = r!(i.b());
                         if v.is_string() || v.is_number() || v.is_symbol() {

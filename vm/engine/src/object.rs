@@ -654,11 +654,17 @@ impl Mem<'_> {
         if shape == DICTIONARY {
             return Ok(());
         }
-        let properties = self.local.shapes.properties(shape).to_vec();
+        let properties = self.local.shapes.properties(shape);
+        let properties: Vec<(Value, u8)> = properties.iter().map(|p| (p.key, p.attrs)).collect();
+        self.to_dictionary_of(r, &properties)
+    }
+
+    /// The same for an object whose slots hold these properties, whatever its shape says.
+    pub(crate) fn to_dictionary_of(&mut self, r: Ref, properties: &[(Value, u8)]) -> Result<(), Throw> {
         let mut dict = self.heap.dict_new_in(r.space(), properties.len() as u32 * 2)?;
-        for (slot, property) in (0u32..).zip(&properties) {
+        for (slot, (key, attrs)) in (0u32..).zip(properties) {
             let value = self.slot_value(r, slot);
-            dict = self.heap.dict_add_bits(dict, property.key, value, property.attrs)?;
+            dict = self.heap.dict_add_bits(dict, *key, value, *attrs)?;
         }
         self.set_slots(r, dict);
         self.set_shape(r, DICTIONARY);

@@ -1,6 +1,6 @@
 //! `db()` and `http()` as objects: a query collects calls until a verb ends it.
 //!
-//! Word 4 of a QUERY is an array: name, arguments (array), name, arguments, ... Word 3
+//! Word 4 of a QUERY is an array: number, arguments (array), number, arguments, ... Word 3
 //! is 1 once it has been carried out.
 
 #![expect(
@@ -54,6 +54,9 @@ verbs! {
 /// The call that the compiler makes of a lambda.
 const LAMBDA: u32 = 0;
 
+/// Numbers of verbs begin here; saved tasks carry numbers, so both lists are append-only.
+const VERBS_FROM: u32 = 128;
+
 /// The number under which a query keeps a call.
 const fn number_of(name: &str) -> u32 {
     const fn at(names: &[&str], name: &str) -> Option<u32> {
@@ -75,7 +78,7 @@ const fn number_of(name: &str) -> u32 {
     }
     match (at(STEP_NAMES, name), at(VERB_NAMES, name)) {
         (Some(number), _) => number,
-        (None, Some(number)) => STEP_NAMES.len() as u32 + number,
+        (None, Some(number)) => VERBS_FROM + number - 1,
         (None, None) => LAMBDA,
     }
 }
@@ -83,10 +86,8 @@ const fn number_of(name: &str) -> u32 {
 /// The name of a call, as the worker matches on it.
 pub(crate) fn op_name(number: u32) -> &'static str {
     let Some(index) = (number as usize).checked_sub(1) else { return "%lambda" };
-    match STEP_NAMES.get(index) {
-        Some(name) => name,
-        None => VERB_NAMES.get(index - STEP_NAMES.len()).copied().unwrap_or("?"),
-    }
+    let verb = number.checked_sub(VERBS_FROM).and_then(|verb| VERB_NAMES.get(verb as usize));
+    STEP_NAMES.get(index).or(verb).copied().unwrap_or("?")
 }
 
 methods! {

@@ -348,7 +348,7 @@ impl<'a> Lower<'_, 'a> {
                 }
                 match self.binding(symbol) {
                     Binding::Register(register) => Some(register),
-                    Binding::Cell(_) | Binding::Upvalue(_) | Binding::UpCell(_) | Binding::Slot(_) => None,
+                    _ => None,
                 }
             }
             Expression::ThisExpression(_) => (self.f().flags & function_flags::ARROW == 0).then_some(0),
