@@ -276,7 +276,9 @@ impl Mem<'_> {
 
     /// Whether a lambda's data begins as `["update", ...` does (docs/formats/value.md).
     fn is_update_lambda(&self, ops: crate::value::Ref, at: u32) -> bool {
-        let Some(list) = self.dense_element(ops, at) else { return false };
+        let Some(list) = self.dense_element(ops, at).filter(|v| self.is_kind(*v, kind::ARRAY)) else {
+            return false;
+        };
         let Some(data) = self.dense_element(list.as_ref(), 0) else { return false };
         data.is_cell()
             && self.heap.kind(data.as_ref()) == kind::DATA
