@@ -84,6 +84,8 @@ const GROUPS: &[&[Native]] = &[
     numbers::NATIVES,
     objects::NATIVES,
     strings::NATIVES,
+    crate::query::STEPS,
+    crate::query::VERBS,
     crate::query::NATIVES,
 ];
 
