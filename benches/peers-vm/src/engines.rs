@@ -29,7 +29,8 @@ pub trait Engine {
 
 /// All engines that can run here, ours first.
 pub fn all() -> Vec<Box<dyn Engine>> {
-    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Forebay::new())];
+    let mut engines: Vec<Box<dyn Engine>> =
+        vec![Box::new(Forebay::new("forebay")), Box::new(Forebay::new("forebay unfused"))];
     if let Some(quickjs) = QuickJs::new() {
         engines.push(Box::new(quickjs));
     }
@@ -60,22 +61,24 @@ impl forebay_compiler::Loader for Text {
     }
 }
 
-/// Compiles, verifies and loads one file.
-pub fn build(text: String) -> Result<std::sync::Arc<Blueprint>, String> {
+/// Compiles, verifies and loads one file, with superinstructions or without.
+pub fn build(text: String, fused: bool) -> Result<std::sync::Arc<Blueprint>, String> {
     let (module, _) = forebay_compiler::compile(&Text(text), "bench.js")
         .map_err(|errors| errors.first().map_or(String::new(), |e| format!("{} {}", e.code, e.message)))?;
     let verified = verify(module).map_err(|e| e.to_string())?;
-    Blueprint::load(&verified).map_err(|e| format!("{e:?}"))
+    let loaded = if fused { Blueprint::load(&verified) } else { Blueprint::load_unfused(&verified) };
+    loaded.map_err(|e| format!("{e:?}"))
 }
 
 struct Forebay {
+    name: &'static str,
     vm: Vm,
     blueprint: Option<BlueprintId>,
 }
 
 impl Forebay {
-    fn new() -> Self {
-        Self { vm: Vm::new(VmConfig::default()), blueprint: None }
+    fn new(name: &'static str) -> Self {
+        Self { name, vm: Vm::new(VmConfig::default()), blueprint: None }
     }
 }
 
@@ -84,14 +87,14 @@ const SLICE_FUEL: u64 = 200_000;
 
 impl Engine for Forebay {
     fn name(&self) -> &'static str {
-        "forebay"
+        self.name
     }
     fn load(&mut self, kind: &Kind) -> Result<(), String> {
         if let Some(old) = self.blueprint.take() {
             self.vm.retire(old);
         }
         let text = format!("{}\nwork(\"bench\").post(\"/bench\", () => String(bench()));\n", kind.text);
-        self.blueprint = self.vm.adopt(&build(text)?);
+        self.blueprint = self.vm.adopt(&build(text, self.name == "forebay")?);
         Ok(())
     }
     fn call(&mut self) -> Result<Outcome, String> {

@@ -57,7 +57,8 @@ struct Options {
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { rounds: 5, kind: None, engine: None, tasks: true, only_tasks: false, json: false };
+    let mut options =
+        Options { rounds: 5, kind: None, engine: None, tasks: true, only_tasks: false, json: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));

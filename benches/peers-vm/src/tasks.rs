@@ -120,7 +120,7 @@ pub fn run(rounds: usize) -> Result<(), String> {
     println!();
     for case in [pooled(), order()] {
         let mut vm = Vm::new(VmConfig::default());
-        let id = vm.adopt(&build(case.text)?).ok_or("no address space")?;
+        let id = vm.adopt(&build(case.text, true)?).ok_or("no address space")?;
         let limits = TaskLimits::default();
         let mut out = Vec::with_capacity(4096);
         for (body, expect) in &case.inputs {

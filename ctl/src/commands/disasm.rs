@@ -10,6 +10,9 @@ pub struct DisasmArgs {
     /// Script or bytecode file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Show the superinstructions that the engine makes of it at load
+    #[arg(long)]
+    pub fused: bool,
 }
 
 /// Prints it.
@@ -19,12 +22,14 @@ pub struct DisasmArgs {
 pub fn run(args: &DisasmArgs) -> Outcome {
     let shown = |error: &dyn std::fmt::Display| Failure::because(args.file.display(), error);
     let bytes = std::fs::read(&args.file).map_err(|error| shown(&error))?;
+    let disassemble =
+        if args.fused { forebay_bytecode::disassemble_fused } else { forebay_bytecode::disassemble };
     let text = if bytes.starts_with(&forebay_bytecode::format::MAGIC) {
         let module = forebay_bytecode::decode(&bytes).map_err(|error| shown(&error))?;
         let verified = forebay_bytecode::verify(module).map_err(|error| shown(&error))?;
-        forebay_bytecode::disassemble(&verified)
+        disassemble(&verified)
     } else {
-        forebay_bytecode::disassemble(super::run::load(&args.file)?.module())
+        disassemble(super::run::load(&args.file)?.module())
     };
     print!("{text}");
     Ok(())

@@ -61,6 +61,14 @@ pub fn disassemble(module: &Module) -> String {
     out
 }
 
+/// The whole module as an engine runs it: superinstructions stand in the first word of what they do.
+#[must_use]
+pub fn disassemble_fused(module: &Module) -> String {
+    let mut module = module.clone();
+    module.functions.iter_mut().for_each(|function| crate::fuse(&mut function.code));
+    disassemble(&module)
+}
+
 /// One function; empty if the module doesn't have it.
 #[must_use]
 pub fn disassemble_function(module: &Module, index: FunctionIndex) -> String {
@@ -75,7 +83,7 @@ pub fn disassemble_function(module: &Module, index: FunctionIndex) -> String {
 /// traces; jump targets are pcs as in labels.
 #[must_use]
 pub fn instruction(module: &Module, function: &Function, pc: u32, instr: Instr) -> String {
-    let Some(op) = instr.op() else {
+    let Some(op) = instr.op().or_else(|| Op::fused_from_u8(instr.op_byte())) else {
         return format!("? {:#018x}", instr.0);
     };
     let operands: Vec<String> = op

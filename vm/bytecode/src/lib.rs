@@ -12,6 +12,7 @@
 pub mod builtin;
 pub mod disasm;
 pub mod format;
+mod fuse;
 pub mod module;
 pub mod opcode;
 #[cfg(test)]
@@ -19,8 +20,9 @@ mod sample;
 pub mod verify;
 
 pub use builtin::{Global, HostFn, HostKind};
-pub use disasm::disassemble;
+pub use disasm::{disassemble, disassemble_fused};
 pub use format::{FormatError, content_hash, decode, encode};
+pub use fuse::fuse;
 pub use module::{Action, Capture, Const, Function, FunctionIndex, Module, Route, Work};
 pub use opcode::{Field, Instr, Op, Operand};
 pub use verify::{Verified, VerifyError, verify};

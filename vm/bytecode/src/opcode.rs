@@ -131,6 +131,12 @@ macro_rules! opcodes {
                 match self { $(Op::$fname => Op::$first,)* other => other }
             }
 
+            /// The fused operation with this number.
+            #[must_use]
+            pub const fn fused_from_u8(number: u8) -> Option<Op> {
+                match number { $($fnum => Some(Op::$fname),)* _ => None }
+            }
+
             /// The canonical operation with this number.
             #[must_use]
             pub const fn from_u8(number: u8) -> Option<Op> {

@@ -30,7 +30,6 @@ mod ctx;
 mod dict;
 mod error;
 mod fiber;
-mod fuse;
 mod heap;
 mod hostcall;
 mod interp;

@@ -15,7 +15,7 @@ pub(crate) struct Unit {
     pub(crate) constants: Vec<Value>,
     /// Keys of property sites; an index-like key ("0") is the integer.
     pub(crate) sites: Vec<Value>,
-    /// What the loop runs, by function: the module's code, pairs of it fused in place (fuse.rs).
+    /// What the loop runs, by function: the module's code, pairs of it fused in place.
     pub(crate) code: Vec<Box<[Instr]>>,
 }
 
@@ -123,7 +123,7 @@ impl Unit {
         let mut code: Vec<Box<[Instr]>> =
             module.functions.iter().map(|f| f.code.clone().into_boxed_slice()).collect();
         if fused {
-            code.iter_mut().for_each(|code| crate::fuse::fuse(code));
+            code.iter_mut().for_each(|code| forebay_bytecode::fuse(code));
         }
         Ok(Self { module: Some(module), constants, sites, code })
     }

@@ -4,9 +4,9 @@
 //!
 //! Neither direction recurses: nesting costs an entry of a `Vec`, up to [`DEPTH_MAX`].
 //! The parser pushes values to one stack and takes an array's or an object's off it when it
-//! ends. Objects in a list mostly have the same keys in the same order, so
-//! for each depth the keys of the last object are remembered with their shapes: a key that
-//! comes again at its place costs one comparison of bytes.
+//! ends. Objects in a list mostly have the same keys in the same order, and so have the bodies of one route, so
+//! for each depth the keys of the last object are remembered with their shapes, by the core: a key
+//! that comes again at its place costs one comparison of bytes.
 
 use super::bignum::{DIGITS_MAX, Int};
 use super::{Kind, Native, date, text};
@@ -89,9 +89,11 @@ pub(crate) fn parse(mem: &mut Mem<'_>, source: &[u8], how: Read) -> Result<Value
     open.clear();
     scratch.clear();
     scratch.shrink_to(SCRATCH_KEEP);
+    // The next text, of another task, probably has the same keys; only those that live in this task go.
+    let own = mem.heap.own();
     for of_depth in &mut remembered {
-        of_depth.clear();
-        of_depth.shrink_to(64);
+        let lasting = of_depth.iter().position(|r| r.key.as_ref().space() == own);
+        of_depth.truncate(lasting.unwrap_or(of_depth.len()));
     }
     mem.local.json = Scratch { values, keys, open, remembered, scratch, levels };
     result
@@ -123,10 +125,9 @@ struct Open {
     follows: bool,
 }
 
-/// A key as it stands in the source, without quotes.
+/// A key that stood without escapes in the source, so that its text is what stands between the quotes; at most
+/// as many for each depth as a shape has properties.
 struct Remembered {
-    start: usize,
-    end: usize,
     key: Value,
     shape: u32,
 }
@@ -269,10 +270,9 @@ impl Parser<'_, '_> {
         if open.follows
             && let Some(last) = self.remembered.get(depth).and_then(|keys| keys.get(position))
         {
-            let end = start + last.end - last.start;
-            if self.source.get(end) == Some(&b'"')
-                && self.source[start..end] == self.source[last.start..last.end]
-            {
+            let text = self.mem.heap.str_bytes(last.key);
+            let end = start + text.len();
+            if self.source.get(end) == Some(&b'"') && self.source[start..end] == *text {
                 open.shape = Some(last.shape);
                 self.keys.push(Key::Atom(last.key));
                 self.at = end + 1;
@@ -294,7 +294,6 @@ impl Parser<'_, '_> {
             let source = self.source;
             self.key_of(&source[start..self.at - 1])?
         };
-        let end = self.at - 1;
         self.keys.push(key);
         let Some(open) = self.open.last_mut() else { return Ok(()) };
         open.shape = match (open.shape, key) {
@@ -308,9 +307,9 @@ impl Parser<'_, '_> {
             self.remembered.resize_with(depth + 1, Vec::new);
         }
         open.follows &= match (self.remembered.get_mut(depth), open.shape, key) {
-            (Some(keys), Some(shape), Key::Atom(key)) if open.follows => {
+            (Some(keys), Some(shape), Key::Atom(key)) if open.follows && !escaped => {
                 keys.truncate(position);
-                keys.push(Remembered { start, end, key, shape });
+                keys.push(Remembered { key, shape });
                 true
             }
             _ => false,

@@ -1,4 +1,5 @@
-//! Superinstructions: runs of canonical instructions that the loop does in one step.
+//! Superinstructions: runs of canonical instructions that an engine's loop does in one step. An engine
+//! fuses its own copy of verified code when it loads a module; fused code is never written and never verified.
 //!
 //! ```text
 //!   canonical                       fused in place
@@ -12,11 +13,10 @@
 //! do, temporaries included; if an operand isn't what it hopes for, it does its first part only.
 //! docs/formats/bytecode.md lists them with what each gained.
 
-use forebay_bytecode::opcode::FUSED;
-use forebay_bytecode::{Instr, Op};
+use crate::opcode::{FUSED, Instr, Op};
 
 /// Fuses what can be fused in the code of one function.
-pub(crate) fn fuse(code: &mut [Instr]) {
+pub fn fuse(code: &mut [Instr]) {
     // Forwards, so that the words that a run is recognised by are still canonical.
     for pc in 0..code.len() {
         let fits = |(fused, parts): &&(Op, &[Op])| {
