@@ -29,6 +29,9 @@ use crate::string::STRING_BYTES_MAX;
 use crate::unit::INTRINSIC;
 use crate::value::{Ref, Value, space};
 
+/// Words of the arena per cell up to which cells are found through a table with a place per word.
+const WORDS_PER_CELL_MAX: usize = 64;
+
 pub(super) type Check<T = ()> = Result<T, SnapshotError>;
 
 pub(super) fn require(holds: bool, what: &'static str) -> Check {
@@ -124,6 +127,8 @@ pub(super) struct Loader<'a, 'm> {
     pub(super) places: Vec<(u32, u8)>,
     /// Per page of the arena, where its cells begin in `places`; one more at the end.
     pages: Vec<u32>,
+    /// Per word, the cell that starts there, + 1: only where an arena has few words beside its cells.
+    dense: Vec<u32>,
     /// Marks of the cells, as in `places`.
     marks: Vec<u8>,
     /// Objects whose shape this core can't learn.
@@ -157,6 +162,7 @@ pub(super) fn load(
         top,
         places: Vec::new(),
         pages: Vec::new(),
+        dense: Vec::new(),
         marks: Vec::new(),
         unlearned: Vec::new(),
     };
@@ -177,6 +183,9 @@ impl Loader<'_, '_> {
     /// Where in `places` the cell is that starts at a word.
     #[inline]
     fn place(&self, index: u32) -> Option<usize> {
+        if !self.dense.is_empty() {
+            return (*self.dense.get(index as usize)? as usize).checked_sub(1);
+        }
         let page = (index / PAGE_WORDS) as usize;
         let range = *self.pages.get(page)? as usize..*self.pages.get(page + 1)? as usize;
         let start = range.start;
@@ -281,6 +290,12 @@ impl Loader<'_, '_> {
         }
         self.pages.push(u32::try_from(self.places.len()).unwrap_or(u32::MAX));
         self.marks = vec![0; self.places.len()];
+        if self.top as usize / WORDS_PER_CELL_MAX < self.places.len() {
+            self.dense = vec![0; self.top as usize];
+            for (number, (index, _)) in (1u32..).zip(&self.places) {
+                self.dense[*index as usize] = number;
+            }
+        }
         Ok(cells)
     }
 
