@@ -33,6 +33,16 @@ impl Blueprint {
     /// Loads a module: makes its constants and runs its top level, within the default
     /// budgets of a task. The first call in a process builds the built-in objects.
     pub fn load(module: &Verified) -> Result<Arc<Blueprint>, LoadError> {
+        Self::load_as(module, true)
+    }
+
+    /// The same without superinstructions: slower, and otherwise no different. For tests, and for whoever
+    /// doubts an optimisation.
+    pub fn load_unfused(module: &Verified) -> Result<Arc<Blueprint>, LoadError> {
+        Self::load_as(module, false)
+    }
+
+    fn load_as(module: &Verified, fused: bool) -> Result<Arc<Blueprint>, LoadError> {
         let intrinsics = intrinsics().map_err(|message| {
             let code = Trap::Exception.code().into();
             LoadError::Init(Box::new(ErrorReport { code, message: message.into(), ..ErrorReport::default() }))
@@ -49,10 +59,9 @@ impl Blueprint {
             .ok_or(LoadError::NoMemory)?;
         local.show(&mut heap);
         let mut mem = Mem { heap: &mut heap, local: &mut local };
-        let unit = Unit::load(&mut mem, module.clone()).map_err(|_| LoadError::NoMemory)?;
+        let unit = Unit::load(&mut mem, module.clone(), fused).map_err(|_| LoadError::NoMemory)?;
         mem.local.slots[0] = vec![Value::EMPTY; unit.slot_count()];
-        mem.local.units[0] = Arc::new(unit);
-        mem.local.caches[0] = mem.local.units[0].new_caches();
+        mem.local.set_unit(0, Arc::new(unit));
         if let Some(init) = module.init {
             mem.local.loading = true;
             run_init(&mut mem, init.0, &limits)?;

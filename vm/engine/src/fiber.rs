@@ -75,9 +75,11 @@ impl Cont {
     pub(crate) const fn new(kind: ContKind, dst: u16) -> Self {
         Self { kind, dst, a: 0, saved: Value::UNDEFINED }
     }
+    #[inline(always)]
     pub(crate) const fn plain(dst: u16) -> Self {
         Self::new(ContKind::Plain, dst)
     }
+    #[inline(always)]
     pub(crate) const fn with(kind: ContKind, dst: u16, a: u32, saved: Value) -> Self {
         Self { kind, dst, a, saved }
     }

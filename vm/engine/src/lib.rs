@@ -28,6 +28,7 @@ mod ctx;
 mod dict;
 mod error;
 mod fiber;
+mod fuse;
 mod heap;
 mod hostcall;
 mod interp;

@@ -133,7 +133,7 @@ impl Mem<'_> {
     }
 
     /// An ordinary object with a prototype.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new_plain(&mut self, proto: Value, capacity: u32) -> Result<Ref, Throw> {
         let inline = capacity.clamp(2, 32);
         let header = u64::from(kind::OBJECT) | u64::from(inline) << 16 | u64::from(EMPTY) << 32;
@@ -246,6 +246,7 @@ impl Mem<'_> {
         self.heap.load(r, 3) as u32
     }
 
+    #[inline(always)]
     fn slots(&self, r: Ref) -> Ref {
         Ref::new(r.space(), self.heap.load(r, 2) as u32)
     }
@@ -392,6 +393,26 @@ impl Mem<'_> {
         }
         let v = self.heap.get(cell, 1 + index);
         if v.is_hole() { None } else { Some(v) }
+    }
+
+    /// Writes an element of a plain array over a hole inside its length, where no prototype has a say (the
+    /// caller has looked at `touched`); false: it isn't one.
+    #[inline]
+    pub(crate) fn fill_hole(&mut self, r: Ref, index: u32, value: Value) -> bool {
+        let header = self.heap.header(r);
+        let plain = header & 0xff == u64::from(kind::ARRAY)
+            && header & (flag::SPARSE | flag::NOT_EXTENSIBLE) == 0
+            && self.proto_of(r) == self.local.known.array
+            && index < self.array_len(r);
+        if !plain {
+            return false;
+        }
+        let cell = self.elements(r);
+        if cell.index() == 0 || index >= (self.heap.header(cell) >> 32) as u32 {
+            return false;
+        }
+        self.heap.set(cell, 1 + index, value);
+        true
     }
 
     /// An own property; functions' lazy ones are made where that is possible.
