@@ -194,7 +194,10 @@ pub(super) fn read(
     record: &[u8],
 ) -> Result<(Imported, Numbers), SnapshotError> {
     let mut numbers = Numbers { record: record.to_vec(), ..Numbers::default() };
-    let mut imported = Imported::default();
+    // A text takes some ten bytes; more room is made where that is wrong.
+    let about = (record.len() / 10).min(256);
+    numbers.values.reserve(about);
+    let mut imported = Imported { values: Vec::with_capacity(about), ..Imported::default() };
     let mut r = Reader::new(record);
     while !r.is_done() {
         match r.u8()? {

@@ -29,6 +29,9 @@ use crate::string::STRING_BYTES_MAX;
 use crate::unit::INTRINSIC;
 use crate::value::{Ref, Value, space};
 
+/// Words of the arena per cell up to which cells are found through a table with a place per word.
+const WORDS_PER_CELL_MAX: usize = 64;
+
 pub(super) type Check<T = ()> = Result<T, SnapshotError>;
 
 pub(super) fn require(holds: bool, what: &'static str) -> Check {
@@ -118,8 +121,15 @@ mod mark {
 pub(super) struct Loader<'a, 'm> {
     pub(super) mem: &'a mut Mem<'m>,
     pub(super) imported: Imported,
-    /// Kind of the cell that starts at a word; 0: none.
-    pub(super) kinds: Vec<u8>,
+    /// Words of the arena: cells end before it.
+    top: u32,
+    /// All cells, by their place: index and kind.
+    pub(super) places: Vec<(u32, u8)>,
+    /// Per page of the arena, where its cells begin in `places`; one more at the end.
+    pages: Vec<u32>,
+    /// Per word, the cell that starts there, + 1: only where an arena has few words beside its cells.
+    dense: Vec<u32>,
+    /// Marks of the cells, as in `places`.
     marks: Vec<u8>,
     /// Objects whose shape this core can't learn.
     unlearned: Vec<(Ref, u32)>,
@@ -146,9 +156,16 @@ pub(super) fn load(
         };
         imports::read(mem, &known, records.need(RecordKey::Imports)?)?
     };
-    let size = top as usize;
-    let mut loader =
-        Loader { mem, imported, kinds: vec![0; size], marks: vec![0; size], unlearned: Vec::new() };
+    let mut loader = Loader {
+        mem,
+        imported,
+        top,
+        places: Vec::new(),
+        pages: Vec::new(),
+        dense: Vec::new(),
+        marks: Vec::new(),
+        unlearned: Vec::new(),
+    };
     let cells = loader.cells(records)?;
     loader.words(&cells)?;
     task.symbols = loader.symbols(r.u64()?)?;
@@ -163,14 +180,32 @@ pub(super) fn load(
 impl Loader<'_, '_> {
     // ---- values
 
+    /// Where in `places` the cell is that starts at a word.
+    #[inline]
+    fn place(&self, index: u32) -> Option<usize> {
+        if !self.dense.is_empty() {
+            return (*self.dense.get(index as usize)? as usize).checked_sub(1);
+        }
+        let page = (index / PAGE_WORDS) as usize;
+        let range = *self.pages.get(page)? as usize..*self.pages.get(page + 1)? as usize;
+        let start = range.start;
+        self.places[range].binary_search_by_key(&index, |p| p.0).ok().map(|at| start + at)
+    }
+
+    /// Kind of the cell that starts at a word; 0: none.
+    #[inline]
     fn kind(&self, index: u32) -> u8 {
-        self.kinds.get(index as usize).copied().unwrap_or(0)
+        self.place(index).map_or(0, |at| self.places[at].1)
+    }
+
+    fn mark(&self, index: u32) -> u8 {
+        self.place(index).map_or(0, |at| self.marks[at])
     }
 
     /// Kind of what a reference names, here or in a shared space.
     pub(super) fn kind_of(&self, v: Value) -> u8 {
         let r = v.as_ref();
-        if r.space() == space::TASK && (r.index() as usize) < self.kinds.len() {
+        if r.space() == space::TASK && r.index() < self.top {
             self.kind(r.index())
         } else {
             self.mem.heap.kind(r)
@@ -229,7 +264,11 @@ impl Loader<'_, '_> {
     // ---- pass 1: places and sizes
 
     fn cells<'r>(&mut self, records: &Records<'r>) -> Check<Vec<Cell<'r>>> {
-        let mut cells = Vec::new();
+        let bytes: usize =
+            records.all.iter().filter(|r| matches!(r.0, RecordKey::Heap(_))).map(|r| r.1.len()).sum();
+        // A cell takes 16 bytes at least, and seldom less than 48.
+        let mut cells = Vec::with_capacity(bytes / 48 + 1);
+        self.places.reserve(bytes / 48 + 1);
         let mut free = 1;
         for (key, bytes) in &records.all {
             let RecordKey::Heap(page) = *key else { continue };
@@ -241,9 +280,20 @@ impl Loader<'_, '_> {
                 let mut cell = Cell { index, size: 0, bytes };
                 cell.size = self.size(&cell)?;
                 free = index.saturating_add(cell.size);
-                require(free as usize <= self.kinds.len(), "a cell beyond the arena")?;
-                self.kinds[index as usize] = cell.word(0).to_le_bytes()[0];
+                require(free <= self.top, "a cell beyond the arena")?;
+                while self.pages.len() <= page as usize {
+                    self.pages.push(u32::try_from(self.places.len()).unwrap_or(u32::MAX));
+                }
+                self.places.push((index, cell.word(0).to_le_bytes()[0]));
                 cells.push(cell);
+            }
+        }
+        self.pages.push(u32::try_from(self.places.len()).unwrap_or(u32::MAX));
+        self.marks = vec![0; self.places.len()];
+        if self.top as usize / WORDS_PER_CELL_MAX < self.places.len() {
+            self.dense = vec![0; self.top as usize];
+            for (number, (index, _)) in (1u32..).zip(&self.places) {
+                self.dense[*index as usize] = number;
             }
         }
         Ok(cells)
@@ -388,7 +438,7 @@ impl Loader<'_, '_> {
             let v = self.value(cell.word(at))?;
             require(v.is_string(), "a rope's side")?;
             let r = v.as_ref();
-            let own = r.space() == space::TASK && (r.index() as usize) < self.kinds.len();
+            let own = r.space() == space::TASK && r.index() < self.top;
             require(!own || r.index() < cell.index, "a rope's order")?;
             let header = self.mem.heap.header(r);
             let string = crate::string::rope_flags(header);
@@ -650,7 +700,8 @@ impl Loader<'_, '_> {
 
     /// Makes a cell someone's; it must have been nobody's.
     fn claim(&mut self, index: u32, by: u8) -> Check {
-        let mark = self.marks.get_mut(index as usize).ok_or(SnapshotError::Malformed("a cell's owner"))?;
+        let at = self.place(index).ok_or(SnapshotError::Malformed("a cell's owner"))?;
+        let mark = &mut self.marks[at];
         require(*mark & (mark::PROPERTIES | mark::TABLE) == 0, "a cell has two owners")?;
         *mark |= by;
         Ok(())
@@ -721,10 +772,10 @@ impl Loader<'_, '_> {
     /// Hashes and index of a table. One that is no object's is a Map's or Set's, or was.
     fn rehash(&mut self, cell: &Cell<'_>) -> Check {
         let d = cell.r();
-        let properties = self.marks[cell.index as usize] & mark::PROPERTIES != 0;
+        let properties = self.mark(cell.index) & mark::PROPERTIES != 0;
         if self.mem.heap.header(d) & layout::MOVED != 0 {
-            let to = (self.mem.heap.load(d, 1) >> 32) as usize;
-            require(!properties && self.marks[to] & mark::PROPERTIES == 0, "a table's successor")?;
+            let to = cells_of(self.mem.heap.load(d, 1))[1].index();
+            require(!properties && self.mark(to) & mark::PROPERTIES == 0, "a table's successor")?;
         }
         self.mem.heap.dict_unindex(d);
         for entry in 0..self.mem.heap.dict_used(d) {
@@ -756,7 +807,7 @@ impl Loader<'_, '_> {
         if over.is_cell() {
             let d = over.as_ref();
             if d.space() == space::TASK {
-                require(self.marks[d.index() as usize] & mark::PROPERTIES == 0, "an iterator's table")?;
+                require(self.mark(d.index()) & mark::PROPERTIES == 0, "an iterator's table")?;
             }
             let used = self.mem.heap.dict_used(d);
             return require(position.as_index().is_some_and(|p| p <= used), "an iterator's position");
@@ -774,7 +825,7 @@ impl Loader<'_, '_> {
     fn chain(&mut self, r: Ref, objects: usize) -> Check {
         let mut at = r;
         let mut steps = 0;
-        while at.space() == space::TASK && self.marks[at.index() as usize] & mark::CHAIN == 0 {
+        while at.space() == space::TASK && self.mark(at.index()) & mark::CHAIN == 0 {
             steps += 1;
             require(steps <= objects, "prototypes that turn round")?;
             let proto = self.mem.heap.get(at, 1);
@@ -785,7 +836,9 @@ impl Loader<'_, '_> {
         }
         let mut done = r;
         for _ in 0..steps {
-            self.marks[done.index() as usize] |= mark::CHAIN;
+            if let Some(at) = self.place(done.index()) {
+                self.marks[at] |= mark::CHAIN;
+            }
             done = self.mem.heap.get(done, 1).as_ref();
         }
         Ok(())

@@ -84,8 +84,8 @@ impl Loader<'_, '_> {
 
     /// Fibers that promises name must be there.
     fn reactions(&self, task: &TaskState) -> Check {
-        for (index, _) in self.kinds.iter().enumerate().filter(|(_, k)| **k == kind::REACTION) {
-            let cell = Ref::new(space::TASK, u32::try_from(index).unwrap_or(0));
+        for (index, _) in self.places.iter().filter(|(_, k)| *k == kind::REACTION) {
+            let cell = Ref::new(space::TASK, *index);
             if self.mem.heap.get(cell, 2) == Value::int(1) {
                 let fiber = self.mem.heap.get(cell, 5).as_index().unwrap_or(u32::MAX);
                 waiting(task, fiber)?;
@@ -111,7 +111,11 @@ impl Loader<'_, '_> {
                 continue;
             };
             let mut r = Reader::new(record);
-            let (mut fiber, frames) = self.fiber(&mut r, count)?;
+            // The slot's last task has left stacks.
+            let (mut stack, calls) = task.spare.pop().unwrap_or_default();
+            stack.clear();
+            stack.resize(STACK_START, Value::UNDEFINED);
+            let (mut fiber, frames) = self.fiber(&mut r, count, Fiber::new(stack, calls))?;
             if frames as usize > input.limits.stack_depth.saturating_add(1) {
                 return Err(SnapshotError::TooLarge("calls"));
             }
@@ -140,8 +144,7 @@ impl Loader<'_, '_> {
         Ok(used)
     }
 
-    fn fiber(&self, r: &mut Reader<'_>, count: u32) -> Check<(Fiber, u32)> {
-        let mut fiber = Fiber::new(vec![Value::UNDEFINED; STACK_START], Vec::new());
+    fn fiber(&self, r: &mut Reader<'_>, count: u32, mut fiber: Fiber) -> Check<(Fiber, u32)> {
         fiber.wait = match r.u8()? {
             1 => Wait::Running,
             2 => Wait::Ready,

@@ -104,7 +104,9 @@ fn own_cell(world: &World<'_>, v: Value) -> Option<(Ref, Value)> {
 struct Marks<'a, 'w> {
     world: &'a World<'w>,
     bits: Vec<u64>,
-    rest: Vec<Ref>,
+    living: Vec<u32>,
+    /// How many of `living` were looked into.
+    seen: usize,
 }
 
 impl Marks<'_, '_> {
@@ -120,13 +122,15 @@ impl Marks<'_, '_> {
         let (at, bit) = (r.index() as usize / 64, 1 << (r.index() % 64));
         if r.index() != 0 && self.bits[at] & bit == 0 {
             self.bits[at] |= bit;
-            self.rest.push(r);
+            self.living.push(r.index());
         }
     }
 
     fn all(&mut self) -> Result<(), SnapshotError> {
         let world = self.world;
-        while let Some(r) = self.rest.pop() {
+        while let Some(index) = self.living.get(self.seen) {
+            let r = Ref::new(space::TASK, *index);
+            self.seen += 1;
             layout::items(world.heap, world.local, r, &mut |item| match item {
                 Item::Value(v) => self.value(v),
                 Item::Cells(word) => cells_of(word).into_iter().for_each(|cell| self.cell(cell)),
@@ -136,18 +140,6 @@ impl Marks<'_, '_> {
             .map_err(SnapshotError::Unsupported)?;
         }
         Ok(())
-    }
-
-    fn living(&self) -> Vec<u32> {
-        let mut living = Vec::new();
-        for (at, word) in (0u32..).zip(&self.bits) {
-            let mut word = *word;
-            while word != 0 {
-                living.push(at * 64 + word.trailing_zeros());
-                word &= word - 1;
-            }
-        }
-        living
     }
 }
 
@@ -161,10 +153,11 @@ pub(super) fn save(
     out: &mut Snapshot,
 ) -> Result<(), SnapshotError> {
     let words = world.heap.top() / 64 + 1;
-    let mut marks = Marks { world, bits: vec![0; words], rest: Vec::new() };
+    let mut marks = Marks { world, bits: vec![0; words], living: Vec::with_capacity(64), seen: 0 };
     state::roots(world.local, task, &mut |v| marks.value(v));
     marks.all()?;
-    let living = marks.living();
+    let mut living = marks.living;
+    living.sort_unstable();
     let mut saver = Saver { world, numbers, moved: Vec::new() };
     let sizes = |index: u32| layout::words(world.heap, world.local, Ref::new(space::TASK, index));
     let mut live = 0;
