@@ -15,6 +15,8 @@
 //! tasks = 4096
 //! [database]                         # DatabaseLimits, and
 //! url = "private"                    # or "postgres://..." or "$NAME" of the environment
+//! [database.other]                   # another one, for db("other"): the same keys
+//! url = "$OTHER_DATABASE"
 //! [env]
 //! allow = ["STRIPE_KEY"]             # what env() may read
 //! [dev.rewrite]                      # outbound HTTP in `forebay dev`
@@ -67,6 +69,8 @@ pub struct Config {
     pub worker: WorkerLimits,
     /// `[database]`, if there is one.
     pub database: Option<Database>,
+    /// `[database.NAME]`, for `db("NAME")`.
+    pub more_databases: Vec<(String, Database)>,
     /// `[dev.rewrite]`, longest origin first.
     pub rewrites: Vec<Rewrite>,
     /// Names of environment variables that scripts may read (`[env] allow`).
@@ -354,28 +358,15 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
     }
     {
         let database = top.table("database");
-        let mut source = None;
-        database.string("url", |text| database_source(text).map(|s| source = Some(s)));
-        let mut values = DatabaseLimits::default();
-        let DatabaseLimits {
-            connections,
-            window,
-            queue,
-            acquire_timeout,
-            result_bytes,
-            statements,
-            transactions,
-        } = &mut values;
-        database.count("connections", connections, 1..=1024);
-        database.count("window", window, 1..=4096);
-        database.count("queue", queue, 0..=1 << 20);
-        database.duration("acquire_timeout", acquire_timeout);
-        database.size("result_bytes", result_bytes, 1 << 10..=1 << 30);
-        database.count("statements", statements, 1..=1 << 16);
-        database.count("transactions", transactions, 0..=1024);
-        match source {
-            Some(source) => config.database = Some(Database { source, limits: values }),
-            None => database.missing("url", "\"private\", \"postgres://...\" or \"$NAME\""),
+        config.database = database_of(&database);
+        for (name, table) in database.named() {
+            match database_of(&reader.section("database.NAME", table)) {
+                Some(more) => config.more_databases.push((name, more)),
+                None if table.is_some_and(|table| !table.contains_key("url")) => {
+                    database.bad_value(&name, database.span_of(&name), "it needs a url of its own".into());
+                }
+                None => {}
+            }
         }
     }
     {
@@ -397,6 +388,33 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
         config.rewrites.sort_by_key(|rewrite| std::cmp::Reverse(rewrite.from.len()));
     }
     config
+}
+
+/// `[database]` and its like; `None` without a usable url.
+fn database_of(section: &Section<'_>) -> Option<Database> {
+    let mut source = None;
+    section.string("url", |text| database_source(text).map(|s| source = Some(s)));
+    let mut limits = DatabaseLimits::default();
+    let DatabaseLimits {
+        connections,
+        window,
+        queue,
+        acquire_timeout,
+        result_bytes,
+        statements,
+        transactions,
+    } = &mut limits;
+    section.count("connections", connections, 1..=1024);
+    section.count("window", window, 1..=4096);
+    section.count("queue", queue, 0..=1 << 20);
+    section.duration("acquire_timeout", acquire_timeout);
+    section.size("result_bytes", result_bytes, 1 << 10..=1 << 30);
+    section.count("statements", statements, 1..=1 << 16);
+    section.count("transactions", transactions, 0..=1024);
+    if source.is_none() && section.name == "database" {
+        section.missing("url", "\"private\", \"postgres://...\" or \"$NAME\"");
+    }
+    source.map(|source| Database { source, limits })
 }
 
 fn path(text: &str, folder: &Path) -> Result<PathBuf, String> {
@@ -544,6 +562,26 @@ impl<'a> Section<'a> {
             section.unwrap_or(0..0),
             format!("add {key} = {expected}"),
         );
+    }
+
+    /// The tables in it, whose names are data.
+    fn named(&self) -> Vec<(String, Option<&'a DeTable<'a>>)> {
+        let mut named = Vec::new();
+        for (name, value) in self.table.into_iter().flatten() {
+            if let Some(table) = value.get_ref().as_table() {
+                let name = name.get_ref().to_string();
+                self.reader
+                    .found
+                    .borrow_mut()
+                    .retain(|(section, key, _)| *section != self.name || *key != name);
+                named.push((name, Some(table)));
+            }
+        }
+        named
+    }
+
+    fn span_of(&self, key: &str) -> Range<usize> {
+        self.table.and_then(|table| table.get(key)).map_or(0..0, Spanned::span)
     }
 
     fn table(&self, key: &'static str) -> Section<'a> {

@@ -119,6 +119,21 @@ fn database(
     Ok((Some(parsed), Some(private)))
 }
 
+/// Where the databases of `db(name)` are. A private cluster is only for the first.
+fn more_databases(
+    config: &Config,
+) -> Result<Vec<(String, pg::Config, forebay_base::limits::DatabaseLimits)>, Failure> {
+    let env = |name: &str| std::env::var(name).ok();
+    let each = |(name, database): &(String, crate::config::Database)| {
+        let failed = |why: String| Failure::Failed(format!("[database.{name}]: {why}"));
+        let url = database.source.url(env).map_err(failed)?;
+        let url = url.ok_or_else(|| failed("url can't be \"private\" here".to_owned()))?;
+        let parsed = pg::Config::parse(&url, &env).map_err(|error| failed(error.to_string()))?;
+        Ok((name.clone(), parsed, database.limits.clone()))
+    };
+    config.more_databases.iter().map(each).collect()
+}
+
 /// The migrations that were last applied, to tell a save of one from others.
 struct Migrations {
     database: pg::Config,
@@ -201,6 +216,7 @@ impl Server {
             wakers: Some(wakers),
             database,
             database_limits: config.database.as_ref().map(|d| d.limits.clone()).unwrap_or_default(),
+            more_databases: more_databases(&config)?.into(),
             rewrites: if mode == Mode::Dev { rewrites(&config) } else { Arc::from([]) },
             allow_private: false,
             own_address: Arc::new(OnceLock::new()),

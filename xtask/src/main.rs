@@ -4,6 +4,10 @@
 //! | command | what it checks |
 //! |---|---|
 //! | `promises` | docs/SPECIFICATION.md against the tests that it names |
+//! | `test262 --root DIR ...` | the engine against the ECMAScript conformance suite (vm/conformance) |
+//!
+//! `test262` is a program of its own, so that the other commands don't wait for the engine to
+//! be compiled. It is built with profile `release`; `FOREBAY_PROFILE=NAME` takes another.
 
 mod promises;
 
@@ -13,8 +17,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["promises"] => promises::run(),
+        ["test262", ..] => return test262(&arguments[1..]),
         _ => {
-            eprintln!("usage: cargo run -p xtask -- promises");
+            eprintln!("usage: cargo xtask promises | test262 --root DIR [...]");
             return ExitCode::from(2);
         }
     };
@@ -25,6 +30,24 @@ fn main() -> ExitCode {
         }
         Err(text) => {
             eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds and runs the conformance runner.
+fn test262(arguments: &[String]) -> ExitCode {
+    let profile = std::env::var("FOREBAY_PROFILE").unwrap_or_else(|_| "release".into());
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let status = std::process::Command::new(cargo)
+        .args(["run", "--quiet", "--profile", &profile, "--package", "forebay-conformance", "--"])
+        .args(arguments)
+        .status();
+    match status {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(status) => ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("cargo can't be run: {error}");
             ExitCode::FAILURE
         }
     }

@@ -128,6 +128,7 @@ fn once(blueprint: &Arc<Blueprint>, action: Action, payload: &[u8], data: Option
                 wakers: Some(wakers),
                 database: None,
                 database_limits: DatabaseLimits::default(),
+                more_databases: Arc::from([]),
                 rewrites: Arc::from([]),
                 allow_private: true,
                 own_address: Arc::new(OnceLock::new()),

@@ -113,6 +113,8 @@ pub struct BackConfig {
     pub database: Option<forebay_postgres::Config>,
     /// Bounds of the database client.
     pub database_limits: DatabaseLimits,
+    /// Further databases, for `db(name)`: name, where, bounds.
+    pub more_databases: Arc<[(String, forebay_postgres::Config, DatabaseLimits)]>,
     /// `[dev.rewrite]`.
     pub rewrites: Arc<[Rewrite]>,
     /// Whether `http()` may reach private and loopback addresses.
@@ -712,8 +714,8 @@ impl Back {
         self.effects.http_timeout(reactor, &mut self.vm, key);
     }
 
-    pub(crate) fn sql_timer<R: Reactor>(&mut self, reactor: &mut R) {
-        self.effects.sql_timer(reactor, &mut self.vm);
+    pub(crate) fn sql_timer<R: Reactor>(&mut self, reactor: &mut R, database: usize) {
+        self.effects.sql_timer(reactor, &mut self.vm, database);
     }
 
     /// Once a second.

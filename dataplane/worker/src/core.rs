@@ -351,7 +351,9 @@ fn back_event<R: Reactor, A: Answers<R>>(
             Some(Token::Run(key)) => back.wall_time(reactor, answers, key),
             Some(Token::Sleep(key)) => back.slept(key),
             Some(Token::Http(key)) => back.http_timeout(reactor, key),
-            Some(Token::Database) => back.sql_timer(reactor),
+            Some(Token::Database(number)) => {
+                back.sql_timer(reactor, usize::try_from(number).unwrap_or(usize::MAX));
+            }
             Some(Token::Tick) => {
                 duty.tick(reactor, metrics);
                 back.tick(reactor);

@@ -20,8 +20,8 @@ pub(crate) enum Token {
     Sleep(u64),
     /// The deadline of an outbound HTTP request: its key.
     Http(u64),
-    /// The next deadline of the database pool.
-    Database,
+    /// The next deadline of a database's pool: its number.
+    Database(u64),
     /// A commit of the store.
     Commit,
     /// The core's second hand: gauges, retired generations.
@@ -49,7 +49,10 @@ pub(crate) const fn http(key: u64) -> u64 {
     3 << KIND_SHIFT | key & PAYLOAD
 }
 
-pub(crate) const DATABASE: u64 = 4 << KIND_SHIFT;
+pub(crate) const fn database(number: usize) -> u64 {
+    4 << KIND_SHIFT | number as u64 & PAYLOAD
+}
+
 pub(crate) const COMMIT: u64 = 5 << KIND_SHIFT;
 pub(crate) const TICK: u64 = 6 << KIND_SHIFT;
 
@@ -61,7 +64,7 @@ pub(crate) const fn parse(token: u64) -> Option<Token> {
         1 => Token::Run(payload),
         2 => Token::Sleep(payload),
         3 => Token::Http(payload),
-        4 => Token::Database,
+        4 => Token::Database(payload),
         5 => Token::Commit,
         6 => Token::Tick,
         _ => return None,
@@ -86,8 +89,8 @@ mod tests {
         assert_eq!(parse(sleep(PAYLOAD)), Some(Token::Sleep(PAYLOAD)));
         assert_eq!(parse(http(1)), Some(Token::Http(1)));
         assert_eq!(
-            [DATABASE, COMMIT, TICK].map(parse),
-            [Some(Token::Database), Some(Token::Commit), Some(Token::Tick)]
+            [database(3), COMMIT, TICK].map(parse),
+            [Some(Token::Database(3)), Some(Token::Commit), Some(Token::Tick)]
         );
         assert_eq!(parse(u64::MAX), None);
     }

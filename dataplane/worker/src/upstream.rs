@@ -43,8 +43,8 @@ const RESOLVE_QUEUE: usize = 1024;
 /// From the call to the whole answer, unless the script says otherwise (`{timeout: "5s"}`).
 const TIMEOUT_MS: u64 = 30_000;
 
-/// Stands for the database among the keys that names are resolved for.
-const DATABASE: u64 = u64::MAX;
+/// Databases among the keys that names are resolved for: this and upwards, by their number.
+const DATABASE: u64 = u64::MAX - 1024;
 
 /// One line of `[dev.rewrite]`: URLs that begin with `from` go to `to` instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,8 +129,8 @@ pub(crate) struct Upstream {
     idle: HashMap<SocketAddr, VecDeque<u64>>,
     resolver: Option<Resolver>,
     waker: Waker,
-    /// Addresses of the database, when they were asked for.
-    pub(crate) database: Option<Result<Vec<SocketAddr>, String>>,
+    /// Addresses of databases, by their number, when they were asked for.
+    pub(crate) databases: Vec<(usize, Result<Vec<SocketAddr>, String>)>,
     /// Keys and results that their tasks haven't got yet.
     pub(crate) finished: Vec<(u64, Result<Answered, String>)>,
 }
@@ -146,7 +146,7 @@ impl Upstream {
             idle: HashMap::new(),
             resolver: None,
             waker,
-            database: None,
+            databases: Vec::new(),
             finished: Vec::new(),
         }
     }
@@ -445,10 +445,11 @@ impl Upstream {
         }
     }
 
-    /// Asks for the database's addresses; false if too many names are asked for.
-    pub(crate) fn ask_for_database(&mut self, host: &str, port: u16) -> bool {
+    /// Asks for a database's addresses; false if too many names are asked for.
+    pub(crate) fn ask_for_database(&mut self, database: usize, host: &str, port: u16) -> bool {
         let waker = self.waker.clone();
-        self.resolver.get_or_insert_with(|| Resolver::start(waker)).ask(DATABASE, host, port)
+        let key = DATABASE + database as u64;
+        self.resolver.get_or_insert_with(|| Resolver::start(waker)).ask(key, host, port)
     }
 
     /// Names that the resolver's thread has found.
@@ -459,7 +460,9 @@ impl Upstream {
     ) {
         while let Some((key, found)) = self.resolver.as_mut().and_then(Resolver::take) {
             match found {
-                found if key == DATABASE => self.database = Some(found),
+                found if key >= DATABASE => {
+                    self.databases.push((usize::try_from(key - DATABASE).unwrap_or(0), found));
+                }
                 Ok(addresses) => self.send_to(reactor, key, &addresses, owners),
                 Err(why) => self.end(reactor, key, Err(format!("http: {why}"))),
             }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use forebay_base::{CoreId, Timestamp};
 
+use crate::space::Space;
 use crate::testing::Planted;
 
 /// Operations of one batch. Beyond it: [`Refused::BatchTooLarge`].
@@ -120,6 +121,32 @@ impl<'a> Op<'a> {
             | Op::Cas { key, .. }
             | Op::Incr { key, .. } => key,
         }
+    }
+}
+
+/// The operations of one batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Batch<'a> {
+    /// All in one keyspace.
+    One(Space, &'a [Op<'a>]),
+    /// Each in its own.
+    Across(&'a [(Space, Op<'a>)]),
+}
+
+impl<'a> Batch<'a> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(_, ops) => ops.len(),
+            Self::Across(ops) => ops.len(),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Space, Op<'a>)> {
+        let this = *self;
+        (0..this.len()).map(move |i| match this {
+            Self::One(space, ops) => (space, ops[i]),
+            Self::Across(ops) => ops[i],
+        })
     }
 }
 

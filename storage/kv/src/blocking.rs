@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, Condvar, Mutex};
 
-use forebay_base::{CoreId, TenantId, Timestamp};
+use forebay_base::{CoreId, Timestamp};
 
-use crate::api::{Completion, Config, Error, Op, Outcome, Refused, Unavailable, Wake};
+use crate::api::{Batch, Completion, Config, Error, Op, Outcome, Refused, Unavailable, Wake};
 use crate::medium::Medium;
+use crate::space::Space;
 use crate::store::{Store, lock};
 
 /// Unsynced operations that collect before they are written: without other
@@ -100,18 +101,35 @@ impl Session<'_> {
     pub fn batch(
         &mut self,
         now: Timestamp,
-        tenant: TenantId,
+        space: impl Into<Space>,
         ops: &[Op<'_>],
         sync: bool,
     ) -> Result<Completion, Refused> {
+        self.run(now, Batch::One(space.into(), ops), sync)
+    }
+
+    /// As [`Session::batch`], over any keyspaces.
+    ///
+    /// # Errors
+    /// [`Refused`] if a limit is broken.
+    pub fn batch_across(
+        &mut self,
+        now: Timestamp,
+        ops: &[(Space, Op<'_>)],
+        sync: bool,
+    ) -> Result<Completion, Refused> {
+        self.run(now, Batch::Across(ops), sync)
+    }
+
+    fn run(&mut self, now: Timestamp, batch: Batch<'_>, sync: bool) -> Result<Completion, Refused> {
         let store = &self.blocking.store;
         loop {
             self.token += 1;
-            store.submit(self.core, self.token, now, tenant, ops, sync)?;
+            store.submit_batch(self.core, self.token, now, batch, sync)?;
             let answer = self.wait();
             if answer.outcome != Outcome::Unavailable(Unavailable::Busy) {
                 if !sync {
-                    self.unsynced += ops.len();
+                    self.unsynced += batch.len();
                     if self.unsynced >= UNSYNCED_OPS_MAX {
                         self.unsynced = 0;
                         if let Some(job) = store.poll_commit(self.core) {
@@ -159,20 +177,20 @@ impl Session<'_> {
     pub fn set(
         &mut self,
         now: Timestamp,
-        tenant: TenantId,
+        space: impl Into<Space>,
         key: &[u8],
         value: &[u8],
     ) -> Result<Outcome, Refused> {
         let ops = [Op::Set { key, value, expires: None }];
-        Ok(self.batch(now, tenant, &ops, true)?.outcome)
+        Ok(self.batch(now, space, &ops, true)?.outcome)
     }
 
     /// [`Op::Del`] with sync.
     ///
     /// # Errors
     /// [`Refused`] if a limit is broken.
-    pub fn del(&mut self, now: Timestamp, tenant: TenantId, key: &[u8]) -> Result<Outcome, Refused> {
-        Ok(self.batch(now, tenant, &[Op::Del { key }], true)?.outcome)
+    pub fn del(&mut self, now: Timestamp, space: impl Into<Space>, key: &[u8]) -> Result<Outcome, Refused> {
+        Ok(self.batch(now, space, &[Op::Del { key }], true)?.outcome)
     }
 
     /// [`Op::Cas`] with sync.
@@ -182,12 +200,12 @@ impl Session<'_> {
     pub fn cas(
         &mut self,
         now: Timestamp,
-        tenant: TenantId,
+        space: impl Into<Space>,
         key: &[u8],
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> Result<Outcome, Refused> {
         let ops = [Op::Cas { key, expected, new, expires: None }];
-        Ok(self.batch(now, tenant, &ops, true)?.outcome)
+        Ok(self.batch(now, space, &ops, true)?.outcome)
     }
 }

@@ -128,7 +128,7 @@ impl Store {
         is_oldest: bool,
         record: &Record<'_>,
     ) -> Result<usize, Error> {
-        let Fields { kind, tenant, key, value, expires, .. } = record.fields;
+        let Fields { kind, space, key, value, expires, .. } = record.fields;
         if !matches!(kind, Kind::Set | Kind::Delete) {
             return Ok(0);
         }
@@ -140,16 +140,16 @@ impl Store {
                     return Err(Error::Unavailable(Unavailable::Poisoned));
                 }
                 // A younger write is under way.
-                if log.is_pending(tenant, key) {
+                if log.is_pending(space, key) {
                     return Ok(0);
                 }
                 let counts = {
                     let index = self.read_index();
                     match kind {
                         Kind::Set => {
-                            index.stored_at(tenant, key) == Some((record.sequence, id, record.offset))
+                            index.stored_at(space, key) == Some((record.sequence, id, record.offset))
                         }
-                        _ => !is_oldest && !index.knows(tenant, key) && !self.config.planted.forget_removals,
+                        _ => !is_oldest && !index.knows(space, key) && !self.config.planted.forget_removals,
                     }
                 };
                 if !counts {
@@ -159,7 +159,7 @@ impl Store {
                     // What has expired is removed for good.
                     let expired = expires.is_some_and(|at| at <= now);
                     let value = (kind == Kind::Set && !expired).then_some(value);
-                    log.append_one(tenant, key, value, expires.filter(|_| !expired), true);
+                    log.append_one(space, key, value, expires.filter(|_| !expired), true);
                     return Ok(bytes);
                 }
             }

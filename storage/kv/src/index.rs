@@ -1,12 +1,12 @@
-//! Where every key's value is: per tenant a hash for single keys and an ordered
+//! Where every key's value is: per keyspace a hash for single keys and an ordered
 //! map for scans, both naming a slot, so that overwriting a key touches neither.
 //!
 //! One index under one read-write lock: a batch is applied under one hold, so
 //! nobody sees half of it, and a page of a scan is a snapshot. Nobody sleeps or does
 //! I/O under it but the reads of media without maps.
 //!
-//! Keys up to 22 bytes are kept inline. The tenant's id isn't part of them: each
-//! tenant has its own keyspace.
+//! Keys up to 22 bytes are kept inline. The keyspace isn't part of them: each
+//! has its own maps.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -14,11 +14,12 @@ use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use forebay_base::{TenantId, Timestamp};
+use forebay_base::Timestamp;
 
 use crate::api::Error;
 use crate::record::{record_bytes, value_offset};
 use crate::segment::{Segment, ValueRef};
+use crate::space::Space;
 
 /// A key's bytes: 24 bytes, without an allocation up to [`INLINE_BYTES`].
 #[derive(Clone)]
@@ -157,7 +158,7 @@ impl Segments {
 
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    tenants: HashMap<u32, Keyspace>,
+    spaces: HashMap<Space, Keyspace>,
     segments: Segments,
 }
 
@@ -234,30 +235,30 @@ impl Index {
 
     /// Keys and tombstones that are held; expired ones count.
     pub(crate) fn len(&self) -> usize {
-        self.tenants.values().map(|k| k.ordered.len()).sum()
+        self.spaces.values().map(|k| k.ordered.len()).sum()
     }
 
     /// Sequence and record offset of the stored record of a key, if it is current
     /// (compaction asks whether a record is live).
-    pub(crate) fn stored_at(&self, tenant: TenantId, key: &[u8]) -> Option<(u64, u32, u32)> {
-        let keyspace = self.tenants.get(&tenant.0)?;
+    pub(crate) fn stored_at(&self, space: Space, key: &[u8]) -> Option<(u64, u32, u32)> {
+        let keyspace = self.spaces.get(&space)?;
         let slot = &keyspace.slots[*keyspace.hash.get(key)? as usize];
         (slot.state == State::Stored).then_some((slot.sequence, slot.segment, slot.offset))
     }
 
     /// The key has a slot, whatever its state.
-    pub(crate) fn knows(&self, tenant: TenantId, key: &[u8]) -> bool {
-        self.tenants.get(&tenant.0).is_some_and(|k| k.hash.contains_key(key))
+    pub(crate) fn knows(&self, space: Space, key: &[u8]) -> bool {
+        self.spaces.get(&space).is_some_and(|k| k.hash.contains_key(key))
     }
 
     /// Applies a record unless a younger one was applied before.
-    pub(crate) fn apply(&mut self, tenant: TenantId, key: &Key, sequence: u64, change: Change) {
+    pub(crate) fn apply(&mut self, space: Space, key: &Key, sequence: u64, change: Change) {
         if let Change::Deleted { segment } = change
             && let Some(usage) = self.segments.usage(segment)
         {
             usage.removals += record_bytes(key.len(), 0, false) as u64;
         }
-        let keyspace = self.tenants.entry(tenant.0).or_default();
+        let keyspace = self.spaces.entry(space).or_default();
         let number = match keyspace.hash.get(&**key) {
             Some(&number) => {
                 let old = keyspace.slots[number as usize];
@@ -334,10 +335,10 @@ impl Index {
     pub(crate) fn get(
         &self,
         now: Timestamp,
-        tenant: TenantId,
+        space: Space,
         key: &[u8],
     ) -> Result<Option<(ValueRef, Option<Timestamp>)>, Error> {
-        let Some(keyspace) = self.tenants.get(&tenant.0) else { return Ok(None) };
+        let Some(keyspace) = self.spaces.get(&space) else { return Ok(None) };
         let Some(&number) = keyspace.hash.get(key) else { return Ok(None) };
         match keyspace.visible(now, number) {
             None => Ok(None),
@@ -345,9 +346,9 @@ impl Index {
         }
     }
 
-    pub(crate) fn exists(&self, now: Timestamp, tenant: TenantId, key: &[u8]) -> bool {
-        self.tenants
-            .get(&tenant.0)
+    pub(crate) fn exists(&self, now: Timestamp, space: Space, key: &[u8]) -> bool {
+        self.spaces
+            .get(&space)
             .and_then(|k| k.hash.get(key).and_then(|&number| k.visible(now, number)))
             .is_some()
     }
@@ -357,14 +358,14 @@ impl Index {
     pub(crate) fn page(
         &self,
         now: Timestamp,
-        tenant: TenantId,
+        space: Space,
         prefix: &[u8],
         after: Option<&[u8]>,
         skip: usize,
         limit: usize,
     ) -> Result<Page, Error> {
         let mut page = Page::default();
-        let Some(keyspace) = self.tenants.get(&tenant.0) else { return Ok(page) };
+        let Some(keyspace) = self.spaces.get(&space) else { return Ok(page) };
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),

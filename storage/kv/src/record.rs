@@ -14,8 +14,10 @@
 //! a write begins after the one before is durable, so a valid record whose group
 //! began behind bad bytes proves that the bad bytes were once durable.
 
+use forebay_base::Timestamp;
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
-use forebay_base::{TenantId, Timestamp};
+
+use crate::space::Space;
 
 /// Bytes of a record before its expiry, key and value.
 pub(crate) const RECORD_HEADER_BYTES: usize = 24;
@@ -26,8 +28,8 @@ pub(crate) const SEAL_BYTES: usize = RECORD_HEADER_BYTES;
 /// A record that starts an epoch.
 pub(crate) const EPOCH_BYTES: u32 = 32;
 const _: () = assert!(EPOCH_BYTES as usize == padded(RECORD_HEADER_BYTES + 4));
-/// The tenant's id in front of every key, big-endian.
-pub(crate) const TENANT_BYTES: usize = 4;
+/// The keyspace in front of every key, big-endian.
+pub(crate) const SPACE_BYTES: usize = 4;
 /// Where records begin: the header has a page of its own, which no later write touches.
 pub(crate) const FIRST_RECORD: u32 = 4096;
 /// The same as a length.
@@ -52,7 +54,7 @@ pub(crate) const fn record_bytes(key_len: usize, value_len: usize, expires: bool
 
 /// Where the value begins in a record with a user key of this length.
 pub(crate) const fn value_offset(key_len: usize, expires: bool) -> usize {
-    RECORD_HEADER_BYTES + if expires { 8 } else { 0 } + TENANT_BYTES + key_len
+    RECORD_HEADER_BYTES + if expires { 8 } else { 0 } + SPACE_BYTES + key_len
 }
 
 /// What a record is. 0 is none, so that zeroed space never parses.
@@ -73,7 +75,7 @@ pub(crate) struct Fields<'a> {
     /// The last record of its batch.
     pub(crate) last: bool,
     pub(crate) expires: Option<Timestamp>,
-    pub(crate) tenant: TenantId,
+    pub(crate) space: Space,
     pub(crate) key: &'a [u8],
     pub(crate) value: &'a [u8],
 }
@@ -82,7 +84,7 @@ pub(crate) struct Fields<'a> {
 pub(crate) fn encode(out: &mut Vec<u8>, seed: u32, group_start: u32, sequence: u64, fields: &Fields<'_>) {
     let start = out.len();
     let keyed = matches!(fields.kind, Kind::Set | Kind::Delete);
-    let key_len = if keyed { TENANT_BYTES + fields.key.len() } else { 0 };
+    let key_len = if keyed { SPACE_BYTES + fields.key.len() } else { 0 };
     let flags =
         if fields.last { FLAG_LAST } else { 0 } | if fields.expires.is_some() { FLAG_EXPIRES } else { 0 };
     #[expect(
@@ -100,7 +102,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, seed: u32, group_start: u32, sequence: u
         out.extend_from_slice(&at.0.to_le_bytes());
     }
     if keyed {
-        out.extend_from_slice(&fields.tenant.0.to_be_bytes());
+        out.extend_from_slice(&fields.space.to_bits().to_be_bytes());
         out.extend_from_slice(fields.key);
     }
     out.extend_from_slice(fields.value);
@@ -171,7 +173,7 @@ impl Candidate {
         let flags = header[23];
         let value_len = u32_at(header, 16) as usize;
         let key_len = usize::from(u16::from_le_bytes([header[20], header[21]]));
-        let keyed = TENANT_BYTES..=TENANT_BYTES + KV_KEY_BYTES_MAX;
+        let keyed = SPACE_BYTES..=SPACE_BYTES + KV_KEY_BYTES_MAX;
         let expires = flags & FLAG_EXPIRES != 0;
         let possible = flags & !(FLAG_LAST | FLAG_EXPIRES) == 0
             && match kind {
@@ -209,23 +211,16 @@ impl Candidate {
         let key = &body[key_at..key_at + self.key_len];
         let value_len = u32_at(body, 16) as usize;
         let value = &body[key_at + self.key_len..][..value_len];
-        let (tenant, key) = match key.split_first_chunk::<TENANT_BYTES>() {
-            Some((tenant, key)) => (TenantId(u32::from_be_bytes(*tenant)), key),
-            None => (TenantId(0), key),
+        let (space, key) = match key.split_first_chunk::<SPACE_BYTES>() {
+            Some((space, key)) => (Space::from_bits(u32::from_be_bytes(*space)), key),
+            None => (Space::from_bits(0), key),
         };
         Some(Record {
             offset: u32::try_from(self.offset).ok()?,
             end: u32::try_from(self.end).ok()?,
             group_start: self.group_start,
             sequence: self.sequence,
-            fields: Fields {
-                kind: self.kind,
-                last: self.flags & FLAG_LAST != 0,
-                expires,
-                tenant,
-                key,
-                value,
-            },
+            fields: Fields { kind: self.kind, last: self.flags & FLAG_LAST != 0, expires, space, key, value },
         })
     }
 }

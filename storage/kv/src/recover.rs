@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use forebay_base::{Lsn, TenantId};
+use forebay_base::Lsn;
 
 use crate::api::{Config, Error, Wake};
 use crate::disk::DiskFolder;
@@ -26,6 +26,7 @@ use crate::record::{
     SEGMENT_HEADER_BYTES, SegmentHeader, encode,
 };
 use crate::segment::{SUFFIX, SUFFIX_TMP, Segment};
+use crate::space::Space;
 use crate::store::{End, Log, Store};
 
 /// Checksummed bytes, in segments, that the search behind a bad record may cost.
@@ -222,7 +223,7 @@ impl Scanned {
 }
 
 fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
-    let Fields { kind, expires, tenant, key, value, .. } = record.fields;
+    let Fields { kind, expires, space, key, value, .. } = record.fields;
     let change = match kind {
         Kind::Set => Change::Stored {
             segment: segment.header.id,
@@ -233,7 +234,7 @@ fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
         Kind::Delete => Change::Deleted { segment: segment.header.id },
         Kind::Epoch | Kind::Seal => return,
     };
-    index.apply(tenant, &Key::new(key), record.sequence, change);
+    index.apply(space, &Key::new(key), record.sequence, change);
 }
 
 /// Writes the last group once more, durably. A process that was killed leaves its
@@ -273,7 +274,7 @@ fn start_epoch(
         None => create()?,
     };
     let fields =
-        |kind, value| Fields { kind, last: true, expires: None, tenant: TenantId(0), key: &[], value };
+        |kind, value| Fields { kind, last: true, expires: None, space: Space::from_bits(0), key: &[], value };
     let write = |segment: &Segment, offset: u32, bytes: &[u8]| {
         let what = || format!("writing to {}", segment.name);
         match segment.file.write_at(u64::from(offset), bytes, true) {

@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use forebay_base::value::codec::{decode_int, encode_int};
-use forebay_base::{CoreId, TenantId, Timestamp};
+use forebay_base::{CoreId, Timestamp};
 
 use crate::api::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX, Op,
-    Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, Unavailable, Wake,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, Batch, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX,
+    Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, Unavailable, Wake,
 };
 use crate::index::{Change, Index, Key, Page};
 use crate::medium::{Medium, SegmentFile};
 use crate::record::{self, Fields, Kind, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seeds, record_bytes};
 use crate::segment::{Segment, ValueRef};
+use crate::space::Space;
 
 /// The log store of one data folder. Shared by all cores of the process.
 pub struct Store {
@@ -68,7 +69,7 @@ pub(crate) struct Log {
     /// Bytes in `groups` and in flight.
     queued_bytes: usize,
     /// The youngest record of every key that has one which isn't durable yet.
-    pending: HashMap<(u32, Key), Pending>,
+    pending: HashMap<(Space, Key), Pending>,
     /// A buffer to reuse.
     spare_buffer: Vec<u8>,
     stats: Stats,
@@ -96,7 +97,7 @@ struct Group {
 
 #[derive(Debug)]
 struct Entry {
-    tenant: TenantId,
+    space: Space,
     key: Key,
     sequence: u64,
     change: Change,
@@ -232,14 +233,43 @@ impl Store {
         core: CoreId,
         token: u64,
         now: Timestamp,
-        tenant: TenantId,
+        space: impl Into<Space>,
         ops: &[Op<'_>],
         sync: bool,
     ) -> Result<(), Refused> {
-        let bytes = self.measure(ops)?;
+        self.submit_batch(core, token, now, Batch::One(space.into(), ops), sync)
+    }
+
+    /// As [`Store::submit`], over any keyspaces: a task's records beside its user's keys.
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    ///
+    /// # Panics
+    /// As [`Store::submit`].
+    pub fn submit_across(
+        &self,
+        core: CoreId,
+        token: u64,
+        now: Timestamp,
+        ops: &[(Space, Op<'_>)],
+        sync: bool,
+    ) -> Result<(), Refused> {
+        self.submit_batch(core, token, now, Batch::Across(ops), sync)
+    }
+
+    pub(crate) fn submit_batch(
+        &self,
+        core: CoreId,
+        token: u64,
+        now: Timestamp,
+        batch: Batch<'_>,
+        sync: bool,
+    ) -> Result<(), Refused> {
+        let bytes = self.measure(batch)?;
         let mut log = self.lock_log();
         let mut completion = Completion { token, outcome: Outcome::Ok, number: None };
-        if ops.is_empty() {
+        if batch.len() == 0 {
             drop(log);
             self.complete(core, core, completion);
             return Ok(());
@@ -250,10 +280,10 @@ impl Store {
             self.complete(core, core, completion);
             return Ok(());
         }
-        let decided = if ops.iter().all(|op| matches!(op, Op::Set { .. } | Op::Del { .. })) {
+        let decided = if batch.iter().all(|(_, op)| matches!(op, Op::Set { .. } | Op::Del { .. })) {
             Decided::default()
         } else {
-            self.decide(&log, now, tenant, ops)
+            self.decide(&log, now, batch)
         };
         if decided.outcome != Outcome::Ok {
             log.stats.conflicts += 1;
@@ -261,12 +291,13 @@ impl Store {
             self.answer_after(log, decided.rests_on, Waiter { core, completion });
             return Ok(());
         }
-        if let [Op::Del { key }] = ops {
+        let mut ops = batch.iter();
+        if let (Some((space, Op::Del { key })), None) = (ops.next(), ops.next()) {
             // Nothing to remove: nothing to write. An absence that is only pending is waited for.
-            let pending = log.pending.get(&(tenant.0, Key::new(key)));
+            let pending = log.pending.get(&(space, Key::new(key)));
             let absent = match pending {
                 Some(pending) => pending.value.is_none(),
-                None => !self.read_index().knows(tenant, key),
+                None => !self.read_index().knows(space, key),
             };
             if absent {
                 let rests_on = pending.map_or(0, |p| p.sequence);
@@ -284,7 +315,7 @@ impl Store {
         }
         completion.number = decided.numbers.last().map(|n| n.sum);
         let first = log.next_sequence;
-        log.append(tenant, ops, &decided.numbers);
+        log.append(batch, &decided.numbers);
         let rolled = log.rolled;
         let waiter = Waiter { core, completion };
         if sync {
@@ -337,14 +368,19 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Io`] on media without maps.
-    pub fn get(&self, now: Timestamp, tenant: TenantId, key: &[u8]) -> Result<Option<ValueRef>, Error> {
-        Ok(self.read_index().get(now, tenant, key)?.map(|(value, _)| value))
+    pub fn get(
+        &self,
+        now: Timestamp,
+        space: impl Into<Space>,
+        key: &[u8],
+    ) -> Result<Option<ValueRef>, Error> {
+        Ok(self.read_index().get(now, space.into(), key)?.map(|(value, _)| value))
     }
 
     /// Whether a key is there and not expired at `now`.
     #[must_use]
-    pub fn exists(&self, now: Timestamp, tenant: TenantId, key: &[u8]) -> bool {
-        self.read_index().exists(now, tenant, key)
+    pub fn exists(&self, now: Timestamp, space: impl Into<Space>, key: &[u8]) -> bool {
+        self.read_index().exists(now, space.into(), key)
     }
 
     /// Up to `limit` keys that begin with `prefix` and come after `after`, ascending; continue
@@ -355,12 +391,12 @@ impl Store {
     pub fn scan(
         &self,
         now: Timestamp,
-        tenant: TenantId,
+        space: impl Into<Space>,
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Page, Error> {
-        self.read_index().page(now, tenant, prefix, after, 0, limit.min(PAGE_ITEMS_MAX))
+        self.read_index().page(now, space.into(), prefix, after, 0, limit.min(PAGE_ITEMS_MAX))
     }
 
     /// Up to `limit` keys that begin with `prefix`, ascending, without the first
@@ -371,7 +407,7 @@ impl Store {
     pub fn iterate(
         &self,
         now: Timestamp,
-        tenant: TenantId,
+        space: impl Into<Space>,
         prefix: &[u8],
         offset: usize,
         limit: usize,
@@ -379,7 +415,7 @@ impl Store {
         if offset > ITERATE_OFFSET_MAX {
             return Err(Error::Refused(Refused::OffsetTooLarge { offset }));
         }
-        self.read_index().page(now, tenant, prefix, None, offset, limit.min(PAGE_ITEMS_MAX))
+        self.read_index().page(now, space.into(), prefix, None, offset, limit.min(PAGE_ITEMS_MAX))
     }
 
     /// Why writes are refused now, if they are.
@@ -497,14 +533,14 @@ impl Store {
     // ------------------------------------------------------------ inside
 
     /// Checks the limits; the batch's encoded bytes, at most.
-    fn measure(&self, ops: &[Op<'_>]) -> Result<usize, Refused> {
+    fn measure(&self, batch: Batch<'_>) -> Result<usize, Refused> {
         let bytes_max =
             BATCH_BYTES_MAX.min(self.config.segment_bytes as usize - SEGMENT_HEADER_BYTES - SEAL_BYTES);
-        if ops.len() > BATCH_OPS_MAX {
-            return Err(Refused::BatchTooLarge { ops: ops.len(), bytes: 0, bytes_max });
+        if batch.len() > BATCH_OPS_MAX {
+            return Err(Refused::BatchTooLarge { ops: batch.len(), bytes: 0, bytes_max });
         }
         let mut bytes = 0;
-        for op in ops {
+        for (_, op) in batch.iter() {
             if op.key().len() > KV_KEY_BYTES_MAX {
                 return Err(Refused::KeyTooLong { bytes: op.key().len() });
             }
@@ -522,28 +558,28 @@ impl Store {
             bytes += record_bytes(op.key().len(), value_len, true);
         }
         if bytes > bytes_max {
-            return Err(Refused::BatchTooLarge { ops: ops.len(), bytes, bytes_max });
+            return Err(Refused::BatchTooLarge { ops: batch.len(), bytes, bytes_max });
         }
         Ok(bytes)
     }
 
     /// Evaluates the conditions of a batch in order, against what was submitted before.
-    fn decide(&self, log: &Log, now: Timestamp, tenant: TenantId, ops: &[Op<'_>]) -> Decided {
+    fn decide(&self, log: &Log, now: Timestamp, batch: Batch<'_>) -> Decided {
         let mut decided = Decided::default();
         // What the batch itself has done so far, by key.
-        let mut done: HashMap<&[u8], (Option<Seen<'_>>, Option<Timestamp>)> = HashMap::new();
+        let mut done: HashMap<(Space, &[u8]), Own<'_>> = HashMap::new();
         let index = self.read_index();
-        for (i, op) in ops.iter().enumerate() {
+        for (i, (space, op)) in batch.iter().enumerate() {
             let key = op.key();
             let stored;
-            let (current, expires) = if let Some((value, expires)) = done.get(key) {
+            let (current, expires) = if let Some((value, expires)) = done.get(&(space, key)) {
                 (value.as_ref().map(Seen::bytes), *expires)
-            } else if let Some(pending) = log.pending.get(&(tenant.0, Key::new(key))) {
+            } else if let Some(pending) = log.pending.get(&(space, Key::new(key))) {
                 decided.rests_on = decided.rests_on.max(pending.sequence);
                 let there = pending.expires.is_none_or(|at| at > now);
                 (pending.value.as_deref().filter(|_| there), pending.expires)
             } else {
-                match index.get(now, tenant, key) {
+                match index.get(now, space, key) {
                     Ok(found) => stored = found,
                     Err(_) => {
                         decided.outcome = Outcome::Unknown;
@@ -555,7 +591,7 @@ impl Store {
                     None => (None, None),
                 }
             };
-            let next = match *op {
+            let next = match op {
                 Op::Set { value, expires, .. } => (Some(Seen::Given(value)), expires),
                 Op::Del { .. } => (None, None),
                 Op::Snx { value, expires, .. } if current.is_none() => (Some(Seen::Given(value)), expires),
@@ -578,8 +614,8 @@ impl Store {
                     (Some(Seen::Made(value)), expires)
                 }
             };
-            if ops.len() > 1 {
-                done.insert(key, next);
+            if batch.len() > 1 {
+                done.insert((space, key), next);
             }
         }
         decided
@@ -608,12 +644,12 @@ impl Store {
         let mut index = self.write_index();
         let from = group.entries.partition_point(|e| e.sequence < first);
         for entry in &group.entries[from..] {
-            let Some(pending) = log.pending.get(&(entry.tenant.0, entry.key.clone())) else { continue };
+            let Some(pending) = log.pending.get(&(entry.space, entry.key.clone())) else { continue };
             let change = match &pending.value {
                 Some(value) => Change::Unsynced { value: Arc::clone(value), expires: pending.expires },
                 None => Change::UnsyncedDelete,
             };
-            index.apply(entry.tenant, &entry.key, pending.sequence, change);
+            index.apply(entry.space, &entry.key, pending.sequence, change);
         }
     }
 
@@ -636,14 +672,14 @@ impl Store {
                 index.add_segment(&segment);
             }
             for entry in &entries {
-                index.apply(entry.tenant, &entry.key, entry.sequence, entry.change.clone());
+                index.apply(entry.space, &entry.key, entry.sequence, entry.change.clone());
             }
         }
 
         let mut log = self.lock_log();
         let Some(group) = log.in_flight.take() else { return };
         for entry in entries {
-            let key = (entry.tenant.0, entry.key);
+            let key = (entry.space, entry.key);
             if log.pending.get(&key).is_some_and(|p| p.sequence == entry.sequence) {
                 log.pending.remove(&key);
             }
@@ -742,6 +778,9 @@ struct Number {
     expires: Option<Timestamp>,
 }
 
+/// What a batch itself made of a key so far, and its expiry.
+type Own<'a> = (Option<Seen<'a>>, Option<Timestamp>);
+
 /// A value that the batch put there itself.
 #[derive(Debug)]
 enum Seen<'a> {
@@ -810,7 +849,7 @@ impl Log {
             kind: Kind::Seal,
             last: true,
             expires: None,
-            tenant: TenantId(0),
+            space: Space::from_bits(0),
             key: &[],
             value: &[],
         });
@@ -822,15 +861,15 @@ impl Log {
     }
 
     /// Appends the records of a batch whose conditions hold; [`Log::make_room`] was asked.
-    fn append(&mut self, tenant: TenantId, ops: &[Op<'_>], numbers: &[Number]) {
+    fn append(&mut self, batch: Batch<'_>, numbers: &[Number]) {
         // Between batches only: recovery relies on a batch being in one write.
         if self.groups.back().is_some_and(|g| g.bytes.len() >= GROUP_BYTES_MAX) {
             self.open_group();
         }
         let mut numbers = numbers.iter();
-        for (i, op) in ops.iter().enumerate() {
+        for (i, (space, op)) in batch.iter().enumerate() {
             let key = op.key();
-            let (value, expires) = match *op {
+            let (value, expires) = match op {
                 Op::Set { value, expires, .. } | Op::Snx { value, expires, .. } => (Some(value), expires),
                 Op::Cas { new, expires, .. } => (new, expires.filter(|_| new.is_some())),
                 Op::Del { .. } => (None, None),
@@ -842,14 +881,14 @@ impl Log {
                     None => (None, None),
                 },
             };
-            self.append_one(tenant, key, value, expires, i + 1 == ops.len());
+            self.append_one(space, key, value, expires, i + 1 == batch.len());
         }
     }
 
     /// Appends the record that sets or (`None`) removes one key.
     pub(crate) fn append_one(
         &mut self,
-        tenant: TenantId,
+        space: Space,
         key: &[u8],
         value: Option<&[u8]>,
         expires: Option<Timestamp>,
@@ -859,7 +898,7 @@ impl Log {
         let sequence = self.next_sequence;
         let segment = self.active.header.id;
         let offset =
-            self.append_record(Fields { kind, last, expires, tenant, key, value: value.unwrap_or(&[]) });
+            self.append_record(Fields { kind, last, expires, space, key, value: value.unwrap_or(&[]) });
         #[expect(clippy::cast_possible_truncation, reason = "within KV_VALUE_BYTES_MAX")]
         let change = match value {
             Some(value) => Change::Stored { segment, offset, value_len: value.len() as u32, expires },
@@ -867,9 +906,9 @@ impl Log {
         };
         let key = Key::new(key);
         let pending = Pending { sequence, value: value.map(Into::into), expires };
-        self.pending.insert((tenant.0, key.clone()), pending);
+        self.pending.insert((space, key.clone()), pending);
         if let Some(group) = self.groups.back_mut() {
-            group.entries.push(Entry { tenant, key, sequence, change });
+            group.entries.push(Entry { space, key, sequence, change });
         }
     }
 
@@ -877,8 +916,8 @@ impl Log {
         self.stopped.is_some()
     }
 
-    pub(crate) fn is_pending(&self, tenant: TenantId, key: &[u8]) -> bool {
-        self.pending.contains_key(&(tenant.0, Key::new(key)))
+    pub(crate) fn is_pending(&self, space: Space, key: &[u8]) -> bool {
+        self.pending.contains_key(&(space, Key::new(key)))
     }
 
     /// The id of the oldest segment that isn't all on disk.
@@ -898,7 +937,7 @@ impl Log {
             kind: Kind::Epoch,
             last: true,
             expires: None,
-            tenant: TenantId(0),
+            space: Space::from_bits(0),
             key: &[],
             value: &value,
         });

@@ -10,7 +10,7 @@ use std::path::Path;
 use forebay_base::rng::Rng;
 use forebay_base::value::codec::decode_int;
 use forebay_base::{CoreId, TenantId, Timestamp};
-use forebay_kv::{Blocking, Config, Error, Op, Outcome, PAGE_ITEMS_MAX, Refused, verify};
+use forebay_kv::{Blocking, Config, Error, Op, Outcome, PAGE_ITEMS_MAX, Refused, Space, verify};
 
 type Model = BTreeMap<(u32, Vec<u8>), (Vec<u8>, Option<Timestamp>)>;
 
@@ -224,4 +224,32 @@ fn pages_and_offsets_are_bounded() {
     assert_eq!((page.items.len(), page.more), (PAGE_ITEMS_MAX, true));
     let refused = store.store().iterate(Timestamp(0), TenantId(0), b"", 100_001, 1).unwrap_err();
     assert!(matches!(refused, Error::Refused(Refused::OffsetTooLarge { .. })), "{refused}");
+}
+
+/// The system's records stand beside a tenant's keys: one batch changes both or neither, and no key, prefix or page leads from one into the other.
+#[test]
+fn keyspaces_are_apart_and_batches_span_them() {
+    let temporary = tempfile::tempdir().unwrap();
+    let store = Blocking::open(config(&temporary.path().join("data"), 1)).unwrap();
+    let mut session = store.session(CoreId(0));
+    let now = Timestamp(0);
+    let (user, hidden, other) =
+        (Space::user(TenantId(7)), Space::hidden(TenantId(7)), Space::user(TenantId(8)));
+    let set = |value| Op::Set { key: b"k", value, expires: None };
+    let claim = |expected| Op::Cas { key: b"fn:1:state", expected, new: Some(b"running"), expires: None };
+    let mut batch = |ops: &[(Space, Op<'_>)]| session.batch_across(now, ops, true).unwrap().outcome;
+    assert_eq!(batch(&[(user, set(b"1")), (other, set(b"2")), (hidden, claim(None))]), Outcome::Ok);
+    // The condition on the hidden record holds back the user's key.
+    assert_eq!(batch(&[(user, set(b"3")), (hidden, claim(Some(b"paused")))]), Outcome::Conflict);
+    let store = store.store();
+    assert_eq!(store.get(now, user, b"k").unwrap().as_deref(), Some(&b"1"[..]));
+    assert_eq!(store.get(now, TenantId(8), b"k").unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(store.get(now, hidden, b"k").unwrap().as_deref(), None);
+    assert_eq!(store.get(now, user, b"fn:1:state").unwrap().as_deref(), None);
+    for (space, expected) in [(user, &b"k"[..]), (hidden, b"fn:1:state"), (other, b"k")] {
+        let page = store.scan(now, space, b"", None, 10).unwrap();
+        let keys: Vec<&[u8]> = page.items.iter().map(|i| i.key()).collect();
+        assert_eq!(keys, [expected]);
+    }
+    assert!(hidden.is_hidden() && hidden.tenant() == TenantId(7) && user.tenant() == TenantId(7));
 }

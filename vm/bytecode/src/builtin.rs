@@ -158,6 +158,9 @@ host_functions! {
     23 KvBatch "kv.batch" Effect (1, 1) "batch(ops: ({set: string, value: any} | {del: string})[]): void" "all or nothing";
     24 HttpRequest "%http" Effect (4, 4) "" "method, url, body, options: what http().get and its siblings become";
     25 Query "%query" Effect (1, 1) "" "a query object to carry out";
+    26 Tx "tx" Effect (1, 2) "tx<T>(fn: () => T, options?: {isolation?: 'read committed' | 'repeatable read' | 'serializable', readOnly?: boolean, retry?: number, database?: string, set?: Record<string, string>}): T" "runs fn in a transaction: COMMIT when it returns, ROLLBACK when it throws; nested, a savepoint";
+    27 TxBegin "%txBegin" Effect (1, 1) "" "options: begins a transaction or savepoint; its number";
+    28 TxEnd "%txEnd" Effect (2, 2) "" "number, whether to commit";
 }
 
 #[cfg(test)]

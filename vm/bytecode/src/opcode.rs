@@ -236,6 +236,11 @@ opcodes! {
     93 ThrowReferenceError (Bx Name) "throw new ReferenceError(constants[bx])";
     94 JumpIfEmpty (A Src, Bx Jump) "if r[a] is the marker of LoadEmpty, pc += sbx";
     95 LoadCallee (A Dst) "r[a] = the function that runs in this frame (a function that refers to itself)";
+
+    // Names of the global object: only where the compiler's conformance mode is on
+    96 GetName (A Dst, Bx Name) "r[a] = property constants[bx] of the global object; if there is none ReferenceError, or undefined with n = 1";
+    97 SetName (A Src, Bx Name) "property constants[bx] of the global object = r[a]; ReferenceError if there is none";
+    98 DeclareName (A Src, Bx Name) "declare global variable constants[bx], undefined if it is new; n = 1: a function, with value r[a]";
 }
 
 /// One instruction: a 64-bit word (see the module's diagram).
@@ -261,6 +266,12 @@ impl Instr {
     #[must_use]
     pub const fn asbx(op: Op, a: u16, sbx: i32) -> Self {
         Self::abx(op, a, sbx.cast_unsigned())
+    }
+
+    /// The same with another 8-bit count or flag.
+    #[must_use]
+    pub const fn with_n(self, n: u8) -> Self {
+        Self(self.0 & !0xff00 | (n as u64) << 8)
     }
 
     /// The operation's number; not checked (files come from outside).
@@ -329,7 +340,7 @@ mod tests {
             assert_eq!(*op as usize, number, "{} has moved", op.name());
             assert_eq!(Op::from_u8(*op as u8), Some(*op));
         }
-        assert_eq!(Op::LoadCallee as u8, 95, "append only");
+        assert_eq!(Op::DeclareName as u8, 98, "append only");
     }
 
     #[test]

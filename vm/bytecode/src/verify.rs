@@ -354,7 +354,7 @@ fn check_unused(op: Op, instr: Instr) -> Check {
             used |= 0xff << 8;
         }
     }
-    if op == Op::Return {
+    if matches!(op, Op::Return | Op::GetName | Op::DeclareName) {
         used |= 1 << 8;
     }
     require(instr.0 & !used == 0, || format!("{}: unused bits in {:#018x}", op.name(), instr.0))

@@ -19,7 +19,7 @@ use oxc_span::{GetSpan, SourceType, Span};
 use oxc_syntax::symbol::SymbolId;
 
 use crate::diagnostic::{Diagnostic, Place, Severity, Sink, did_you_mean};
-use crate::{Loader, nesting};
+use crate::{Loader, Options, nesting};
 
 /// Bytes of one source file.
 pub(crate) const SOURCE_BYTES_MAX: usize = 4 << 20;
@@ -72,12 +72,20 @@ pub(crate) enum Target {
 /// A blueprint (file 0) with what it imports.
 pub(crate) struct Files<'a> {
     pub(crate) list: Vec<File<'a>>,
+    pub(crate) options: Options,
 }
 
 impl<'a> Files<'a> {
     /// Loads, parses and checks `path` and its imports; what is wrong goes to `sink`.
-    pub(crate) fn load(allocator: &'a Allocator, loader: &dyn Loader, path: &str, sink: &mut Sink) -> Self {
-        let mut loading = Loading { allocator, loader, sink, list: Vec::new(), by_path: HashMap::new() };
+    pub(crate) fn load(
+        allocator: &'a Allocator,
+        loader: &dyn Loader,
+        path: &str,
+        options: Options,
+        sink: &mut Sink,
+    ) -> Self {
+        let mut loading =
+            Loading { allocator, loader, options, sink, list: Vec::new(), by_path: HashMap::new() };
         match loader.load(path) {
             Some(text) => {
                 loading.file(path, &text);
@@ -93,7 +101,7 @@ impl<'a> Files<'a> {
                 hint: None,
             }),
         }
-        Self { list: loading.list.into_iter().flatten().collect() }
+        Self { list: loading.list.into_iter().flatten().collect(), options }
     }
 
     /// Files in the order in which their top levels run: imports first.
@@ -215,6 +223,7 @@ impl File<'_> {
 struct Loading<'a, 'l> {
     allocator: &'a Allocator,
     loader: &'l dyn Loader,
+    options: Options,
     sink: &'l mut Sink,
     /// `None`: being loaded, or refused.
     list: Vec<Option<File<'a>>>,
@@ -282,9 +291,13 @@ impl<'a> Loading<'a, '_> {
             too_deep(self.sink, span);
             return None;
         }
-        let source_type = if path.ends_with(".ts") { SourceType::ts() } else { SourceType::mjs() };
+        let source_type = match &*path {
+            _ if self.options.conformance => SourceType::script(),
+            path if path.ends_with(".ts") => SourceType::ts(),
+            _ => SourceType::mjs(),
+        };
         let options = ParseOptions {
-            allow_return_outside_function: true,
+            allow_return_outside_function: !self.options.conformance,
             preserve_parens: false,
             ..ParseOptions::default()
         };

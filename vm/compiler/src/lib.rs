@@ -42,12 +42,31 @@ pub trait Loader: Sync {
     }
 }
 
+/// How to compile.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// The file is a Script of ECMA-262 instead of a blueprint: its `var`s and functions are
+    /// properties of the global object, unknown names are looked up there at run time, built-in
+    /// names can be assigned, and there are no host functions but `print`. For conformance tests;
+    /// nothing that a blueprint says turns it on.
+    pub conformance: bool,
+}
+
 /// Compiles a blueprint and what it imports.
 ///
 /// The module is as its authors wrote it, or there is none: errors (at most
 /// [`diagnostic::DIAGNOSTICS_MAX`]) or a module with warnings. Works on a thread of
 /// its own, whose stack suffices for whatever the bounds on nesting let through.
 pub fn compile(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
+    compile_with(loader, path, Options::default())
+}
+
+/// The same, with options.
+pub fn compile_with(
+    loader: &dyn Loader,
+    path: &str,
+    options: Options,
+) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
     let failed = |message: &str| {
         vec![Diagnostic {
             severity: Severity::Error,
@@ -64,7 +83,7 @@ pub fn compile(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnosti
         let thread = std::thread::Builder::new()
             .name("compile".into())
             .stack_size(nesting::STACK_BYTES)
-            .spawn_scoped(scope, || compile_here(loader, path));
+            .spawn_scoped(scope, || compile_here(loader, path, options));
         match thread {
             Ok(thread) => {
                 thread.join().unwrap_or_else(|_| Err(failed("the compiler has failed on this file")))
@@ -74,10 +93,14 @@ pub fn compile(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnosti
     })
 }
 
-fn compile_here(loader: &dyn Loader, path: &str) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
+fn compile_here(
+    loader: &dyn Loader,
+    path: &str,
+    options: Options,
+) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
     let allocator = oxc_allocator::Allocator::default();
     let mut sink = diagnostic::Sink::default();
-    let files = files::Files::load(&allocator, loader, path, &mut sink);
+    let files = files::Files::load(&allocator, loader, path, options, &mut sink);
     if sink.has_errors() {
         return sink.finish().map(|warnings| (Module::default(), warnings));
     }

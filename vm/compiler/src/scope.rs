@@ -54,6 +54,8 @@ pub(crate) struct Variable {
     pub(crate) early: bool,
     /// Top level of a module: lives in a module slot.
     pub(crate) module: bool,
+    /// Top level of a Script: a property of the global object (conformance mode).
+    pub(crate) property: bool,
     /// Of a function declaration: the scope of that function.
     pub(crate) own_scope: Option<ScopeId>,
     /// It refers to itself from inside, without being a cell.
@@ -157,7 +159,7 @@ pub(crate) fn repair(semantic: &mut Semantic<'_>) {
 
 /// Finds out what each variable of a file needs. `is_module`: the top level's
 /// variables are module variables.
-pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool) -> Variables {
+pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool, conformance: bool) -> Variables {
     let scoping = semantic.scoping();
     let nodes = semantic.nodes();
     let functions: Vec<ScopeId> =
@@ -175,6 +177,7 @@ pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool) -> Variables {
                 cell: false,
                 early: false,
                 module: is_module && scope == scoping.root_scope_id(),
+                property: false,
                 own_scope: None,
                 self_used: false,
                 used: false,
@@ -189,6 +192,9 @@ pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool) -> Variables {
         .collect();
     for node in nodes.iter() {
         declare(semantic, node.id(), node.kind(), &mut variables);
+    }
+    for v in variables.iter_mut().filter(|_| conformance) {
+        v.property = v.scope == scoping.root_scope_id() && matches!(v.kind, Kind::Var | Kind::Function);
     }
     for symbol in scoping.symbol_ids() {
         let mut v = variables[symbol.index()].clone();
@@ -365,7 +371,7 @@ fn references(
         }
     }
     v.mutated |= v.kind == Kind::Var;
-    if v.module {
+    if v.module || v.property {
         return;
     }
     for r in list {

@@ -260,6 +260,7 @@ impl Ctx<'_> {
         let child = self.task.new_fiber();
         let parent = self.current;
         let handler = self.task.fibers[parent as usize].main && cont.kind == ContKind::Root;
+        let transaction = self.task.fibers[parent as usize].transaction;
         let args: Vec<Value> = self.stack[abase - 1..=abase + argc].to_vec();
         self.switch_to(child);
         {
@@ -267,6 +268,7 @@ impl Ctx<'_> {
             fiber.promise = promise;
             fiber.parent = Some((parent, cont));
             fiber.handler = handler;
+            fiber.transaction = transaction;
         }
         let bytes = self.stack.len() * 8;
         self.mem.heap.charge_outside(bytes)?;
@@ -352,6 +354,7 @@ impl Ctx<'_> {
             id,
             function,
             fiber: self.current,
+            transaction: self.task.fibers[self.current as usize].transaction,
             arguments,
             taken: false,
             result: None,
@@ -453,6 +456,7 @@ impl Ctx<'_> {
             ContKind::Iterate => {
                 return self.call_helper(Helper::KvIterate, &[v, cont.saved], Cont::plain(cont.dst));
             }
+            ContKind::Await => return self.park_on_promise(v, Cont::plain(cont.dst)),
             ContKind::Http => {
                 let v = self.http_result(v)?;
                 self.set_register(cont.dst, v);
@@ -653,8 +657,10 @@ impl Ctx<'_> {
             return Err(Throw::Trap(Trap::Fibers));
         }
         let id = self.task.new_fiber();
+        let transaction = if promise.is_object() { self.transaction_of(promise) } else { 0 };
         let fiber = &mut self.task.fibers[id as usize];
         fiber.promise = promise;
+        fiber.transaction = transaction;
         fiber.reject_only = reject_only;
         self.load_fiber(id);
         Ok(())

@@ -23,10 +23,15 @@ const ENTRIES_MAX: u32 = 1 << 26;
 impl Heap {
     /// A new table with room for `capacity` entries.
     pub(crate) fn dict_new(&mut self, capacity: u32) -> Result<Ref, Throw> {
+        self.dict_new_in(self.own(), capacity)
+    }
+
+    /// The same in a space that is writable.
+    pub(crate) fn dict_new_in(&mut self, of: u8, capacity: u32) -> Result<Ref, Throw> {
         let capacity = capacity.clamp(4, ENTRIES_MAX).next_power_of_two();
         let words = u64::from(capacity) * 4 + 2;
         self.check_room(words as usize * 8)?;
-        let d = self.alloc(words as u32, u64::from(kind::DICT) | u64::from(capacity) << 32)?;
+        let d = self.alloc_in(of, words as u32, u64::from(kind::DICT) | u64::from(capacity) << 32)?;
         self.store(d, 1, 0);
         self.bytes_mut(d, 2, capacity as usize * 8).fill(0);
         self.work += u64::from(capacity) / 8;
@@ -149,7 +154,7 @@ impl Heap {
         if live >= ENTRIES_MAX {
             return Err(Throw::range_error("too many keys in one object, Map or Set"));
         }
-        let new = self.dict_new((live + 1).max(self.dict_capacity(d) / 2 + 1) * 2 - 1)?;
+        let new = self.dict_new_in(d.space(), (live + 1).max(self.dict_capacity(d) / 2 + 1) * 2 - 1)?;
         let mut entry = 0;
         for old in 0..self.dict_used(d) {
             let (key, value, attrs) = self.dict_entry(d, old);
@@ -188,7 +193,7 @@ impl Heap {
 
     /// An empty table in place of `d`.
     pub(crate) fn dict_clear(&mut self, d: Ref) -> Result<Ref, Throw> {
-        let new = self.dict_new(4)?;
+        let new = self.dict_new_in(d.space(), 4)?;
         self.dict_move(d, new, CLEARED);
         Ok(new)
     }

@@ -66,8 +66,10 @@ impl Mem<'_> {
         if v.is_object() {
             let known = self.local.known;
             let message = self.text_of(v, known.message);
+            let constructor = self.get_plain(v.as_ref(), Key::Atom(known.constructor)).unwrap_or_default();
+            let made_by = self.text_of(constructor, known.name);
             return (
-                String::new(),
+                if made_by == "Object" { String::new() } else { made_by },
                 if message.is_empty() { "an object was thrown".to_owned() } else { message },
             );
         }

@@ -54,6 +54,8 @@ pub(crate) enum ContKind {
     Iterate,
     /// The answer to an outbound request.
     Http,
+    /// A promise to wait for: r[dst] = what it is fulfilled with.
+    Await,
     /// The fiber's first call: its result is the fiber's.
     Root,
 }
@@ -135,6 +137,8 @@ pub(crate) struct Fiber {
     pub(crate) main: bool,
     /// It runs the handler itself, so that a literal in its `return` counts.
     pub(crate) handler: bool,
+    /// Number of the transaction that its queries run in; 0: none.
+    pub(crate) transaction: u32,
 }
 
 impl Fiber {
@@ -149,6 +153,7 @@ impl Fiber {
             reject_only: false,
             main: false,
             handler: false,
+            transaction: 0,
         }
     }
 }
@@ -174,6 +179,8 @@ pub(crate) struct Pending {
     pub(crate) id: EffectId,
     pub(crate) function: HostFn,
     pub(crate) fiber: u32,
+    /// The transaction of that fiber; 0: none.
+    pub(crate) transaction: u32,
     /// Array of the arguments.
     pub(crate) arguments: Value,
     /// `take_effects` has given it out.

@@ -21,9 +21,10 @@
 // frozen spaces are also mapped read-only, so a stray store faults at once.
 
 use crate::api::Trap;
+use crate::overlay::Overlay;
 use crate::string::Atoms;
 use crate::throw::Throw;
-use crate::value::{Ref, Value};
+use crate::value::{Ref, Value, space};
 
 /// What a cell is: bits 0-7 of its header.
 pub(crate) mod kind {
@@ -116,7 +117,7 @@ impl Arena {
     }
 
     /// Gives the pages from `keep` to `used` bytes back to the kernel.
-    fn trim(&self, keep: usize, used: usize) {
+    pub(crate) fn trim(&self, keep: usize, used: usize) {
         let from = keep.next_multiple_of(PAGE).min(self.bytes);
         let to = used.next_multiple_of(PAGE).min(self.bytes);
         if from < to {
@@ -125,6 +126,11 @@ impl Arena {
                 libc::madvise(self.base.cast::<u8>().add(from).cast(), to - from, libc::MADV_DONTNEED);
             }
         }
+    }
+
+    /// Bytes of the reservation.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Makes the first `used` bytes read-only and gives the rest of the reservation back.
@@ -166,6 +172,12 @@ pub(crate) struct Heap {
     pub(crate) atoms: Atoms,
     /// Fuel that work inside natives has cost since the interpreter last looked.
     pub(crate) work: u64,
+    /// What the task has changed of the built-in objects (overlay.rs); 0: nothing, there is no overlay.
+    pub(crate) touched: u8,
+    /// The task's copy of the built-in objects, or one that an earlier task has left.
+    pub(crate) overlay: Option<Box<Overlay>>,
+    /// Bytes of the frozen built-in objects.
+    pub(crate) intrinsics_bytes: usize,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "an arena has at most 2^32 words")]
@@ -175,13 +187,51 @@ impl Heap {
         let mut bases = [std::ptr::null_mut(); 4];
         bases[own as usize] = arena.base;
         let limit = (arena.bytes / 8).min(u32::MAX as usize) as u32;
-        Self { bases, top: 1, limit, own, arena, outside: 0, atoms: Atoms::default(), work: 0 }
+        Self {
+            bases,
+            top: 1,
+            limit,
+            own,
+            arena,
+            outside: 0,
+            atoms: Atoms::default(),
+            work: 0,
+            touched: 0,
+            overlay: None,
+            intrinsics_bytes: 0,
+        }
     }
 
     /// Lets references into a frozen (or the worker's) arena resolve.
-    pub(crate) fn see(&mut self, space: u8, arena: &Arena) {
-        debug_assert!(space != self.own);
-        self.bases[space as usize] = arena.base;
+    pub(crate) fn see(&mut self, of: u8, arena: &Arena) {
+        debug_assert!(of != self.own);
+        debug_assert!(self.touched == 0, "an overlay is in use");
+        self.bases[of as usize] = arena.base;
+        if of == space::INTRINSICS {
+            self.intrinsics_bytes = arena.bytes;
+        }
+    }
+
+    /// Copies the first `bytes` of a space into `arena` and lets its references resolve there; returns where
+    /// they resolved before, for [`Heap::point_at`].
+    pub(crate) fn redirect(&mut self, of: u8, arena: &Arena, bytes: usize) -> *mut u64 {
+        assert!(of != self.own && bytes <= arena.bytes);
+        let frozen = self.bases[of as usize];
+        // SAFETY: the space is frozen and `bytes` long (`see` noted its size); the target is as large (asserted),
+        // ours alone, and elsewhere.
+        unsafe { std::ptr::copy_nonoverlapping(frozen.cast_const(), arena.base, bytes / 8) };
+        self.bases[of as usize] = arena.base;
+        frozen
+    }
+
+    /// Undoes [`Heap::redirect`].
+    pub(crate) fn point_at(&mut self, of: u8, base: *mut u64) {
+        self.bases[of as usize] = base;
+    }
+
+    /// Next free word of the own arena.
+    pub(crate) fn top(&self) -> usize {
+        self.top as usize
     }
 
     /// Sets the byte limit.
@@ -215,6 +265,7 @@ impl Heap {
         self.outside = 0;
         self.work = 0;
         self.atoms.clear();
+        self.drop_overlay();
     }
 
     /// Ends construction: the arena becomes read-only.
@@ -286,8 +337,8 @@ impl Heap {
     /// Writes word `offset` of a cell of the own space.
     #[inline(always)]
     pub(crate) fn store(&mut self, r: Ref, offset: u32, word: u64) {
-        assert!(r.space() == self.own, "store to a frozen space");
-        // SAFETY: `at` points to a word of the own arena, which nobody else reads or writes.
+        assert!(r.space() == self.own || self.writable(r.space()), "store to a frozen space");
+        // SAFETY: `at` points to a word of the own arena or overlay, which nobody else reads or writes.
         unsafe { *self.at(r, offset) = word };
     }
 
@@ -325,10 +376,10 @@ impl Heap {
 
     /// The same, to fill a cell that was just made.
     pub(crate) fn bytes_mut(&mut self, r: Ref, offset: u32, len: usize) -> &mut [u8] {
-        assert!(r.space() == self.own);
+        assert!(self.writable(r.space()));
         let words = len.div_ceil(8);
-        assert!(r.index() as usize + offset as usize + words <= self.top as usize);
-        // SAFETY: inside the own arena (asserted); `&mut self` makes it the only access; memory from
+        assert!(r.index() as usize + offset as usize + words <= self.top_of(r.space()));
+        // SAFETY: inside the own arena or overlay (asserted); `&mut self` makes it the only access; memory from
         // mmap is always initialised.
         unsafe { std::slice::from_raw_parts_mut(self.at(r, offset).cast::<u8>(), len) }
     }
@@ -336,9 +387,9 @@ impl Heap {
     /// Copies `len` bytes between cells: from byte `from` after word `from_word` of `src` to byte `to` after
     /// word `to_word` of the new cell `dst`.
     pub(crate) fn copy_bytes(&mut self, src: (Ref, u32, usize), dst: (Ref, u32, usize), len: usize) {
-        assert!(dst.0.space() == self.own);
+        assert!(self.writable(dst.0.space()));
         let end = dst.0.index() as usize * 8 + dst.1 as usize * 8 + dst.2 + len;
-        assert!(end <= self.top as usize * 8);
+        assert!(end <= self.top_of(dst.0.space()) * 8);
         // SAFETY: the source range lies in its cell (callers take it from the cell's length), the target in the
         // own arena (asserted); a new cell does not overlap an older one.
         unsafe {
@@ -362,9 +413,9 @@ impl Heap {
 
     /// The words of a cell of the own space as values.
     pub(crate) fn values_mut(&mut self, r: Ref, offset: u32, len: usize) -> &mut [Value] {
-        assert!(r.space() == self.own);
-        assert!(r.index() as usize + offset as usize + len <= self.top as usize);
-        // SAFETY: inside the own arena (asserted), exclusive through `&mut self`, initialised.
+        assert!(self.writable(r.space()));
+        assert!(r.index() as usize + offset as usize + len <= self.top_of(r.space()));
+        // SAFETY: inside the own arena or overlay (asserted), exclusive through `&mut self`, initialised.
         unsafe { std::slice::from_raw_parts_mut(self.at(r, offset).cast::<Value>(), len) }
     }
 }

@@ -5,6 +5,7 @@ use crate::api::{LogLevel, Trap};
 use crate::ctx::Ctx;
 use crate::fiber::{Cont, ContKind};
 use crate::heap::kind;
+use crate::known::Helper;
 use crate::object::{Key, Own};
 use crate::throw::Throw;
 use crate::value::Value;
@@ -65,6 +66,13 @@ impl Ctx<'_> {
                 let cont = Cont::with(ContKind::Iterate, dst, 0, arg(3));
                 return self.park_on_effect(function, args.get(..3).unwrap_or_default(), cont);
             }
+            HostFn::Tx => {
+                if !self.mem.is_callable(arg(0)) {
+                    return Err(Throw::type_error("tx needs a function"));
+                }
+                let cont = Cont::new(ContKind::Await, dst);
+                return self.call_helper(Helper::Tx, &[arg(0), arg(1)], cont);
+            }
             HostFn::HttpRequest => {
                 return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst));
             }
@@ -77,7 +85,9 @@ impl Ctx<'_> {
             | HostFn::KvCas
             | HostFn::KvIncr
             | HostFn::KvScan
-            | HostFn::KvBatch => return self.park_on_effect(function, &args, Cont::plain(dst)),
+            | HostFn::KvBatch
+            | HostFn::TxBegin
+            | HostFn::TxEnd => return self.park_on_effect(function, &args, Cont::plain(dst)),
         };
         self.set_register(dst, v);
         Ok(())

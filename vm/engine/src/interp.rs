@@ -20,6 +20,7 @@ use crate::heap::kind;
 use crate::known::Helper;
 use crate::object::{Get, Key, Put, flag};
 use crate::ops::to_int32;
+use crate::overlay::touched;
 use crate::throw::Throw;
 use crate::unit::{OUTSIDE, STRING_RECEIVER};
 use crate::value::{Value, strict_equals_number};
@@ -578,7 +579,8 @@ impl Ctx<'_> {
                         }
                         save!();
                         match self.set_field(unit_index, site_base + usize::from(i.c()), v, value)? {
-                            Put::Done => {}
+                            // The caches may be others now (overlay.rs).
+                            Put::Done => continue 'reload,
                             Put::Setter(setter) => {
                                 self.call_function(setter, v, &[value], Cont::new(ContKind::Discard, 0))?;
                                 continue 'reload;
@@ -627,7 +629,10 @@ impl Ctx<'_> {
                                 self.mem.heap.set(cell, 1 + index, value);
                                 continue;
                             }
-                            if self.mem.heap.kind(o) == kind::ARRAY && index == self.mem.array_len(o) {
+                            if self.mem.heap.kind(o) == kind::ARRAY
+                                && index == self.mem.array_len(o)
+                                && self.mem.heap.touched & touched::ELEMENTS == 0
+                            {
                                 tri!(self.mem.array_push(o, value));
                                 continue;
                             }
@@ -638,6 +643,8 @@ impl Ctx<'_> {
                         let v = r!(i.b());
                         let key = self.site_key(unit_index, site_base + usize::from(i.c()));
                         r!(i.a()) = tri!(self.delete_key(v, key));
+                        save!();
+                        continue 'reload;
                     }
                     Op::DeleteElem => {
                         let (v, k) = (r!(i.b()), r!(i.c()));
@@ -684,7 +691,8 @@ impl Ctx<'_> {
 
                     Op::GetIterator => {
                         let v = r!(i.b());
-                        if (self.mem.is_kind(v, kind::ARRAY) && tri!(self.is_plain_array(v))) || v.is_string()
+                        if (self.mem.is_kind(v, kind::ARRAY) && tri!(self.is_plain_array(v)))
+                            || (v.is_string() && self.mem.heap.touched & touched::ITERATION == 0)
                         {
                             r!(i.a()) = v;
                             r!(i.a() + 1) = Value::ZERO;
@@ -841,6 +849,10 @@ impl Ctx<'_> {
                         }
                     }
                     Op::LoadCallee => r!(i.a()) = closure,
+                    Op::GetName | Op::SetName | Op::DeclareName => {
+                        let name = unit.constants[i.bx() as usize];
+                        slow!(self.global_name(i, name))
+                    }
                     Op::ToPropertyKey => {
                         let v = r!(i.b());
                         if v.is_string() || v.is_number() || v.is_symbol() {

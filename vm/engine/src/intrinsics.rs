@@ -449,6 +449,7 @@ impl Places {
         self.globals.insert("NaN".to_owned(), Value::NAN);
         self.globals.insert("Infinity".to_owned(), Value::double(f64::INFINITY));
         let this = self.place(mem, "globalThis")?;
+        mem.local.known.global_this = this.object();
         for global in Global::ALL {
             let Some(v) = self.globals.get(global.name()).copied() else { continue };
             mem.local.known.globals[*global as usize] = v;

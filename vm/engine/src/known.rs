@@ -89,10 +89,12 @@ pub(crate) enum Helper {
     InstanceOf,
     /// `(pairs, fn) => count`: calls fn with each key and value of `kv.iterate`.
     KvIterate,
+    /// `(fn, options) => promise`: `tx`.
+    Tx,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 9] = [
+    pub(crate) const ALL: [(Helper, &'static str); 10] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -102,6 +104,7 @@ impl Helper {
         (Self::NewPromise, "newPromise"),
         (Self::InstanceOf, "instanceOf"),
         (Self::KvIterate, "kvIterate"),
+        (Self::Tx, "tx"),
     ];
 }
 
@@ -109,7 +112,7 @@ known! {
     protos {
         object, function, array, string, number, boolean, symbol, bigint, date, map, set, promise,
         regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, map_iterator, set_iterator,
-        string_iterator, async_function
+        string_iterator, async_function, global_this
     }
     names {
         empty "", length "length", name "name", prototype "prototype", constructor "constructor",

@@ -5,6 +5,7 @@
 //!   blueprint   a loaded module, frozen             run        a task's scheduler: fibers, microtasks
 //!   interp      the loop     call, slow             its calls, fiber switches, uncommon cases
 //!   value heap string shape object dict             representation
+//!   overlay                                         a task's own copy of the built-in objects
 //!   ops promise error                               the language's semantics without scripts
 //!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
 //!   request hostcall query value_ref                the host boundary from the inside
@@ -32,8 +33,10 @@ mod interp;
 mod intrinsics;
 mod known;
 mod mem;
+mod names;
 mod object;
 mod ops;
+mod overlay;
 mod promise;
 mod query;
 mod request;

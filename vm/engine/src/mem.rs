@@ -34,6 +34,9 @@ pub(crate) struct Local {
     pub(crate) handlers: Vec<Value>,
     /// Inline caches, by unit and site.
     pub(crate) caches: [Vec<Cache>; 2],
+    /// The caches of tasks that have changed a built-in object, and whether they are the ones in use.
+    pub(crate) overlay_caches: [Vec<Cache>; 2],
+    pub(crate) in_overlay: bool,
     pub(crate) known: Known,
     /// `init` runs: module variables may be set, the host may not be called.
     pub(crate) loading: bool,
@@ -72,6 +75,8 @@ impl Local {
             slots,
             handlers,
             caches,
+            overlay_caches: [Vec::new(), Vec::new()],
+            in_overlay: false,
             known,
             loading: false,
             row,

@@ -151,7 +151,7 @@ impl Mem<'_> {
         self.heap.store(r, 2, 0);
         self.heap.store(r, 3, 0);
         if capacity > 0 {
-            let cell = self.new_values(capacity)?;
+            let cell = self.new_values(r.space(), capacity)?;
             self.heap.store(r, 2, u64::from(cell.index()) << 32);
         }
         Ok(r)
@@ -169,10 +169,11 @@ impl Mem<'_> {
         Ok(r)
     }
 
-    /// A VALUES cell full of holes.
-    fn new_values(&mut self, capacity: u32) -> Result<Ref, Throw> {
+    /// A VALUES cell full of holes, in a writable space.
+    fn new_values(&mut self, of: u8, capacity: u32) -> Result<Ref, Throw> {
         self.heap.check_room(capacity as usize * 8 + 8)?;
-        let cell = self.heap.alloc(capacity + 1, u64::from(kind::VALUES) | u64::from(capacity) << 32)?;
+        let cell =
+            self.heap.alloc_in(of, capacity + 1, u64::from(kind::VALUES) | u64::from(capacity) << 32)?;
         self.heap.values_mut(cell, 1, capacity as usize).fill(Value::HOLE);
         self.heap.work += u64::from(capacity) / 32;
         Ok(cell)
@@ -267,8 +268,20 @@ impl Mem<'_> {
 
     /// Refuses changes of what is shared by all requests.
     #[inline(always)]
-    pub(crate) fn check_mutable(&self, r: Ref) -> Result<(), Throw> {
-        if r.space() == self.heap.own() { Ok(()) } else { Err(immutable(r)) }
+    pub(crate) fn check_mutable(&mut self, r: Ref) -> Result<(), Throw> {
+        self.check_change(r, None)
+    }
+
+    /// Before a change of one property: built-in objects become the task's own copy.
+    #[inline(always)]
+    fn check_change(&mut self, r: Ref, key: Option<Key>) -> Result<(), Throw> {
+        if r.space() == self.heap.own() { Ok(()) } else { self.touch(r, key) }
+    }
+
+    /// After it.
+    #[inline(always)]
+    fn changed(&mut self, r: Ref, key: Key) -> Result<(), Throw> {
+        if r.space() == self.heap.own() { Ok(()) } else { self.sync_global(r, key) }
     }
 
     // ---- keys
@@ -550,7 +563,7 @@ impl Mem<'_> {
         if atom != known.name && atom != known.length && atom != known.prototype {
             return Ok(Own::None);
         }
-        if r.space() == self.heap.own() {
+        if self.heap.writable(r.space()) {
             self.make_lazy(r)?;
             return self.get_own(r, Key::Atom(atom));
         }
@@ -578,7 +591,7 @@ impl Mem<'_> {
     /// Makes `length`, `name` and, for constructors, `prototype`.
     pub(crate) fn make_lazy(&mut self, r: Ref) -> Result<(), Throw> {
         let header = self.heap.header(r);
-        if header & flag::LAZY == 0 || r.space() != self.heap.own() {
+        if header & flag::LAZY == 0 || !self.heap.writable(r.space()) {
             return Ok(());
         }
         self.heap.store(r, 0, header & !flag::LAZY);
@@ -624,7 +637,7 @@ impl Mem<'_> {
             let cell = self.slots(r);
             let capacity = if cell.index() == 0 { 0 } else { (self.heap.header(cell) >> 32) as u32 };
             if at >= capacity {
-                let new = self.new_values((capacity * 2).max(4))?;
+                let new = self.new_values(r.space(), (capacity * 2).max(4))?;
                 if capacity > 0 {
                     self.heap.copy_words((cell, 1), (new, 1), capacity);
                 }
@@ -642,7 +655,7 @@ impl Mem<'_> {
             return Ok(());
         }
         let properties = self.local.shapes.properties(shape).to_vec();
-        let mut dict = self.heap.dict_new(properties.len() as u32 * 2)?;
+        let mut dict = self.heap.dict_new_in(r.space(), properties.len() as u32 * 2)?;
         for (slot, property) in (0u32..).zip(&properties) {
             let value = self.slot_value(r, slot);
             dict = self.heap.dict_add_bits(dict, property.key, value, property.attrs)?;
@@ -705,12 +718,13 @@ impl Mem<'_> {
                         )));
                     }
                     if at == r {
-                        self.check_mutable(r)?;
+                        self.check_change(r, Some(key))?;
                         if self.heap.kind(r) == kind::ARRAY && key == Key::Atom(self.local.known.length) {
                             self.set_array_length(r, value)?;
                         } else {
                             self.set_own(r, key, value, attrs)?;
                         }
+                        self.changed(r, key)?;
                         return Ok(Put::Done);
                     }
                     break;
@@ -733,12 +747,13 @@ impl Mem<'_> {
             self.heap.work += 1;
             at = proto.as_ref();
         }
-        self.check_mutable(r)?;
+        self.check_change(r, Some(key))?;
         if !self.is_extensible(r) {
             let name = self.key_text(key)?;
             return Err(Throw::type_error(format!("Cannot add property '{name}', object is not extensible")));
         }
         self.add_own(r, key, value, attr::DEFAULT)?;
+        self.changed(r, key)?;
         Ok(Put::Done)
     }
 
@@ -797,7 +812,7 @@ impl Mem<'_> {
             self.heap.work += added as u64 / 32;
             return Ok(());
         }
-        let new = self.new_values(target)?;
+        let new = self.new_values(r.space(), target)?;
         if capacity > 0 {
             self.heap.copy_words((cell, 1), (new, 1), capacity);
         }
@@ -812,7 +827,7 @@ impl Mem<'_> {
         }
         let cell = self.elements(r);
         let capacity = if cell.index() == 0 { 0 } else { (self.heap.header(cell) >> 32) as u32 };
-        let mut dict = self.heap.dict_new(capacity)?;
+        let mut dict = self.heap.dict_new_in(r.space(), capacity)?;
         for index in 0..capacity {
             let v = self.heap.get(cell, 1 + index);
             if !v.is_hole() {
@@ -839,7 +854,7 @@ impl Mem<'_> {
             self.heap.store(r, 3, u64::from(len) + 1);
             return Ok(());
         }
-        self.check_mutable(r)?;
+        self.check_change(r, Some(Key::Index(len)))?;
         if !self.is_extensible(r) {
             return Err(Throw::type_error("Cannot add property, object is not extensible"));
         }
@@ -852,7 +867,8 @@ impl Mem<'_> {
 
     /// `array.length = value`.
     pub(crate) fn set_array_length(&mut self, r: Ref, value: Value) -> Result<(), Throw> {
-        self.check_mutable(r)?;
+        let length = Key::Atom(self.local.known.length);
+        self.check_change(r, Some(length))?;
         let n = self.to_number_primitive(value)?;
         let len = n as u32;
         if f64::from(len) != n {
@@ -906,7 +922,9 @@ impl Mem<'_> {
     /// CreateDataProperty of literals: defines or overwrites, attributes default.
     #[inline]
     pub(crate) fn define_data(&mut self, r: Ref, key: Key, value: Value) -> Result<(), Throw> {
-        self.check_mutable(r)?;
+        if r.space() != self.heap.own() {
+            return self.define_own(r, key, &Descriptor::data(value, attr::DEFAULT));
+        }
         match self.get_own(r, key)? {
             Own::None => self.add_own(r, key, value, attr::DEFAULT),
             Own::Data(_, attr::DEFAULT) => self.set_own(r, key, value, attr::DEFAULT),
@@ -919,7 +937,7 @@ impl Mem<'_> {
 
     /// ValidateAndApplyPropertyDescriptor (ECMA-262 10.1.6.3); TypeError where it says false.
     pub(crate) fn define_own(&mut self, r: Ref, key: Key, d: &Descriptor) -> Result<(), Throw> {
-        self.check_mutable(r)?;
+        self.check_change(r, Some(key))?;
         self.make_lazy(r)?;
         let old = self.get_own(r, key)?;
         let accessor = d.get.is_some() || d.set.is_some();
@@ -969,10 +987,11 @@ impl Mem<'_> {
             return Ok(());
         }
         if old_attrs.is_none() {
-            self.add_own(r, key, value, attrs)
+            self.add_own(r, key, value, attrs)?;
         } else {
-            self.set_own(r, key, value, attrs)
+            self.set_own(r, key, value, attrs)?;
         }
+        self.changed(r, key)
     }
 
     fn check_redefine(&mut self, old: Own, d: &Descriptor, key: Key) -> Result<(), Throw> {
@@ -1014,7 +1033,7 @@ impl Mem<'_> {
             Own::Data(v, attrs) => (attrs, v),
             Own::Accessor(_, _, attrs) => (attrs, Value::UNDEFINED),
         };
-        self.check_mutable(r)?;
+        self.check_change(r, Some(key))?;
         if attrs & attr::CONFIGURABLE == 0 {
             let name = self.key_text(key)?;
             return Err(Throw::type_error(format!("Cannot delete property '{name}'")));
@@ -1129,9 +1148,10 @@ impl Mem<'_> {
 
     /// Makes an object fixed: `Object.preventExtensions`, `seal`, `freeze`.
     pub(crate) fn restrict(&mut self, r: Ref, seal: bool, freeze: bool) -> Result<(), Throw> {
-        if r.space() != self.heap.own() {
+        if r.space() == space::BLUEPRINT && self.heap.own() != space::BLUEPRINT {
             return Ok(());
         }
+        self.check_mutable(r)?;
         self.make_lazy(r)?;
         self.set_flag(r, flag::NOT_EXTENSIBLE);
         if !seal {
@@ -1190,12 +1210,4 @@ impl Mem<'_> {
 /// The value under which a sparse element is kept.
 fn index_key(index: u32) -> Value {
     Value::from_u32(index)
-}
-
-fn immutable(r: Ref) -> Throw {
-    Throw::type_error(if r.space() == space::BLUEPRINT {
-        "module objects are immutable, as all requests share them: use kv"
-    } else {
-        "built-in objects are shared by all requests and can't be changed"
-    })
 }

@@ -1,7 +1,7 @@
 //! Promises and the job queue (ECMA-262 27.2), natively where no script runs.
 //!
 //! ```text
-//!   word 3   state (0 pending, 1 fulfilled, 2 rejected) | 256 if handled
+//!   word 3   state (0 pending, 1 fulfilled, 2 rejected) | 256 if handled | transaction << 32
 //!   word 4   value or reason
 //!   word 5   first reaction (REACTION cell) or undefined
 //!
@@ -13,6 +13,7 @@ use crate::fiber::Job;
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Get, Key, Own};
+use crate::overlay::touched;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::{Ref, Value};
 
@@ -45,6 +46,20 @@ impl Mem<'_> {
 }
 
 impl Ctx<'_> {
+    /// Notes the running fiber's transaction on the promise that `then` made: its callbacks belong to it, too.
+    pub(crate) fn join_transaction(&mut self, promise: Value) {
+        let number = self.task.fibers[self.current as usize].transaction;
+        if number != 0 {
+            let word = self.heap.load(promise.as_ref(), 3);
+            self.heap.store(promise.as_ref(), 3, word | u64::from(number) << 32);
+        }
+    }
+
+    /// The transaction noted on a promise; 0: none.
+    pub(crate) fn transaction_of(&self, promise: Value) -> u32 {
+        u32::try_from(self.heap.load(promise.as_ref(), 3) >> 32).unwrap_or(0)
+    }
+
     /// Settles a pending promise; later calls do nothing.
     pub(crate) fn settle(&mut self, promise: Value, value: Value, rejected: bool) -> Result<(), Throw> {
         let p = promise.as_ref();
@@ -127,7 +142,10 @@ impl Ctx<'_> {
 
     /// A promise whose `then` is the built-in one.
     pub(crate) fn is_plain_promise(&mut self, v: Value) -> Result<bool, Throw> {
-        if !self.is_kind(v, kind::PROMISE) || self.proto_of(v.as_ref()) != self.local.known.promise {
+        if !self.is_kind(v, kind::PROMISE)
+            || self.proto_of(v.as_ref()) != self.local.known.promise
+            || self.heap.touched & touched::PROMISE != 0
+        {
             return Ok(false);
         }
         let then = Key::Atom(self.local.known.then);

@@ -3,6 +3,8 @@
 //! Word 4 of a QUERY is an array: name, arguments (array), name, arguments, ... Word 3
 //! is 1 once it has been carried out.
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers of transactions were 32 bits before")]
+
 use crate::builtins::{Kind, Native};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
@@ -45,7 +47,11 @@ const fn method(on: &'static str, name: &'static str, length: u8, call: crate::b
     Native { on, name, length, call, kind: Kind::Method }
 }
 
-/// Natives of queries and of outbound requests.
+const fn helper(name: &'static str, length: u8, call: crate::builtins::NativeFn) -> Native {
+    Native { on: "", name, length, call, kind: Kind::Helper }
+}
+
+/// Natives of queries, transactions and outbound requests.
 pub(crate) const NATIVES: &[Native] = &[
     method("(query)", "table", 1, table),
     method("(query)", "from", 1, from),
@@ -63,6 +69,11 @@ pub(crate) const NATIVES: &[Native] = &[
     method("(query)", "first", 0, first),
     method("(query)", "count", 0, count),
     method("(query)", "exists", 0, exists),
+    helper("txEnter", 1, tx_enter),
+    helper("txBegin", 1, tx_begin),
+    helper("txRun", 1, tx_run),
+    helper("txEnd", 2, tx_end),
+    helper("txPause", 1, tx_pause),
     method("(http)", "get", 1, http_get),
     method("(http)", "head", 1, http_head),
     method("(http)", "delete", 1, http_delete),
@@ -94,6 +105,42 @@ fn verb(ctx: &mut Ctx<'_>, a: Args, name: &str) -> Result<Value, Throw> {
     let this = step(ctx, a, name)?;
     ctx.mem.heap.store(this.as_ref(), 3, 1);
     ctx.effect(HostFn::Query, &[this])
+}
+
+/// Which transaction the running fiber is in; with an argument, puts it into that one.
+fn tx_enter(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let number = ctx.arg(a, 0).as_number();
+    let fiber = &mut ctx.task.fibers[ctx.current as usize];
+    let old = fiber.transaction;
+    if let Some(number) = number {
+        fiber.transaction = number as u32;
+    }
+    Ok(Value::number(f64::from(old)))
+}
+
+fn tx_begin(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let options = ctx.arg(a, 0);
+    ctx.effect(HostFn::TxBegin, &[options])
+}
+
+/// A query that nobody carried out is carried out before its transaction ends.
+fn tx_run(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.arg(a, 0);
+    if ctx.mem.is_kind(v, kind::QUERY) && ctx.mem.heap.load(v.as_ref(), 3) == 0 {
+        ctx.mem.heap.store(v.as_ref(), 3, 1);
+        return ctx.effect(HostFn::Query, &[v]);
+    }
+    Ok(v)
+}
+
+fn tx_end(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (number, commit) = (ctx.arg(a, 0), ctx.arg(a, 1));
+    ctx.effect(HostFn::TxEnd, &[number, commit])
+}
+
+fn tx_pause(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let millis = ctx.arg(a, 0);
+    ctx.effect(HostFn::Sleep, &[millis])
 }
 
 fn send(ctx: &mut Ctx<'_>, a: Args, name: &str, has_body: bool) -> Result<Value, Throw> {

@@ -11,6 +11,7 @@ use crate::heap::kind;
 use crate::known::Helper;
 use crate::object::{Descriptor, Get, Key, Keys, Own, Put, flag};
 use crate::ops::Arith;
+use crate::overlay::touched;
 use crate::shape::{DICTIONARY, attr};
 use crate::throw::Throw;
 use crate::unit::{Cache, STRING_RECEIVER};
@@ -213,7 +214,7 @@ impl Ctx<'_> {
         if let Key::Atom(atom) = key {
             if v.is_object() {
                 self.learn_get(unit, site, v.as_ref(), atom, None);
-            } else if v.is_string() && atom != self.mem.local.known.length {
+            } else if v.is_string() && !self.mem.heap.has_overlay() && atom != self.mem.local.known.length {
                 let proto = self.mem.local.known.string;
                 if proto.is_object() {
                     self.learn_get(unit, site, proto.as_ref(), atom, Some(STRING_RECEIVER));
@@ -239,7 +240,7 @@ impl Ctx<'_> {
             }
             return;
         }
-        if receiver.is_some() {
+        if receiver.is_some() || self.mem.heap.has_overlay() {
             return;
         }
         // Prototypes in frozen spaces can't change, so the whole chain is known by its first object.
@@ -306,7 +307,9 @@ impl Ctx<'_> {
         // Adding is only known to be right again while the chain holds no setter: frozen prototypes.
         let proto = self.mem.proto_of(r);
         let frozen = !proto.is_object()
-            || (proto == self.mem.local.known.object && proto.as_ref().space() != self.mem.heap.own());
+            || (proto == self.mem.local.known.object
+                && proto.as_ref().space() != self.mem.heap.own()
+                && !self.mem.heap.has_overlay());
         if frozen {
             self.mem.local.caches[unit][site] =
                 Cache { header: before, holder: Value::from_bits(0), proto, slot, next: shape };
@@ -506,7 +509,7 @@ impl Ctx<'_> {
             }
             return Ok(());
         }
-        if source.is_string() {
+        if source.is_string() && self.mem.heap.touched & touched::ITERATION == 0 {
             let mut at = 0;
             while let Some((c, next)) = self.next_char(source, at)? {
                 self.mem.array_push(target.as_ref(), c)?;
@@ -522,6 +525,9 @@ impl Ctx<'_> {
 
     /// An array whose iteration is the built-in one.
     pub(crate) fn is_plain_array(&mut self, v: Value) -> Result<bool, Throw> {
+        if self.mem.heap.touched & touched::ITERATION != 0 {
+            return Ok(false);
+        }
         if self.mem.proto_of(v.as_ref()) != self.mem.local.known.array {
             return Ok(false);
         }
@@ -603,7 +609,8 @@ impl Ctx<'_> {
                     self.mem.array_push(list, key)?;
                 }
             }
-            if proto == self.mem.local.known.object || proto == self.mem.local.known.array {
+            let builtin = proto == self.mem.local.known.object || proto == self.mem.local.known.array;
+            if builtin && !self.mem.heap.has_overlay() {
                 break;
             }
             at = proto;

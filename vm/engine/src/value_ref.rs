@@ -141,6 +141,17 @@ impl<'a> ValueRef<'a> {
         found
     }
 
+    /// Calls `f` with the enumerable own properties of an object, in order; those whose value is undefined, too.
+    ///
+    /// # Errors
+    /// A getter: nothing of the script runs here.
+    pub fn each_property(&self, f: &mut dyn FnMut(&str, ValueRef<'a>)) -> Result<(), ValueError> {
+        self.each(&mut |name, value| {
+            f(&text::well_formed(name), value);
+            Ok(())
+        })
+    }
+
     /// Calls `f` with the enumerable own properties that have a name, in order.
     #[expect(clippy::type_complexity, reason = "a name for the callback would hide it")]
     fn each(

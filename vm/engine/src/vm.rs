@@ -273,7 +273,9 @@ impl Vm {
             tail,
             callee: Value::UNDEFINED,
         };
+        ctx.mem.enter_overlay();
         let turn = ctx.slice();
+        ctx.mem.leave_overlay();
         let used = slice - ctx.fuel;
         ctx.task.fuel_used += u64::try_from(used).unwrap_or(0);
         let over = ctx.task.fuel_used >= ctx.task.limits.fuel;
@@ -366,6 +368,14 @@ impl Vm {
             return None;
         }
         ValueRef { value: heap.get(query.value.as_ref(), 5), ..query }.as_str()
+    }
+
+    /// Number of the transaction that an effect's fiber was in; 0: none.
+    #[must_use]
+    pub fn transaction(&self, task: TaskHandle, effect: EffectId) -> u32 {
+        self.read(task)
+            .and_then(|(_, _, state)| state.pending.iter().find(|p| p.id == effect))
+            .map_or(0, |p| p.transaction)
     }
 
     /// Whose task it is.
@@ -595,13 +605,14 @@ impl Vm {
     ) -> Result<(), ValueError> {
         let gone = ValueError::Unsupported("the task is over");
         let Some(task) = self.sink.as_ref().map(|s| s.task) else { return Err(gone) };
-        let mut building = std::mem::take(&mut self.building);
-        let result = match self.parts(task) {
-            Some((mem, _)) => f(&mut Sink { mem, building: &mut building }),
-            None => Err(gone),
+        // As `parts`, beside `building`: this runs once per value of a result.
+        let Self { slots, blueprints, building, .. } = self;
+        let Some(slot) = slots.get_mut(task.slot as usize).filter(|s| s.generation == task.generation) else {
+            return Err(gone);
         };
-        self.building = building;
-        result
+        let registration = blueprints.get_mut(slot.state.blueprint as usize).and_then(Option::as_mut);
+        let (Some(registration), Some(heap)) = (registration, slot.heap.as_mut()) else { return Err(gone) };
+        f(&mut Sink { mem: Mem { heap, local: &mut registration.local }, building })
     }
 }
 

@@ -13,6 +13,7 @@
 mod kv;
 mod sql;
 mod time;
+mod tx;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub(crate) use time::milliseconds;
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    Database(forebay_postgres::pool::Link),
+    /// Of which database, and which of its pool's links.
+    Database(usize, forebay_postgres::pool::Link),
     /// Key of an outbound connection.
     Upstream(u64),
 }
@@ -55,7 +57,10 @@ pub(crate) struct Waiting {
 #[derive(Debug)]
 pub(crate) enum What {
     Kv(kv::Pending),
-    Sql,
+    /// A statement of this database.
+    Sql(usize),
+    /// A step of a transaction of this database.
+    Tx(usize, tx::Step),
     Http,
     Sleep(TimerId),
 }
@@ -70,7 +75,9 @@ pub(crate) struct Effects {
     pub(crate) resumed: Vec<u64>,
     taken: Vec<Effect>,
     kv: kv::Kv,
-    sql: sql::Sql,
+    /// The first is the one that `db()` means.
+    databases: Vec<sql::Sql>,
+    transactions: tx::Transactions,
     upstream: Upstream,
     owners: HashMap<ConnectionId, Owner>,
     metrics: Arc<CoreMetrics>,
@@ -98,7 +105,8 @@ impl Effects {
             resumed: Vec::new(),
             taken: Vec::new(),
             kv: kv::Kv::new(config),
-            sql: sql::Sql::new(core, config, reactor.now()),
+            databases: sql::Sql::all(core, config, reactor.now()),
+            transactions: tx::Transactions::default(),
             upstream: Upstream::new(config, reactor.waker()),
             owners: HashMap::new(),
             metrics: Arc::clone(metrics),
@@ -119,9 +127,11 @@ impl Effects {
     /// Once a second.
     pub(crate) fn tick<R: Reactor>(&mut self, reactor: &mut R) {
         self.sql_gauges();
-        if let Some((host, port)) = self.sql.wants_address() {
-            let asked = self.upstream.ask_for_database(host, port);
-            self.sql.asked(asked);
+        for (database, sql) in self.databases.iter_mut().enumerate() {
+            if let Some((host, port)) = sql.wants_address() {
+                let asked = self.upstream.ask_for_database(database, host, port);
+                sql.asked(asked);
+            }
         }
         self.upstream.tick(reactor);
         self.kv.look();
@@ -142,6 +152,14 @@ impl Effects {
                 }
                 HostFn::Query => {
                     self.begin_sql(vm, &call);
+                    EffectKind::Sql
+                }
+                HostFn::TxBegin => {
+                    self.begin_tx(vm, &call);
+                    EffectKind::Sql
+                }
+                HostFn::TxEnd => {
+                    self.end_tx(vm, &call);
                     EffectKind::Sql
                 }
                 HostFn::HttpRequest => {
@@ -241,6 +259,13 @@ impl Effects {
         Some(waiting)
     }
 
+    /// Takes back an effect that could not be begun, before it is answered.
+    fn unwait(&mut self, key: u64) {
+        if self.done(key).is_some() {
+            self.resumed.pop();
+        }
+    }
+
     /// Answers an effect that never waited.
     pub(crate) fn answer(&mut self, vm: &mut Vm, call: &Call<'_>, value: Build<'_>) {
         resume(vm, call.task, call.effect.id, value);
@@ -256,6 +281,9 @@ impl Effects {
 
     /// A run is over: whatever it still has in flight is of no interest any more.
     pub(crate) fn abandon<R: Reactor>(&mut self, reactor: &mut R, run: u64) {
+        if self.transactions.any() {
+            self.abandon_transactions(run, reactor.now());
+        }
         if self.outstanding.remove(&run).is_none() {
             return;
         }
@@ -265,7 +293,11 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql => self.sql.abandon(key, reactor.now()),
+                    What::Sql(database) | What::Tx(database, _) => {
+                        if let Some(sql) = self.databases.get_mut(database) {
+                            sql.abandon(key, reactor.now());
+                        }
+                    }
                     What::Http => self.upstream.abandon(reactor, key),
                     What::Sleep(timer) => {
                         reactor.cancel_timer(timer);
@@ -292,15 +324,15 @@ impl Effects {
         result: Result<(), Errno>,
     ) {
         match self.owners.get(&connection) {
-            Some(Owner::Database(link)) => {
-                let link = *link;
+            Some(Owner::Database(database, link)) => {
+                let (database, link) = (*database, *link);
                 if let Err(errno) = result {
                     self.owners.remove(&connection);
-                    self.sql.refused(link, &errno.to_string(), reactor.now());
+                    self.databases[database].refused(link, &errno.to_string(), reactor.now());
                 } else {
-                    self.sql.connected(link, reactor.now());
+                    self.databases[database].connected(link, reactor.now());
                 }
-                self.settle_sql(vm, reactor.now());
+                self.settle_sql(vm, database, reactor.now());
             }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
@@ -322,11 +354,11 @@ impl Effects {
         buffer: &ReceiveBuffer,
     ) {
         match self.owners.get(&connection) {
-            Some(Owner::Database(link)) => {
-                let link = *link;
+            Some(Owner::Database(database, link)) => {
+                let (database, link) = (*database, *link);
                 let now = reactor.now();
-                self.received_sql(vm, link, reactor.buffers().bytes(buffer), now);
-                self.settle_sql(vm, now);
+                self.received_sql(vm, database, link, reactor.buffers().bytes(buffer), now);
+                self.settle_sql(vm, database, now);
             }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
@@ -339,7 +371,7 @@ impl Effects {
 
     pub(crate) fn eof<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
         match self.owners.get(&connection) {
-            Some(Owner::Database(_)) => reactor.close(connection, forebay_ring::Close::Now),
+            Some(Owner::Database(..)) => reactor.close(connection, forebay_ring::Close::Now),
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 self.upstream.eof(reactor, key);
@@ -351,9 +383,9 @@ impl Effects {
 
     pub(crate) fn closed<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
         match self.owners.remove(&connection) {
-            Some(Owner::Database(link)) => {
-                self.sql.closed(link, "the connection was closed", reactor.now());
-                self.settle_sql(vm, reactor.now());
+            Some(Owner::Database(database, link)) => {
+                self.databases[database].closed(link, "the connection was closed", reactor.now());
+                self.settle_sql(vm, database, reactor.now());
             }
             Some(Owner::Upstream(key)) => {
                 let Self { upstream, owners, .. } = self;
@@ -366,9 +398,9 @@ impl Effects {
 
     /// All output of a connection is with the kernel.
     pub(crate) fn drained<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
-        if let Some(Owner::Database(link)) = self.owners.get(&connection) {
-            let link = *link;
-            self.sql.sent(link);
+        if let Some(Owner::Database(database, link)) = self.owners.get(&connection) {
+            let (database, link) = (*database, *link);
+            self.databases[database].sent(link);
             self.flush_sql(reactor, vm);
         }
     }
@@ -383,8 +415,10 @@ impl Effects {
     pub(crate) fn woken<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
         let Self { upstream, owners, .. } = self;
         upstream.resolved(reactor, owners);
-        if let Some(found) = self.upstream.database.take() {
-            self.sql.found(found, reactor.now());
+        while let Some((database, found)) = self.upstream.databases.pop() {
+            if let Some(sql) = self.databases.get_mut(database) {
+                sql.found(found, reactor.now());
+            }
         }
         self.settle_http(vm);
         self.complete_kv(vm, reactor);

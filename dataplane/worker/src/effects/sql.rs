@@ -8,7 +8,7 @@ use forebay_base::value::{ValueBuilder, codec};
 use forebay_base::{CoreId, Monotonic, Value, ValueSink};
 use forebay_engine::{ErrorSpec, QueryOp, ValueRef, Vm};
 use forebay_postgres::config::Host;
-use forebay_postgres::pool::{Action, Link, Pool};
+use forebay_postgres::pool::{Action, Link, OVER, Pool};
 use forebay_postgres::{Config, Delivery, Event, Query, QueryError, Receiver, Token};
 use forebay_ring::{Close, Endpoint, Reactor, TimerId};
 
@@ -17,8 +17,12 @@ use crate::back::{BackConfig, Level};
 use crate::slots::Slots;
 use crate::tokens;
 
-/// The database as one core sees it.
+/// A database as one core sees it.
 pub(crate) struct Sql {
+    /// What `db(name)` calls it; empty: it is the one that `db()` means.
+    label: String,
+    /// Its place among the databases.
+    number: usize,
     /// There while an address is known.
     pool: Option<Pool>,
     endpoint: Result<Endpoint, String>,
@@ -44,14 +48,37 @@ enum Name {
 }
 
 impl Sql {
-    pub(crate) fn new(core: CoreId, config: &BackConfig, now: Monotonic) -> Self {
-        let endpoint = match &config.database {
+    /// The database of `db()` first, whether there is one or not, then those with names.
+    pub(crate) fn all(core: CoreId, config: &BackConfig, now: Monotonic) -> Vec<Self> {
+        let first = (String::new(), config.database.clone(), config.database_limits.clone());
+        let more = config
+            .more_databases
+            .iter()
+            .map(|(label, database, limits)| (label.clone(), Some(database.clone()), limits.clone()));
+        std::iter::once(first)
+            .chain(more)
+            .enumerate()
+            .map(|(number, (label, database, limits))| Self::new(core, number, label, database, limits, now))
+            .collect()
+    }
+
+    fn new(
+        core: CoreId,
+        number: usize,
+        label: String,
+        database: Option<Config>,
+        limits: DatabaseLimits,
+        now: Monotonic,
+    ) -> Self {
+        let endpoint = match &database {
             Some(database) => endpoint_of(database),
             None => Err("no database is configured: [database] url in forebay.toml".into()),
         };
-        let seed = u64::from(core.0) ^ now.0;
-        let config = config.database.clone().map(|database| (database, config.database_limits.clone(), seed));
+        let seed = u64::from(core.0) ^ now.0 ^ (number as u64) << 32;
+        let config = database.map(|database| (database, limits, seed));
         let mut sql = Self {
+            label,
+            number,
             pool: None,
             name: if endpoint.is_ok() || config.is_none() { Name::Known } else { Name::Wanted },
             endpoint,
@@ -163,64 +190,134 @@ impl Receiver for Sinks<'_> {
 
 impl Effects {
     pub(super) fn begin_sql(&mut self, vm: &mut Vm, call: &Call<'_>) {
-        let tree = match describe(&vm.query(call.task, call.effect.id)) {
-            Ok(tree) => tree,
-            Err(message) => {
-                return self.fail(vm, call, &Fault { name: "TypeError", message: &message, code: None });
-            }
-        };
-        let key = self.wait(call, What::Sql);
-        if let Err(fault) = self.send_query(&tree, key, call.now) {
-            self.done(key);
-            self.fail(vm, call, &Fault { name: fault.0, message: &fault.1, code: fault.2.as_deref() });
+        if let Err((name, message, code)) = self.send_query(vm, call) {
+            self.fail(vm, call, &Fault { name, message: &message, code: code.as_deref() });
         }
     }
 
-    fn send_query(
-        &mut self,
-        tree: &Value,
-        key: u64,
-        now: Monotonic,
-    ) -> Result<(), (&'static str, String, Option<String>)> {
-        let refused = |error: forebay_postgres::builder::BuilderError| ("TypeError", error.to_string(), None);
-        let query = Query::from_value(tree).map_err(refused)?;
-        let Sql { pool: Some(pool), endpoint: Ok(_), text, .. } = &mut self.sql else {
-            let why = self.sql.endpoint.as_ref().err().map_or("", String::as_str);
-            return Err(("UnavailableError", format!("database unavailable: {why}"), None));
+    fn send_query(&mut self, vm: &Vm, call: &Call<'_>) -> Result<(), Refusal> {
+        let wrong = |message: String| ("TypeError", message, None);
+        let tree = describe(&vm.query(call.task, call.effect.id)).map_err(wrong)?;
+        let query = Query::from_value(&tree).map_err(|error| wrong(error.to_string()))?;
+        let label = vm.query_database(call.task, call.effect.id);
+        let inside = match vm.transaction(call.task, call.effect.id) {
+            0 => None,
+            number => Some(
+                self.transactions
+                    .of(number, call.run)
+                    .map_err(|why| ("TransactionError", format!("db: {why}"), None))?,
+            ),
         };
+        let database = match (inside, label) {
+            (Some((database, _)), None) => database,
+            (Some((database, _)), Some(label)) if self.databases[database].label == label => database,
+            (Some(_), Some(label)) => {
+                let why = format!("db({label:?}): the transaction here is of another database");
+                return Err(("TransactionError", why, None));
+            }
+            (None, label) => self.database(label)?,
+        };
+        let mut text = std::mem::take(&mut self.databases[database].text);
         let mut params = Vec::new();
-        let rendered = query.render(text, &mut params).map_err(refused)?;
+        let rendered = match query.render(&mut text, &mut params) {
+            Ok(rendered) => rendered,
+            Err(error) => return Err(wrong(error.to_string())),
+        };
         let sql = forebay_postgres::Sql {
-            text,
-            hash: forebay_postgres::query::hash_text(text),
+            text: &text,
+            hash: forebay_postgres::query::hash_text(&text),
             access: rendered.access,
         };
-        pool.query(Token(key), &sql, &params, rendered.shape, Delivery::Whole, now).map_err(|error| {
-            let (name, message, code) = fault_of(&error);
-            (name, message, code)
+        let key = self.wait(call, What::Sql(database));
+        let sent = self.pool(database).and_then(|pool| {
+            match inside {
+                None => pool.query(Token(key), &sql, &params, rendered.shape, Delivery::Whole, call.now),
+                Some((_, root)) => {
+                    pool.query_in(root, Token(key), &sql, &params, rendered.shape, Delivery::Whole)
+                }
+            }
+            .map_err(|error| if error == OVER { super::tx::lost() } else { refusal_of(error) })
+        });
+        self.databases[database].text = text;
+        if sent.is_err() {
+            self.unwait(key);
+        }
+        sent
+    }
+
+    /// The number of a database: of `db()`, or of `db(label)`.
+    pub(super) fn database(&self, label: Option<&str>) -> Result<usize, Refusal> {
+        let label = label.unwrap_or_default();
+        self.databases.iter().position(|sql| sql.label == label).ok_or_else(|| {
+            let known: Vec<&str> = self.databases.iter().skip(1).map(|sql| &*sql.label).collect();
+            let known =
+                if known.is_empty() { "there is none with a name".to_owned() } else { known.join(", ") };
+            let message = format!("db({label:?}): no [database.{label}] in forebay.toml; {known}");
+            ("TypeError", message, None)
         })
     }
 
-    pub(super) fn received_sql(&mut self, vm: &mut Vm, link: Link, bytes: &[u8], now: Monotonic) {
-        let Self { sql, waiting, .. } = self;
-        if let Some(pool) = &mut sql.pool {
+    /// Its pool, once its address is known.
+    pub(super) fn pool(&mut self, database: usize) -> Result<&mut Pool, Refusal> {
+        match self.databases.get_mut(database) {
+            Some(Sql { pool: Some(pool), endpoint: Ok(_), .. }) => Ok(pool),
+            sql => {
+                let why = sql.and_then(|sql| sql.endpoint.as_ref().err()).map_or("", String::as_str);
+                Err(("UnavailableError", format!("database unavailable: {why}"), None))
+            }
+        }
+    }
+
+    pub(super) fn received_sql(
+        &mut self,
+        vm: &mut Vm,
+        database: usize,
+        link: Link,
+        bytes: &[u8],
+        now: Monotonic,
+    ) {
+        let Self { databases, waiting, .. } = self;
+        if let Some(pool) = databases.get_mut(database).and_then(|sql| sql.pool.as_mut()) {
             pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting });
         }
     }
 
     /// Results to their tasks.
-    pub(super) fn settle_sql(&mut self, vm: &mut Vm, now: Monotonic) {
+    pub(super) fn settle_sql(&mut self, vm: &mut Vm, database: usize, now: Monotonic) {
         loop {
-            let Some(event) = self.sql.pool.as_mut().and_then(Pool::poll_event) else { return };
+            let Some(event) =
+                self.databases.get_mut(database).and_then(|sql| sql.pool.as_mut()).and_then(Pool::poll_event)
+            else {
+                return;
+            };
             match event {
                 Event::Done { token, result } => {
                     let Some(waiting) = self.done(token.0) else { continue };
                     self.metrics.sql.record(now.since(waiting.since));
-                    match result {
-                        Ok(_) => {
+                    let outcome = match waiting.what {
+                        What::Tx(_, step) => {
+                            let number = self.tx_done(step, result.is_ok());
+                            result.map(|_| Some(number))
+                        }
+                        _ => result.map(|_| None),
+                    };
+                    match outcome {
+                        Ok(None) => {
                             if let Err(error) = vm.resume_with_result(waiting.task, waiting.effect) {
                                 super::unfit(vm, waiting.task, waiting.effect, &error);
                             }
+                        }
+                        Ok(Some(number)) => {
+                            super::resume(vm, waiting.task, waiting.effect, &mut |sink| match number {
+                                Some(number) => sink.int(i64::from(number)),
+                                None => sink.undefined(),
+                            });
+                        }
+                        // COMMIT, answered with ROLLBACK.
+                        Err(QueryError::Refused(message)) if matches!(waiting.what, What::Tx(..)) => {
+                            let spec =
+                                ErrorSpec { name: "TransactionError", message, code: None, props: &[] };
+                            let _ = vm.resume_error(waiting.task, waiting.effect, &spec);
                         }
                         Err(error) => throw(vm, &waiting, &error),
                     }
@@ -232,19 +329,26 @@ impl Effects {
         }
     }
 
-    /// Does what the pool asks for, until it asks no more.
+    /// Does what the pools ask for, until they ask no more.
     pub(super) fn flush_sql<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
-        let now = reactor.now();
-        if self.sql.pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
-            self.sql_deadline(vm, now);
+        for database in 0..self.databases.len() {
+            self.flush_database(reactor, vm, database);
         }
-        let Self { sql, owners, .. } = self;
+    }
+
+    fn flush_database<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, database: usize) {
+        let now = reactor.now();
+        if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
+            self.sql_deadline(vm, database, now);
+        }
+        let Self { databases, owners, .. } = self;
+        let sql = &mut databases[database];
         let Sql { pool: Some(pool), endpoint: Ok(endpoint), connections, .. } = sql else { return };
         while let Some(action) = pool.poll_action() {
             match action {
                 Action::Connect { link } => match reactor.connect(endpoint) {
                     Ok(connection) => {
-                        owners.insert(connection, Owner::Database(link));
+                        owners.insert(connection, Owner::Database(database, link));
                         connections.push((link, connection));
                     }
                     Err(error) => pool.handle_closed(link, &error.to_string(), now),
@@ -271,42 +375,65 @@ impl Effects {
             if let Some((_, timer)) = sql.timer.take() {
                 reactor.cancel_timer(timer);
             }
-            sql.timer = Some((due, reactor.set_timer(due, tokens::DATABASE)));
+            sql.timer = Some((due, reactor.set_timer(due, tokens::database(database))));
         }
-        self.settle_sql(vm, now);
+        self.settle_sql(vm, database, now);
     }
 
-    /// The pool's timer has fired.
-    pub(crate) fn sql_timer<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
-        self.sql.timer = None;
-        self.sql_deadline(vm, reactor.now());
-        self.flush_sql(reactor, vm);
+    /// A pool's timer has fired.
+    pub(crate) fn sql_timer<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, database: usize) {
+        if let Some(sql) = self.databases.get_mut(database) {
+            sql.timer = None;
+            self.sql_deadline(vm, database, reactor.now());
+            self.flush_sql(reactor, vm);
+        }
     }
 
-    fn sql_deadline(&mut self, vm: &mut Vm, now: Monotonic) {
-        if let Some(pool) = &mut self.sql.pool {
+    fn sql_deadline(&mut self, vm: &mut Vm, database: usize, now: Monotonic) {
+        if let Some(pool) = &mut self.databases[database].pool {
             pool.handle_timeout(now);
         }
-        self.settle_sql(vm, now);
+        self.settle_sql(vm, database, now);
     }
 
+    /// Sums over all databases; each tells the log by its name when it goes and comes.
     pub(super) fn sql_gauges(&mut self) {
-        let (Some(pool), metrics) = (&self.sql.pool, &self.metrics) else { return };
-        let stats = pool.stats();
-        metrics.database_ready.set(stats.ready as u64);
-        metrics.database_in_flight.set(stats.in_flight as u64);
-        metrics.database_queued.set(stats.queued as u64);
-        let away = stats.ready == 0 && stats.last_failure.is_some();
-        if away != self.sql.away {
-            self.sql.away = away;
+        let Self { databases, metrics, log, .. } = self;
+        let (mut ready, mut in_flight, mut queued) = (0, 0, 0);
+        for sql in databases {
+            let Some(pool) = &sql.pool else { continue };
+            let stats = pool.stats();
+            ready += stats.ready;
+            in_flight += stats.in_flight;
+            queued += stats.queued;
+            let away = stats.ready == 0 && stats.last_failure.is_some();
+            if away == sql.away {
+                continue;
+            }
+            sql.away = away;
             let cause = stats.last_failure.unwrap_or_default();
+            let mut fields: Vec<(&str, &dyn std::fmt::Display)> = Vec::new();
+            if sql.number != 0 {
+                fields.push(("database", &sql.label));
+            }
             if away {
-                self.log.line(Level::Error, "the database is unavailable", &[("cause", &cause)]);
+                fields.push(("cause", &cause));
+                log.line(Level::Error, "the database is unavailable", &fields);
             } else {
-                self.log.line(Level::Info, "the database is available again", &[]);
+                log.line(Level::Info, "the database is available again", &fields);
             }
         }
+        metrics.database_ready.set(ready as u64);
+        metrics.database_in_flight.set(in_flight as u64);
+        metrics.database_queued.set(queued as u64);
     }
+}
+
+/// Name, message and code of an exception for a script.
+pub(super) type Refusal = (&'static str, String, Option<String>);
+
+pub(super) fn refusal_of(error: QueryError) -> Refusal {
+    fault_of(&error)
 }
 
 fn throw(vm: &mut Vm, waiting: &Waiting, error: &QueryError) {
@@ -332,7 +459,7 @@ fn throw(vm: &mut Vm, waiting: &Waiting, error: &QueryError) {
 }
 
 /// Name, message and code of the exception that a script sees.
-fn fault_of(error: &QueryError) -> (&'static str, String, Option<String>) {
+fn fault_of(error: &QueryError) -> Refusal {
     match error {
         QueryError::Server(server) => {
             ("DatabaseError", server.message.to_string(), Some(server.code.to_string()))

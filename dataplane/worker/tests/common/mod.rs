@@ -82,6 +82,7 @@ impl Setup {
             wakers: self.store.as_ref().map(|(_, wakers)| Arc::clone(wakers)),
             database: None,
             database_limits: DatabaseLimits::default(),
+            more_databases: Arc::from([]),
             rewrites: self.rewrites.clone().into(),
             allow_private: self.allow_private,
             own_address: Arc::new(OnceLock::new()),

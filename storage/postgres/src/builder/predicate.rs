@@ -23,17 +23,13 @@ enum Operand<'a> {
     Known(Param<'a>),
 }
 
-/// Appends `tree` to `out`, in parentheses where its neighbours need them.
-pub(super) fn render<'a>(
-    out: &mut Out<'_, 'a>,
-    tree: &'a Value,
-    captured: &[Param<'a>],
-) -> Result<(), BuilderError> {
-    Renderer { captured }.condition(out, tree, 0)
-}
-
-struct Renderer<'c, 'a> {
-    captured: &'c [Param<'a>],
+/// Trees of one lambda.
+pub(super) struct Renderer<'c, 'a> {
+    pub(super) captured: &'c [Param<'a>],
+    /// The tables whose rows the lambda takes, if they are several.
+    pub(super) tables: Vec<&'a str>,
+    /// Of a join: columns compare as SQL does, which is what lets it use an index or a hash.
+    pub(super) join: bool,
 }
 
 fn malformed(what: impl std::fmt::Display) -> BuilderError {
@@ -57,7 +53,22 @@ fn pair<'t>(head: &str, rest: &'t [Value]) -> Result<(&'t Value, &'t Value), Bui
 }
 
 impl<'a> Renderer<'_, 'a> {
-    fn condition(&self, out: &mut Out<'_, 'a>, tree: &'a Value, depth: usize) -> Result<(), BuilderError> {
+    /// Something to select, sort by or set: an operand, or the truth of a condition.
+    pub(super) fn value(&self, out: &mut Out<'_, 'a>, tree: &'a Value) -> Result<(), BuilderError> {
+        let (head, _) = node(tree)?;
+        if CONDITIONS.contains(&head) {
+            self.condition(out, tree, 0)
+        } else {
+            self.operand(out, tree, tree, 0)
+        }
+    }
+
+    pub(super) fn condition(
+        &self,
+        out: &mut Out<'_, 'a>,
+        tree: &'a Value,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
         if depth > PREDICATE_DEPTH_MAX {
             return Err(malformed(format_args!("nested deeper than {PREDICATE_DEPTH_MAX}")));
         }
@@ -124,6 +135,36 @@ impl<'a> Renderer<'_, 'a> {
                     }
                 }
             }
+            "starts" | "ends" | "contains" => {
+                let (x, y) = pair(head, rest)?;
+                self.known_refused(x, y, head, |p| !matches!(p, Param::Str(_) | Param::Null) && !is_leaf(p))?;
+                out.push(match head {
+                    "starts" => "starts_with(",
+                    "ends" => "(right(",
+                    _ => "(strpos(",
+                });
+                self.operand(out, x, y, depth + 1)?;
+                match head {
+                    "starts" => {
+                        out.push(", ");
+                        self.operand(out, y, x, depth + 1)?;
+                        out.push(")");
+                    }
+                    "ends" => {
+                        out.push(", char_length(");
+                        self.text(out, y, x, depth + 1)?;
+                        out.push(")) = ");
+                        self.text(out, y, x, depth + 1)?;
+                        out.push(")");
+                    }
+                    _ => {
+                        out.push(", ");
+                        self.operand(out, y, x, depth + 1)?;
+                        out.push(") > 0)");
+                    }
+                }
+                Ok(())
+            }
             "col" => self.operand(out, tree, tree, depth + 1),
             "param" | "lit" => match self.known(head, rest)? {
                 Param::Bool(true) => {
@@ -187,7 +228,11 @@ impl<'a> Renderer<'_, 'a> {
             (Operand::Expression, Operand::Expression) => {
                 out.push("(");
                 self.operand(out, x, y, depth + 1)?;
-                out.push(if equal { " IS NOT DISTINCT FROM " } else { " IS DISTINCT FROM " });
+                out.push(match (equal, self.join) {
+                    (true, true) => " = ",
+                    (true, false) => " IS NOT DISTINCT FROM ",
+                    (false, _) => " IS DISTINCT FROM ",
+                });
                 self.operand(out, y, x, depth + 1)?;
                 out.push(")");
                 return Ok(());
@@ -218,7 +263,33 @@ impl<'a> Renderer<'_, 'a> {
         }
         let (head, rest) = node(tree)?;
         match (head, rest) {
-            ("col", [Value::Str(column)]) => out.quoted(column),
+            ("col", [Value::Str(column)]) => {
+                if let Some(table) = self.tables.first() {
+                    out.quoted(table)?;
+                    out.push(".");
+                }
+                out.quoted(column)
+            }
+            ("col", [Value::Int(row), Value::Str(column)]) => {
+                let table = usize::try_from(*row).ok().and_then(|row| self.tables.get(row));
+                match table {
+                    Some(table) => {
+                        out.quoted(table)?;
+                        out.push(".");
+                    }
+                    // The only table there is.
+                    None if *row == 0 => {}
+                    None => {
+                        return Err(BuilderError::new(format!(
+                            "a lambda takes row {} of the query, which has {} table{} there",
+                            row + 1,
+                            self.tables.len().max(1),
+                            if self.tables.len() > 1 { "s" } else { "" }
+                        )));
+                    }
+                }
+                out.quoted(column)
+            }
             ("col", [Value::Str(table), Value::Str(column)]) => {
                 out.quoted(table)?;
                 out.push(".");
@@ -248,8 +319,61 @@ impl<'a> Renderer<'_, 'a> {
                 out.push(")");
                 Ok(())
             }
+            ("coalesce", _) => {
+                let (x, y) = pair(head, rest)?;
+                out.push("coalesce(");
+                self.operand(out, x, y, depth + 1)?;
+                out.push(", ");
+                self.operand(out, y, x, depth + 1)?;
+                out.push(")");
+                Ok(())
+            }
+            ("case", [condition, x, y]) => {
+                out.push("CASE WHEN ");
+                self.condition(out, condition, depth + 1)?;
+                out.push(" THEN ");
+                self.operand(out, x, y, depth + 1)?;
+                out.push(" ELSE ");
+                self.operand(out, y, x, depth + 1)?;
+                out.push(" END");
+                Ok(())
+            }
+            ("length", [x]) => {
+                // A script counts UTF-16 units: two for what lies beyond the first plane.
+                out.push("(char_length(");
+                self.text(out, x, other, depth + 1)?;
+                out.push(") + char_length(regexp_replace(");
+                self.text(out, x, other, depth + 1)?;
+                out.push(", E'[^\\U00010000-\\U0010ffff]', '', 'g')))");
+                Ok(())
+            }
+            ("count", []) => {
+                out.push("count(*)");
+                Ok(())
+            }
+            (_, [x]) if let Some((before, after)) = function(head) => {
+                out.push(before);
+                self.operand(out, x, other, depth + 1)?;
+                out.push(after);
+                Ok(())
+            }
             _ => Err(malformed(format_args!("\"{}\" is not an operand", head.escape_debug()))),
         }
+    }
+
+    /// An operand that is text: a parameter alone gives the server nothing to conclude that from.
+    fn text(
+        &self,
+        out: &mut Out<'_, 'a>,
+        tree: &'a Value,
+        other: &'a Value,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
+        self.operand(out, tree, other, depth)?;
+        if let Operand::Known(_) = self.classify(tree)? {
+            out.push("::text");
+        }
+        Ok(())
     }
 
     fn classify(&self, tree: &'a Value) -> Result<Operand<'a>, BuilderError> {
@@ -300,6 +424,40 @@ impl<'a> Renderer<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// Nodes that are true or false.
+const CONDITIONS: [&str; 15] = [
+    "and", "or", "not", "==", "!=", "<", "<=", ">", ">=", "in", "like", "ilike", "starts", "ends", "contains",
+];
+
+fn is_leaf(param: &Param<'_>) -> bool {
+    super::plan::number_of(param).is_some()
+}
+
+/// What stands around the one operand of a function. JavaScript's white space (ECMA-262 "WhiteSpace" and
+/// "LineTerminator") is more than SQL's.
+fn function(head: &str) -> Option<(&'static str, &'static str)> {
+    macro_rules! spaces {
+        () => {
+            ", E' \\t\\n\\u000b\\f\\r\\u00a0\\u1680\\u2000\\u2001\\u2002\\u2003\\u2004\\u2005\\u2006\\u2007\\u2008\\u2009\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff')"
+        };
+    }
+    Some(match head {
+        "lower" => ("lower(", ")"),
+        "upper" => ("upper(", ")"),
+        "trim" => ("btrim(", spaces!()),
+        "trimStart" => ("ltrim(", spaces!()),
+        "trimEnd" => ("rtrim(", spaces!()),
+        "count" => ("count(", ")"),
+        "countDistinct" => ("count(DISTINCT ", ")"),
+        "sum" => ("sum(", ")"),
+        "avg" => ("avg(", ")"),
+        "min" => ("min(", ")"),
+        "max" => ("max(", ")"),
+        "neg" => ("(- ", ")"),
+        _ => return None,
+    })
 }
 
 fn undefined(other: &Value) -> BuilderError {

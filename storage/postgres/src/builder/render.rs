@@ -1,6 +1,9 @@
 //! A [`Query`] as text and parameters.
 
-use super::{BuilderError, OPERATORS, Query, Verb, Where, predicate};
+use super::{
+    Aggregate, BuilderError, Condition, ConflictAction, DIRECTIONS, Item, OPERATORS, On, Query, Set, Tree,
+    Verb, Where, plan, predicate,
+};
 use crate::param::Param;
 use crate::query::{Access, Shape};
 
@@ -48,30 +51,48 @@ impl<'a> Query<'a> {
                 self.select(out, true)?;
                 Ok(read(Shape::First))
             }
-            Verb::Count if self.limit.is_none() && self.offset.is_none() => {
-                out.push("SELECT count(*) FROM ");
-                out.table(self.table)?;
-                self.conditions(out)?;
-                Ok(read(Shape::Scalar))
-            }
             Verb::Count => {
-                out.push("SELECT count(*) FROM (SELECT 1 FROM ");
-                out.table(self.table)?;
-                self.conditions(out)?;
-                self.page(out, false)?;
-                out.push(") AS page");
+                if self.is_plain() {
+                    out.push("SELECT count(*) FROM ");
+                    self.from(out)?;
+                    self.conditions(out)?;
+                } else {
+                    out.push("SELECT count(*) FROM (");
+                    self.rows(out)?;
+                    out.push(") AS page");
+                }
                 Ok(read(Shape::Scalar))
             }
             Verb::Exists => {
-                out.push("SELECT EXISTS (SELECT 1 FROM ");
-                out.table(self.table)?;
-                self.conditions(out)?;
-                self.page(out, false)?;
+                out.push("SELECT EXISTS (");
+                self.rows(out)?;
                 out.push(")");
+                Ok(read(Shape::Scalar))
+            }
+            Verb::Aggregate { function, column } => {
+                let name = match function {
+                    Aggregate::Sum => "sum",
+                    Aggregate::Avg => "avg",
+                    Aggregate::Min => "min",
+                    Aggregate::Max => "max",
+                };
+                if !self.is_plain() {
+                    return Err(BuilderError::new(format!(
+                        "{name} takes no limit, offset, distinct, group or having; select it in a lambda"
+                    )));
+                }
+                out.push("SELECT ");
+                out.push(name);
+                out.push("(");
+                out.identifier(column)?;
+                out.push(") FROM ");
+                self.from(out)?;
+                self.conditions(out)?;
                 Ok(read(Shape::Scalar))
             }
             Verb::Insert { columns, values, rows, list } => {
                 self.insert(out, columns, values, *rows)?;
+                self.conflict(out, columns)?;
                 self.written(out, if *list { Shape::Rows } else { Shape::First })
             }
             Verb::Update { set } => {
@@ -80,7 +101,7 @@ impl<'a> Query<'a> {
                     return Err(BuilderError::new("update({}) has nothing to set"));
                 }
                 out.push("UPDATE ");
-                out.table(self.table)?;
+                self.from(out)?;
                 out.push(" SET ");
                 for (index, (column, value)) in set.iter().enumerate() {
                     if index > 0 {
@@ -88,7 +109,10 @@ impl<'a> Query<'a> {
                     }
                     out.quoted(column)?;
                     out.push(" = ");
-                    out.value(*value, || format!("update: \"{column}\""))?;
+                    match value {
+                        Set::Value(value) => out.value(*value, || format!("update: \"{column}\""))?,
+                        Set::Expression(tree) => self.renderer(tree).value(out, tree.tree)?,
+                    }
                 }
                 self.conditions(out)?;
                 self.written(out, Shape::Rows)
@@ -96,45 +120,228 @@ impl<'a> Query<'a> {
             Verb::Delete => {
                 self.guard("delete")?;
                 out.push("DELETE FROM ");
-                out.table(self.table)?;
+                self.from(out)?;
                 self.conditions(out)?;
                 self.written(out, Shape::Rows)
             }
         }
     }
 
-    fn select(&self, out: &mut Out<'_, 'a>, first: bool) -> Result<(), BuilderError> {
-        out.push("SELECT ");
-        out.columns(&self.select)?;
-        out.push(" FROM ");
+    /// Whether a row of the result is a row of the tables.
+    fn is_plain(&self) -> bool {
+        self.limit.is_none()
+            && self.offset.is_none()
+            && !self.distinct
+            && self.group.is_empty()
+            && self.having.is_empty()
+    }
+
+    /// The names of the tables, if there are several: then columns of lambdas carry them.
+    fn tables(&self) -> Vec<&'a str> {
+        if self.joins.is_empty() {
+            return Vec::new();
+        }
+        let name = |table: &'a str, alias: Option<&'a str>| {
+            alias.unwrap_or_else(|| table.rsplit_once('.').map_or(table, |(_, name)| name))
+        };
+        std::iter::once(name(self.table, self.alias))
+            .chain(self.joins.iter().map(|join| name(join.table, join.alias)))
+            .collect()
+    }
+
+    fn renderer<'r>(&self, tree: &'r Tree<'a>) -> predicate::Renderer<'r, 'a> {
+        predicate::Renderer { captured: &tree.captured, tables: self.tables(), join: false }
+    }
+
+    /// The tables.
+    fn from(&self, out: &mut Out<'_, 'a>) -> Result<(), BuilderError> {
         out.table(self.table)?;
-        self.conditions(out)?;
-        for (index, order) in self.order.iter().enumerate() {
-            out.push(if index == 0 { " ORDER BY " } else { ", " });
-            out.identifier(order.column)?;
-            if order.descending {
-                out.push(" DESC");
+        if let Some(alias) = self.alias {
+            out.push(" AS ");
+            out.quoted(alias)?;
+        }
+        let tables = self.tables();
+        for (index, table) in tables.iter().enumerate() {
+            if tables[..index].contains(table) {
+                return Err(BuilderError::new(format!(
+                    "\"{table}\" is there twice; give one another name: join(\"{table}\", \"other\", ...)"
+                )));
             }
         }
+        for (index, join) in self.joins.iter().enumerate() {
+            out.push(if join.left { " LEFT JOIN " } else { " JOIN " });
+            out.table(join.table)?;
+            if let Some(alias) = join.alias {
+                out.push(" AS ");
+                out.quoted(alias)?;
+            }
+            out.push(" ON ");
+            match &join.on {
+                On::Columns(left, right) => {
+                    out.identifier(left)?;
+                    out.push(" = ");
+                    out.identifier(right)?;
+                }
+                On::Predicate(tree) => {
+                    let tables = tables[..(index + 2).min(tables.len())].to_vec();
+                    let renderer = predicate::Renderer { captured: &tree.captured, tables, join: true };
+                    renderer.condition(out, tree.tree, 0)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn select(&self, out: &mut Out<'_, 'a>, first: bool) -> Result<(), BuilderError> {
+        out.push(if self.distinct { "SELECT DISTINCT " } else { "SELECT " });
+        self.items(out, &self.select)?;
+        self.rest(out)?;
         self.page(out, first)
+    }
+
+    /// The same rows, for who counts them: their columns matter only where equal ones count once.
+    fn rows(&self, out: &mut Out<'_, 'a>) -> Result<(), BuilderError> {
+        if self.distinct {
+            out.push("SELECT DISTINCT ");
+            self.items(out, &self.select)?;
+        } else {
+            out.push("SELECT 1");
+        }
+        out.push(" FROM ");
+        self.from(out)?;
+        self.conditions(out)?;
+        self.groups(out)?;
+        self.page(out, false)
+    }
+
+    fn rest(&self, out: &mut Out<'_, 'a>) -> Result<(), BuilderError> {
+        out.push(" FROM ");
+        self.from(out)?;
+        self.conditions(out)?;
+        self.groups(out)?;
+        for (index, order) in self.order.iter().enumerate() {
+            out.push(if index == 0 { " ORDER BY " } else { ", " });
+            match &order.by {
+                Item::Column(column) => out.identifier(column)?,
+                Item::Expression(tree, _) => self.renderer(tree).value(out, tree.tree)?,
+            }
+            out.push(match order.direction {
+                "asc" => "",
+                "desc" => " DESC",
+                "asc nulls first" => " NULLS FIRST",
+                "asc nulls last" => " NULLS LAST",
+                "desc nulls first" => " DESC NULLS FIRST",
+                "desc nulls last" => " DESC NULLS LAST",
+                other => {
+                    return Err(BuilderError::new(format!(
+                        "order: unknown direction \"{}\"; known are {}",
+                        other.escape_debug(),
+                        DIRECTIONS.join(", ")
+                    )));
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn groups(&self, out: &mut Out<'_, 'a>) -> Result<(), BuilderError> {
+        for (index, item) in self.group.iter().enumerate() {
+            out.push(if index == 0 { " GROUP BY " } else { ", " });
+            match item {
+                Item::Column(column) => out.identifier(column)?,
+                Item::Expression(tree, _) => self.renderer(tree).value(out, tree.tree)?,
+            }
+        }
+        self.fold(out, " HAVING ", &self.having)
+    }
+
+    fn items(&self, out: &mut Out<'_, 'a>, items: &[Item<'a>]) -> Result<(), BuilderError> {
+        if items.is_empty() {
+            out.push("*");
+        }
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                out.push(", ");
+            }
+            match item {
+                Item::Column(column) => out.column(column)?,
+                Item::Expression(tree, alias) => {
+                    self.renderer(tree).value(out, tree.tree)?;
+                    if let Some(alias) = alias {
+                        out.push(" AS ");
+                        out.quoted(alias)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn conflict(&self, out: &mut Out<'_, 'a>, columns: &[&str]) -> Result<(), BuilderError> {
+        let Some(conflict) = &self.conflict else { return Ok(()) };
+        out.push(" ON CONFLICT");
+        for (index, column) in conflict.columns.iter().enumerate() {
+            out.push(if index == 0 { " (" } else { ", " });
+            out.quoted(column)?;
+        }
+        if !conflict.columns.is_empty() {
+            out.push(")");
+        }
+        let overwritten: Vec<&str> = match &conflict.action {
+            ConflictAction::Ignore => {
+                out.push(" DO NOTHING");
+                return Ok(());
+            }
+            _ if conflict.columns.is_empty() => {
+                return Err(BuilderError::new("onConflict: an update needs the columns of the unique index"));
+            }
+            ConflictAction::Update => {
+                columns.iter().filter(|column| !conflict.columns.contains(column)).copied().collect()
+            }
+            ConflictAction::Columns(columns) => columns.clone(),
+            ConflictAction::Set(pairs) => {
+                if pairs.is_empty() {
+                    return Err(BuilderError::new("onConflict: nothing to set"));
+                }
+                for (index, (column, value)) in pairs.iter().enumerate() {
+                    out.push(if index == 0 { " DO UPDATE SET " } else { ", " });
+                    out.quoted(column)?;
+                    out.push(" = ");
+                    out.value(*value, || format!("onConflict: \"{column}\""))?;
+                }
+                return Ok(());
+            }
+        };
+        if overwritten.is_empty() {
+            return Err(BuilderError::new(
+                "onConflict: nothing to update; \"ignore\" leaves the row as it is",
+            ));
+        }
+        for (index, column) in overwritten.iter().enumerate() {
+            out.push(if index == 0 { " DO UPDATE SET " } else { ", " });
+            out.quoted(column)?;
+            out.push(" = excluded.");
+            out.quoted(column)?;
+        }
+        Ok(())
     }
 
     /// LIMIT and OFFSET as parameters, so that paging reuses one statement.
     fn page(&self, out: &mut Out<'_, 'a>, first: bool) -> Result<(), BuilderError> {
         let limit = self.limit.map(|limit| non_negative("limit", limit)).transpose()?;
         match limit {
-            Some(0) if first => out.push(" LIMIT 0"),
+            Some(Param::Int(0)) if first => out.push(" LIMIT 0"),
             _ if first => out.push(" LIMIT 1"),
             Some(limit) => {
                 out.push(" LIMIT ");
-                out.param(Param::Int(limit));
+                out.param(limit);
             }
             None => {}
         }
         if let Some(offset) = self.offset {
             let offset = non_negative("offset", offset)?;
             out.push(" OFFSET ");
-            out.param(Param::Int(offset));
+            out.param(offset);
         }
         Ok(())
     }
@@ -195,11 +402,19 @@ impl<'a> Query<'a> {
         if !self.select.is_empty() {
             return Err(BuilderError::new("insert, update and delete take returning(...), not select(...)"));
         }
+        if !self.joins.is_empty() || !self.group.is_empty() || !self.having.is_empty() || self.distinct {
+            return Err(BuilderError::new(
+                "insert, update and delete take no join, group, having or distinct",
+            ));
+        }
+        if self.conflict.is_some() && !matches!(self.verb, Verb::Insert { .. }) {
+            return Err(BuilderError::new("onConflict belongs to insert"));
+        }
         if self.returning.is_empty() {
             return Ok(Rendered { shape: Shape::Affected, access: Access::Write });
         }
         out.push(" RETURNING ");
-        out.columns(&self.returning)?;
+        self.items(out, &self.returning)?;
         Ok(Rendered { shape, access: Access::Write })
     }
 
@@ -214,14 +429,69 @@ impl<'a> Query<'a> {
     }
 
     fn conditions(&self, out: &mut Out<'_, 'a>) -> Result<(), BuilderError> {
-        for (index, condition) in self.wheres.iter().enumerate() {
-            out.push(if index == 0 { " WHERE " } else { " AND " });
-            match condition {
-                Where::Compare { column, operator, value } => compare(out, column, operator, *value)?,
-                Where::Predicate { tree, captured } => predicate::render(out, tree, captured)?,
+        self.fold(out, " WHERE ", &self.wheres)
+    }
+
+    /// Conditions from left to right; parentheses only where there is an OR.
+    fn fold(&self, out: &mut Out<'_, 'a>, word: &str, list: &[Where<'a>]) -> Result<(), BuilderError> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        out.push(word);
+        let grouped = list.iter().skip(1).any(|one| one.or);
+        if grouped {
+            (1..list.len()).for_each(|_| out.push("("));
+        }
+        for (index, one) in list.iter().enumerate() {
+            if index > 0 {
+                out.push(if one.or { " OR " } else { " AND " });
+            }
+            self.one_condition(out, &one.condition)?;
+            if grouped && index > 0 {
+                out.push(")");
             }
         }
         Ok(())
+    }
+
+    fn one_condition(&self, out: &mut Out<'_, 'a>, condition: &Condition<'a>) -> Result<(), BuilderError> {
+        match condition {
+            Condition::Compare { column, operator, value } => compare(out, column, operator, *value),
+            Condition::Predicate(tree) => self.renderer(tree).condition(out, tree.tree, 0),
+            Condition::Null { column, is } => {
+                out.identifier(column)?;
+                out.push(if *is { " IS NULL" } else { " IS NOT NULL" });
+                Ok(())
+            }
+            Condition::Between { column, low, high } => {
+                out.identifier(column)?;
+                out.push(" BETWEEN ");
+                for (index, side) in [low, high].into_iter().enumerate() {
+                    if index > 0 {
+                        out.push(" AND ");
+                    }
+                    if matches!(side, Param::List(_) | Param::Map(_) | Param::Null) {
+                        return Err(BuilderError::new(format!(
+                            "between(\"{column}\"): expected two values, got {}",
+                            side.kind()
+                        )));
+                    }
+                    out.value(*side, || format!("between(\"{column}\"): a value"))?;
+                }
+                Ok(())
+            }
+            Condition::All(list) => {
+                out.push("(");
+                for (index, one) in list.iter().enumerate() {
+                    if index > 0 {
+                        out.push(" AND ");
+                    }
+                    self.one_condition(out, one)?;
+                }
+                out.push(")");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -299,14 +569,17 @@ fn compare<'a>(
     Ok(())
 }
 
-fn non_negative(what: &str, value: Param<'_>) -> Result<i64, BuilderError> {
+fn non_negative<'a>(what: &str, value: Param<'a>) -> Result<Param<'a>, BuilderError> {
     let refused =
         |shown: String| BuilderError::new(format!("{what}({shown}): expected an integer, 0 or more"));
     match value {
-        Param::Int(v) if v >= 0 => Ok(v),
+        leaf if plan::number_of(&leaf).is_some() => Ok(leaf),
+        Param::Int(v) if v >= 0 => Ok(value),
         Param::Int(v) => Err(refused(v.to_string())),
         #[expect(clippy::cast_possible_truncation, reason = "integral and below 2^53, as the guard says")]
-        Param::Float(v) if v >= 0.0 && v.fract() == 0.0 && v <= 9_007_199_254_740_992.0 => Ok(v as i64),
+        Param::Float(v) if v >= 0.0 && v.fract() == 0.0 && v <= 9_007_199_254_740_992.0 => {
+            Ok(Param::Int(v as i64))
+        }
         Param::Float(v) => Err(refused(v.to_string())),
         other => Err(refused(other.kind().to_owned())),
     }
@@ -347,19 +620,22 @@ impl<'a> Out<'_, 'a> {
         Ok(())
     }
 
-    fn columns(&mut self, columns: &[&str]) -> Result<(), BuilderError> {
-        if columns.is_empty() {
+    /// `column`, `table.column`, `table.*`, `*`; and ` as name`.
+    fn column(&mut self, text: &str) -> Result<(), BuilderError> {
+        let at = text.to_ascii_lowercase().rfind(" as ");
+        let (column, alias) = at.map_or((text, None), |at| (&text[..at], Some(&text[at + 4..])));
+        let column = column.trim();
+        if column == "*" {
             self.push("*");
+        } else if let Some(table) = column.strip_suffix(".*") {
+            self.identifier(table)?;
+            self.push(".*");
+        } else {
+            self.identifier(column)?;
         }
-        for (index, column) in columns.iter().enumerate() {
-            if index > 0 {
-                self.push(", ");
-            }
-            if *column == "*" {
-                self.push("*");
-            } else {
-                self.identifier(column)?;
-            }
+        if let Some(alias) = alias {
+            self.push(" AS ");
+            self.quoted(alias.trim())?;
         }
         Ok(())
     }

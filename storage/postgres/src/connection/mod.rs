@@ -4,12 +4,15 @@
 //!   Starting --ReadyForQuery--> Ready --(error, FATAL, EOF)--> Closed
 //! ```
 //! Every query has a Sync of its own, so that one that fails takes no other with it, and an entry in a FIFO that
-//! its ReadyForQuery takes out. An abandoned query keeps its place and its rows are dropped.
+//! its ReadyForQuery takes out. An abandoned query keeps its place and its rows are dropped. Statements that are proven
+//! to only read, and known to be fast, share one Sync while they wait to be sent (`group.rs`): what a failure skips is
+//! sent again.
 //!
 //! ```text
 //!   first use     Parse Describe Sync            FIFO: Prepare            the query waits at its statement
 //!                 (SELECT ... pg_type)           FIFO: Catalog            only for types of this database
 //!   afterwards    Bind Execute Sync              FIFO: Query
+//!   proven        Bind Execute Bind Execute Sync FIFO: Query (unsynced), Query
 //! ```
 //! Rows are decoded where they were received: a [`Delivery::Whole`] result stays undecoded, as a range of the
 //! received bytes, until its ReadyForQuery says that it is one (a deferred constraint fails after CommandComplete).
@@ -20,6 +23,7 @@
 //! query repeated once: the error came before BindComplete, so nothing has run. If the parameters have other types
 //! now, the query fails and the next one is right. Not inside a transaction, which the error has already aborted.
 
+mod group;
 mod receive;
 mod rows;
 mod shared;
@@ -29,18 +33,21 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use forebay_base::Value;
 use forebay_base::limits::DatabaseLimits;
+use forebay_base::{Monotonic, Value};
 
 use crate::config::Config;
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
 use crate::query::{Access, Complete, Delivery, Event, Receiver, Shape, Sql, Token};
 use crate::types::{Catalog, decode, encode};
+use group::Proof;
 use startup::Auth;
 use statement::{Description, Input, Prepared, State, Statements, Waiting};
 
+pub use group::GROUP_MAX;
 pub use startup::SCRAM_ITERATIONS_MAX;
 pub use wire::MESSAGE_BYTES_MAX;
 
@@ -80,6 +87,8 @@ enum Entry {
     Prepare { id: u64, description: Description, error: Option<Box<ServerError>> },
     /// A simple query of `pg_type`, for the statement `id`.
     Catalog { id: u64, description: Description, wanted: Vec<u32>, error: Option<Box<ServerError>> },
+    /// A simple query of the catalog: does the statement `id` only read?
+    Proof { id: u64, proven: bool },
     /// Bind, Execute, Sync.
     Query(Running),
     /// A simple query of any number of statements; rows are dropped.
@@ -105,6 +114,8 @@ struct Running {
     bytes: Vec<u8>,
     abandoned: bool,
     healed: bool,
+    /// Its Sync follows it; else it shares that of a later entry.
+    synced: bool,
     bound: bool,
     list_open: bool,
     complete: Complete,
@@ -150,6 +161,17 @@ pub struct Connection {
     spare: Vec<Vec<u8>>,
     encode: encode::Scratch,
     decode: decode::Scratch,
+    /// Members of the group whose Sync is the end of `out`, and where that end is. 0: nobody can join.
+    group: usize,
+    group_end: usize,
+    /// As of the last [`Connection::advance`].
+    now: Monotonic,
+    /// Since when the server is at work for the head of the FIFO, as far as we know.
+    busy_since: Monotonic,
+    /// Queries that joined the Sync of one before them.
+    joined: u64,
+    /// Hashes of statements that turned out to be slow, for the pool.
+    slow: Vec<u64>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -190,7 +212,42 @@ impl Connection {
             spare: Vec::new(),
             encode: encode::Scratch::default(),
             decode: decode::Scratch::default(),
+            group: 0,
+            group_end: 0,
+            now: Monotonic::default(),
+            busy_since: Monotonic::default(),
+            joined: 0,
+            slow: Vec::new(),
         }
+    }
+
+    /// Tells the time: what follows happens at `now`. Without it statements have no speed, so none shares its Sync.
+    pub fn advance(&mut self, now: Monotonic) {
+        self.now = now;
+    }
+
+    /// True if a read that is queried now would share the Sync of one that waits to be sent.
+    #[must_use]
+    pub fn has_open_group(&self) -> bool {
+        self.group > 0 && self.group < GROUP_MAX
+    }
+
+    /// Queries so far that shared the Sync of one before them.
+    #[must_use]
+    pub fn joined(&self) -> u64 {
+        self.joined
+    }
+
+    /// True if the server has been at work for the head of the FIFO for longer than a fast statement takes: others
+    /// should go elsewhere.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        !self.fifo.is_empty() && self.now.since(self.busy_since) > SLOW_MIN
+    }
+
+    /// The next hash of a statement that takes longer than [`SLOW_MIN`].
+    pub fn poll_slow(&mut self) -> Option<u64> {
+        self.slow.pop()
     }
 
     /// True from the first ReadyForQuery to the end.
@@ -264,6 +321,7 @@ impl Connection {
             return false;
         }
         std::mem::swap(&mut self.out, buffer);
+        self.group = 0;
         true
     }
 
@@ -292,9 +350,18 @@ impl Connection {
         delivery: Delivery,
     ) -> Result<(), QueryError> {
         self.check_ready()?;
-        let prepared = match self.statements.find(sql.hash, sql.text) {
+        let mut ask = None;
+        let (prepared, groupable) = match self.statements.find(sql.hash, sql.text) {
             Some(slot) => match &mut slot.state {
-                State::Ready(prepared) => Arc::clone(prepared),
+                State::Ready(prepared) => {
+                    let shared = self.usage == Use::Shared && sql.access == Access::Read;
+                    let groupable = shared && slot.merit.may_share(self.now);
+                    if shared && slot.merit.wants_proof(self.now) {
+                        slot.merit.proof = Proof::Asked;
+                        ask = Some(slot.id);
+                    }
+                    (Arc::clone(prepared), groupable)
+                }
                 State::Preparing(waiting) => {
                     waiting.push(wait(token, sql.access, shape, delivery, params)?);
                     self.waiting += 1;
@@ -309,7 +376,37 @@ impl Connection {
                 return self.prepare(sql, wait(token, sql.access, shape, delivery, params)?);
             }
         };
-        self.bind(token, sql.access, shape, delivery, prepared, params)
+        if let Some(id) = ask {
+            self.ask_for_proof(id, &prepared);
+        }
+        self.bind(token, sql.access, shape, delivery, prepared, params, groupable)
+    }
+
+    /// Asks the catalog whether this statement only reads; what its text or its types say already needs no question.
+    fn ask_for_proof(&mut self, id: u64, prepared: &Prepared) {
+        // A type of a user may run a function to read its text.
+        let plain = prepared.params.iter().all(|ty| ty.oid < crate::types::FIRST_USER_OID);
+        let question = if plain { group::question(&prepared.text) } else { None };
+        match question {
+            Some(question) => {
+                self.start_busy();
+                wire::simple(&mut self.out, &question);
+                self.fifo.push_back(Entry::Proof { id, proven: false });
+                self.preparing += 1;
+            }
+            None => {
+                if let Some(slot) = self.statements.by_id(id) {
+                    slot.merit.prove(false, self.now);
+                }
+            }
+        }
+    }
+
+    /// Something will be sent to a server that has nothing to do.
+    fn start_busy(&mut self) {
+        if self.fifo.is_empty() {
+            self.busy_since = self.now;
+        }
     }
 
     /// Runs any number of statements without parameters; their rows are dropped. The simple query protocol, for
@@ -344,6 +441,7 @@ impl Connection {
 
     fn push_simple(&mut self, token: Token, commit: bool) {
         let (abandoned, error, affected, rolled_back) = (false, None, 0, false);
+        self.start_busy();
         self.fifo.push_back(Entry::Simple { token, abandoned, error, affected, commit, rolled_back });
     }
 
@@ -375,7 +473,7 @@ impl Connection {
             match entry {
                 Entry::Query(running) => running.abandoned = true,
                 Entry::Simple { abandoned, .. } => *abandoned = true,
-                Entry::Prepare { .. } | Entry::Catalog { .. } => {}
+                Entry::Prepare { .. } | Entry::Catalog { .. } | Entry::Proof { .. } => {}
             }
         }
     }
@@ -448,6 +546,7 @@ impl Connection {
                 }
                 wire::prepare(&mut self.out, &statement::name(slot.id), sql.text);
                 let id = slot.id;
+                self.start_busy();
                 self.fifo.push_back(Entry::Prepare { id, description: Description::default(), error: None });
                 self.preparing += 1;
                 self.waiting += 1;
@@ -457,6 +556,7 @@ impl Connection {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record, from its two makers")]
     fn bind(
         &mut self,
         token: Token,
@@ -465,16 +565,33 @@ impl Connection {
         delivery: Delivery,
         prepared: Arc<Prepared>,
         params: &[Param<'_>],
+        groupable: bool,
     ) -> Result<(), QueryError> {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
+        let joins = groupable && self.has_open_group() && self.group_end == self.out.len();
+        if joins {
+            self.out.truncate(self.group_end - wire::SYNC.len());
+        }
         let scratch = &mut self.encode;
-        prepared.bind(&mut self.out, |out| {
+        let bound = prepared.bind(&mut self.out, |out| {
             let start = out.len();
             encode_params(&prepared, params, scratch, out)?;
             bytes.extend_from_slice(&out[start..]);
             Ok::<_, ParameterError>(())
-        })?;
+        });
+        if let Err(error) = bound {
+            if joins {
+                self.out.extend_from_slice(&wire::SYNC);
+            }
+            return Err(error.into());
+        }
+        self.group = usize::from(groupable) + if joins { self.group } else { 0 };
+        self.group_end = self.out.len();
+        if joins && let Some(Entry::Query(before)) = self.fifo.back_mut() {
+            before.synced = false;
+            self.joined += 1;
+        }
         self.push_running(token, access, shape, delivery, prepared, bytes, false);
         Ok(())
     }
@@ -491,6 +608,7 @@ impl Connection {
         healed: bool,
     ) {
         let complete = Complete { has_columns: prepared.has_columns, ..Complete::default() };
+        self.start_busy();
         self.fifo.push_back(Entry::Query(Running {
             token,
             access,
@@ -500,6 +618,7 @@ impl Connection {
             bytes,
             abandoned: false,
             healed,
+            synced: true,
             bound: false,
             list_open: false,
             complete,
@@ -533,7 +652,7 @@ impl Connection {
                 Entry::Simple { token, error, .. } => {
                     (token, error.map_or_else(|| lost(Access::Write), QueryError::Server))
                 }
-                Entry::Prepare { .. } | Entry::Catalog { .. } => continue,
+                Entry::Prepare { .. } | Entry::Catalog { .. } | Entry::Proof { .. } => continue,
             };
             self.events.push_back(Event::Done { token, result: Err(error) });
         }
@@ -546,6 +665,10 @@ impl Connection {
     }
 }
 
+/// A statement whose average is above this is slow: it belongs on a connection of its own, where nobody waits behind it.
+pub const SLOW_MIN: Duration = Duration::from_millis(50);
+/// Hashes of slow statements that wait to be polled.
+const SLOW_HASHES_MAX: usize = 64;
 /// Notices that wait to be polled.
 const EVENTS_MAX: usize = 1024;
 /// Parameter buffers kept for reuse, and the largest of them.

@@ -7,7 +7,7 @@ use super::statement::{self, Description, Input, Prepared, State, Waiting};
 use super::wire::{self, Body};
 use super::{
     BackendKey, Connection, EVENTS_MAX, Entry, MESSAGE_BYTES_MAX, PARAMETERS_MAX, Phase, Running,
-    SPARE_BYTES_MAX, SPARE_MAX, Use, rows,
+    SLOW_HASHES_MAX, SPARE_BYTES_MAX, SPARE_MAX, Use, rows,
 };
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
@@ -72,7 +72,15 @@ impl Connection {
             }
             let Some(message) = buffer.get(at..at + length) else { break };
             let body = &message[5..];
-            if kind == b'Z' {
+            let unsynced = matches!(self.fifo.front(), Some(Entry::Query(running)) if !running.synced);
+            if unsynced && matches!(kind, b'C' | b'I') && self.message(kind, body).is_some() {
+                // A member of a group is done here: it is proven to only read, so nothing can undo it.
+                let rows = rows_at.min(at)..at;
+                rows_at = usize::MAX;
+                if let Some(Entry::Query(running)) = self.fifo.pop_front() {
+                    self.finish(running, &buffer[rows], false, receiver);
+                }
+            } else if kind == b'Z' {
                 let rows = rows_at.min(at)..at;
                 rows_at = usize::MAX;
                 self.ready_for_query(body, &buffer[rows], receiver);
@@ -190,6 +198,11 @@ impl Connection {
                 }
                 _ => return None,
             },
+            Entry::Proof { proven, .. } => match kind {
+                b'T' | b'C' | b'3' => {}
+                b'D' => *proven = body == b"\0\x01\0\0\0\x01t",
+                _ => return None,
+            },
             Entry::Catalog { .. } => match kind {
                 b'T' | b'C' | b'3' => {}
                 b'D' => {
@@ -230,6 +243,8 @@ impl Connection {
                         Some(if running.bound { QueryError::Server(error) } else { bind_error(error) });
                 }
             }
+            // No proof, then.
+            Entry::Proof { proven, .. } => *proven = false,
             Entry::Prepare { error: slot, .. }
             | Entry::Catalog { error: slot, .. }
             | Entry::Simple { error: slot, .. } => {
@@ -257,9 +272,23 @@ impl Connection {
         let left_open = self.usage == Use::Shared && status != b'I';
         match self.fifo.pop_front() {
             None => self.close("protocol: ReadyForQuery without a query".to_owned()),
-            Some(Entry::Query(running)) => self.finish(running, rows, left_open, receiver),
+            Some(Entry::Query(running)) => {
+                let skipped = if running.synced { Vec::new() } else { self.take_skipped() };
+                self.finish(running, rows, left_open, receiver);
+                for running in skipped {
+                    self.send_again(running);
+                }
+            }
+            Some(Entry::Proof { id, proven }) => {
+                self.preparing -= 1;
+                self.busy_since = self.now;
+                if let Some(slot) = self.statements.by_id(id) {
+                    slot.merit.prove(proven, self.now);
+                }
+            }
             Some(Entry::Prepare { id, description, error }) => {
                 self.preparing -= 1;
+                self.busy_since = self.now;
                 self.described(id, description, error);
             }
             Some(Entry::Catalog { id, description, wanted, error }) => {
@@ -285,7 +314,50 @@ impl Connection {
         }
     }
 
+    /// The members of a group behind the one that failed, up to the group's Sync: the server skipped them.
+    fn take_skipped(&mut self) -> Vec<Running> {
+        let mut skipped = Vec::new();
+        while let Some(Entry::Query(_)) = self.fifo.front()
+            && let Some(Entry::Query(running)) = self.fifo.pop_front()
+        {
+            let last = running.synced;
+            if !running.abandoned {
+                skipped.push(running);
+            }
+            if last {
+                break;
+            }
+        }
+        skipped
+    }
+
+    /// Sends a member of a group that never ran, now with a Sync of its own.
+    fn send_again(&mut self, running: Running) {
+        let Running { token, access, shape, delivery, prepared, bytes, healed, .. } = running;
+        let written = prepared.bind(&mut self.out, |out| {
+            out.extend_from_slice(&bytes);
+            Ok::<_, QueryError>(())
+        });
+        match written {
+            Ok(()) => self.push_running(token, access, shape, delivery, prepared, bytes, healed),
+            Err(error) => self.events.push_back(Event::Done { token, result: Err(error) }),
+        }
+    }
+
+    /// The server is done with a statement: how long was it at work?
+    fn record_speed(&mut self, prepared: &Prepared) {
+        let took = self.now.since(self.busy_since);
+        self.busy_since = self.now;
+        if let Some(slot) = self.statements.find_quietly(prepared.hash, prepared.id)
+            && slot.merit.record(took)
+            && self.slow.len() < SLOW_HASHES_MAX
+        {
+            self.slow.push(prepared.hash);
+        }
+    }
+
     fn finish(&mut self, mut running: Running, rows: &[u8], left_open: bool, receiver: &mut dyn Receiver) {
+        self.record_speed(&running.prepared);
         if left_open && running.error.is_none() {
             running.error = Some(QueryError::Refused("it leaves a transaction open on a shared connection"));
         }
@@ -389,6 +461,7 @@ impl Connection {
         if !wanted.is_empty() {
             let list: Vec<String> = wanted.iter().map(u32::to_string).collect();
             wire::simple(&mut self.out, &format!("{CATALOG_QUERY}{})", list.join(",")));
+            self.start_busy();
             self.fifo.push_back(Entry::Catalog { id, description, wanted, error: None });
             self.preparing += 1;
             return;
@@ -410,7 +483,7 @@ impl Connection {
         let result = match input {
             Input::Values(values) => {
                 let params: Vec<Param<'_>> = values.iter().map(Param::from).collect();
-                self.bind(token, access, shape, delivery, Arc::clone(prepared), &params)
+                self.bind(token, access, shape, delivery, Arc::clone(prepared), &params, false)
             }
             Input::Encoded { old, bytes, .. } if old.params == prepared.params => {
                 let written = prepared.bind(&mut self.out, |out| {

@@ -10,10 +10,12 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
-use forebay_base::Value;
+use forebay_base::{Monotonic, Value};
 
-use super::wire;
+use super::group::{self, Proof};
+use super::{SLOW_MIN, wire};
 use crate::error::ServerError;
 use crate::query::{Access, Delivery, Shape, Sql, Token};
 use crate::types::Type;
@@ -98,6 +100,53 @@ pub(super) struct Slot {
     pub(super) hash: u64,
     pub(super) used: u64,
     pub(super) state: State,
+    pub(super) merit: Merit,
+}
+
+/// What experience says about a statement: how fast it is, whether it only reads.
+#[derive(Debug, Default)]
+pub(super) struct Merit {
+    pub(super) proof: Proof,
+    asked_at: Monotonic,
+    runs: u32,
+    /// Average of how long the server was at work, the newest run weighing an eighth.
+    average_ns: u64,
+    /// It was reported as slow.
+    slow: bool,
+}
+
+impl Merit {
+    /// One more run. True once it turns out to be slow.
+    pub(super) fn record(&mut self, took: Duration) -> bool {
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / 16);
+        self.average_ns =
+            if self.runs == 0 { took } else { self.average_ns - self.average_ns / 8 + took / 8 };
+        self.runs = self.runs.saturating_add(1);
+        let slow = Duration::from_nanos(self.average_ns) > SLOW_MIN;
+        slow && !std::mem::replace(&mut self.slow, slow)
+    }
+
+    fn is_fast(&self) -> bool {
+        self.runs >= group::PROOF_AFTER_USES && Duration::from_nanos(self.average_ns) < group::FAST_MAX
+    }
+
+    pub(super) fn may_share(&self, now: Monotonic) -> bool {
+        self.proof == Proof::Proven && self.is_fast() && now.since(self.asked_at) < group::PROOF_AGE_MAX
+    }
+
+    pub(super) fn wants_proof(&self, now: Monotonic) -> bool {
+        self.is_fast()
+            && match self.proof {
+                Proof::Unasked => true,
+                Proof::Asked => false,
+                Proof::Proven | Proof::Refuted => now.since(self.asked_at) >= group::PROOF_AGE_MAX,
+            }
+    }
+
+    pub(super) fn prove(&mut self, proven: bool, now: Monotonic) {
+        self.proof = if proven { Proof::Proven } else { Proof::Refuted };
+        self.asked_at = now;
+    }
 }
 
 /// The hash is computed already.
@@ -148,6 +197,11 @@ impl Statements {
         Some(slot)
     }
 
+    /// The statement with this hash and number, if it is still here; doesn't count as a use.
+    pub(super) fn find_quietly(&mut self, hash: u64, id: u64) -> Option<&mut Slot> {
+        self.slots.get_mut(*self.index.get(&hash)?).filter(|slot| slot.id == id)
+    }
+
     /// The statement with this number, if it is still here.
     pub(super) fn by_id(&mut self, id: u64) -> Option<&mut Slot> {
         self.slots.iter_mut().find(|slot| slot.id == id)
@@ -191,6 +245,7 @@ impl Statements {
             hash: sql.hash,
             used: self.clock,
             state: State::Preparing(vec![waiting]),
+            merit: Merit::default(),
         });
         Ok((&self.slots[self.slots.len() - 1], closed))
     }

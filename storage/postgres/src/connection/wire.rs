@@ -102,9 +102,11 @@ pub(crate) fn execute_and_sync(out: &mut Vec<u8>) {
     sync(out);
 }
 
+/// The Sync message.
+pub(crate) const SYNC: [u8; 5] = *b"S\0\0\0\x04";
+
 pub(crate) fn sync(out: &mut Vec<u8>) {
-    let start = begin(out, b'S');
-    end(out, start);
+    out.extend_from_slice(&SYNC);
 }
 
 pub(crate) fn simple(out: &mut Vec<u8>, sql: &str) {

@@ -6,7 +6,9 @@
 //!           ^                   |                              |                          |
 //!           +------- failure, with backoff and jitter ---------+------ closed, FATAL -----+
 //! ```
-//! A query goes to the ready link with the fewest in flight, at most `window` on each; beyond that it waits in a
+//! A query goes to the ready link with the fewest in flight, at most `window` on each, or to one where it can share a
+//! Sync, and not behind a statement that takes its time while there is another link. What turned out to be slow on a
+//! shared link runs on one of its own from then on. Beyond the window a query waits in a
 //! bounded queue until its deadline, then it is [`QueryError::Unavailable`]. So a database that restarts is a pause
 //! for those who can wait, and 503 for the rest. A query that was sent is never sent again by the pool: only its
 //! caller knows whether that is safe.
@@ -18,9 +20,9 @@
 
 mod transaction;
 
-pub use transaction::{Isolation, Mode};
+pub use transaction::{Isolation, Mode, OVER, SETTINGS_BYTES_MAX, Settings};
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,10 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(50);
 /// How long the server may be silent about an abandoned query before its connection is given up: a statement without
 /// end, or a server that is gone without a word, must not hold its places for ever.
 pub const DRAIN_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Statements that are remembered as slow.
+const SLOW_STATEMENTS_MAX: usize = 256;
+/// For how long. Then a statement may show on a shared link that it has become fast.
+const SLOW_AGE_MAX: Duration = Duration::from_secs(60);
 /// Longest wait between two attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -145,6 +151,8 @@ pub struct PoolStats {
     pub queries: u64,
     /// Of those, the ones that ended in an error.
     pub errors: u64,
+    /// Queries that shared the Sync of one before them, on the links of now.
+    pub joined: u64,
     /// Refused or given up for want of a place.
     pub unavailable: u64,
     /// Connections that became ready.
@@ -161,13 +169,15 @@ pub struct Pool {
     limits: DatabaseLimits,
     links: Vec<Slot>,
     queue: VecDeque<Queued>,
-    /// Transactions that wait for a connection.
+    /// Transactions and slow statements that wait for a connection of their own.
     begins: VecDeque<transaction::Begin>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
     rng: Rng,
     /// Where the search for output goes on.
     turn: usize,
+    /// Statements that turned out to be slow on a shared link, and when.
+    slow: HashMap<u64, Monotonic>,
     totals: PoolStats,
 }
 
@@ -190,6 +200,7 @@ impl Pool {
             events: VecDeque::new(),
             rng: Rng::new(seed),
             turn: 0,
+            slow: HashMap::new(),
             totals: PoolStats::default(),
             limits,
         };
@@ -231,8 +242,11 @@ impl Pool {
         delivery: Delivery,
         now: Monotonic,
     ) -> Result<(), QueryError> {
+        if !self.slow.is_empty() && self.is_slow(sql.hash, now) && self.limits.transactions > 0 {
+            return self.query_slow(token, sql, params, shape, delivery, now);
+        }
         if self.queue.is_empty()
-            && let Some(connection) = self.place()
+            && let Some(connection) = self.place(now)
         {
             connection.query(token, sql, params, shape, delivery)?;
             self.totals.queries += 1;
@@ -243,7 +257,20 @@ impl Pool {
             return Err(QueryError::Unavailable(self.why("the queue is full").into()));
         }
         self.totals.queries += 1;
-        self.queue.push_back(Queued {
+        self.queue.push_back(self.queued(token, sql, params, shape, delivery, now));
+        Ok(())
+    }
+
+    fn queued(
+        &self,
+        token: Token,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+        shape: Shape,
+        delivery: Delivery,
+        now: Monotonic,
+    ) -> Queued {
+        Queued {
             token,
             text: sql.text.into(),
             hash: sql.hash,
@@ -252,8 +279,19 @@ impl Pool {
             shape,
             delivery,
             deadline: now.after(self.limits.acquire_timeout),
-        });
-        Ok(())
+        }
+    }
+
+    /// Whether this statement turned out to be slow lately.
+    fn is_slow(&mut self, hash: u64, now: Monotonic) -> bool {
+        match self.slow.get(&hash) {
+            Some(since) if now.since(*since) < SLOW_AGE_MAX => true,
+            Some(_) => {
+                self.slow.remove(&hash);
+                false
+            }
+            None => false,
+        }
     }
 
     /// Forgets a query: no event follows. What was sent drains in its place; if the server is silent about it for
@@ -338,7 +376,13 @@ impl Pool {
         let Some(slot) = current(&mut self.links, link) else { return };
         let State::Open { connection, deadline, .. } = &mut slot.state else { return };
         let was_ready = connection.is_ready();
+        connection.advance(now);
         connection.handle_bytes(bytes, receiver);
+        while let Some(hash) = connection.poll_slow() {
+            if slot.lane == Lane::Shared && self.slow.len() < SLOW_STATEMENTS_MAX {
+                self.slow.insert(hash, now);
+            }
+        }
         while let Some(event) = connection.poll_event() {
             if let Event::Done { token, result: Err(_) } = &event
                 && slot.lane == Lane::Owned(*token)
@@ -359,7 +403,7 @@ impl Pool {
             }
             *deadline = connection.is_draining().then(|| now.after(DRAIN_SILENCE_MAX));
         }
-        self.dispatch();
+        self.dispatch(now);
         self.dispatch_transactions(link, now);
     }
 
@@ -407,8 +451,9 @@ impl Pool {
         while self.begins.front().is_some_and(|begin| begin.deadline <= now) {
             if let Some(begin) = self.begins.pop_front() {
                 self.totals.unavailable += 1;
-                let result =
-                    Err(QueryError::Unavailable(self.why("no connection for a transaction in time").into()));
+                let result = Err(QueryError::Unavailable(
+                    self.why("no connection in time for a transaction or a slow statement").into(),
+                ));
                 self.events.push_back(Event::Done { token: begin.token, result });
             }
         }
@@ -436,6 +481,7 @@ impl Pool {
             match &slot.state {
                 State::Open { connection, .. } => {
                     stats.in_flight += connection.in_flight();
+                    stats.joined += connection.joined();
                     if connection.is_ready() {
                         stats.ready += 1;
                     } else {
@@ -451,14 +497,17 @@ impl Pool {
         stats
     }
 
-    /// The ready link with the fewest queries in flight that has a place.
-    fn place(&mut self) -> Option<&mut Connection> {
+    /// The ready link that a query can join best, if one has a place.
+    fn place(&mut self, now: Monotonic) -> Option<&mut Connection> {
         let window = self.limits.window.max(1);
         self.links
             .iter_mut()
             .filter(|slot| slot.lane == Lane::Shared)
             .filter_map(|slot| match &mut slot.state {
-                State::Open { connection, .. } => Some(&mut **connection),
+                State::Open { connection, .. } => {
+                    connection.advance(now);
+                    Some(&mut **connection)
+                }
                 _ => None,
             })
             .filter(|connection| {
@@ -466,19 +515,21 @@ impl Pool {
                     && connection.in_flight() < window
                     && connection.output_len() < LINK_OUTPUT_BYTES_MAX
             })
-            .min_by_key(|connection| connection.in_flight())
+            .min_by_key(|connection| {
+                (connection.is_stalled(), !connection.has_open_group(), connection.in_flight())
+            })
     }
 
     /// Gives places to those who wait.
-    fn dispatch(&mut self) {
+    fn dispatch(&mut self, now: Monotonic) {
         while !self.queue.is_empty() {
-            if self.place().is_none() {
+            if self.place(now).is_none() {
                 return;
             }
             let Some(queued) = self.queue.pop_front() else { return };
             let sql = Sql { text: &queued.text, hash: queued.hash, access: queued.access };
             let params: Vec<Param<'_>> = queued.params.iter().map(Param::from).collect();
-            let started = match self.place() {
+            let started = match self.place(now) {
                 Some(connection) => {
                     connection.query(queued.token, &sql, &params, queued.shape, queued.delivery)
                 }

@@ -10,7 +10,7 @@
 
 use forebay_base::Monotonic;
 
-use super::{Action, Lane, Link, Pool, State, current, link_of};
+use super::{Action, Lane, Link, Pool, Queued, State, current, link_of};
 use crate::error::QueryError;
 use crate::param::Param;
 use crate::query::{Delivery, Event, Shape, Sql, Token};
@@ -49,14 +49,65 @@ impl Mode {
     }
 }
 
-/// A transaction without a connection.
+/// Settings that last until the transaction's end (`set_config(name, value, true)`), sent along with BEGIN.
+pub type Settings<'a> = &'a [(&'a str, &'a str)];
+
+/// Bytes of one transaction's settings, names and values. Beyond it: refused.
+pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
+
+/// BEGIN, and the settings in the same message.
+fn begin_sql(mode: Mode, settings: Settings<'_>) -> Result<Box<str>, QueryError> {
+    if settings.is_empty() {
+        return Ok(mode.sql().into());
+    }
+    if settings.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > SETTINGS_BYTES_MAX {
+        return Err(QueryError::Refused("the settings of a transaction are too long"));
+    }
+    let mut sql = String::from(mode.sql());
+    for (index, (name, value)) in settings.iter().enumerate() {
+        if name.contains('\0') || value.contains('\0') {
+            return Err(QueryError::Refused("a setting has a NUL character"));
+        }
+        sql.push_str(if index == 0 { "; SELECT set_config(" } else { ", set_config(" });
+        literal(&mut sql, name);
+        sql.push_str(", ");
+        literal(&mut sql, value);
+        sql.push_str(", true)");
+    }
+    Ok(sql.into())
+}
+
+/// A string constant that reads the same whatever standard_conforming_strings says (manual: "String Constants With
+/// C-Style Escapes"): quotes and backslashes doubled. The connection speaks UTF-8, so no byte of another character
+/// looks like one.
+fn literal(sql: &mut String, text: &str) {
+    sql.push_str("E'");
+    for c in text.chars() {
+        if matches!(c, '\'' | '\\') {
+            sql.push(c);
+        }
+        sql.push(c);
+    }
+    sql.push('\'');
+}
+
+/// Who needs a connection and has none.
 pub(super) struct Begin {
     pub(super) token: Token,
-    mode: Mode,
+    job: Job,
     pub(super) deadline: Monotonic,
 }
 
-const OVER: QueryError = QueryError::Refused("the transaction is over");
+/// What for.
+enum Job {
+    /// BEGIN, and its settings.
+    Transaction(Box<str>),
+    /// One statement behind which nobody should wait.
+    Slow(Box<Queued>),
+}
+
+/// A call for a transaction that ended, or whose connection was lost: the server has rolled it back.
+pub const OVER: QueryError = QueryError::Refused("the transaction is over");
 
 impl Pool {
     /// Starts a transaction, or lets it wait for a connection. `Ok`: an [`Event::Done`] with `token` follows, which
@@ -65,6 +116,21 @@ impl Pool {
     /// # Errors
     /// The queue is full, or `DatabaseLimits::transactions` is 0.
     pub fn begin(&mut self, token: Token, mode: Mode, now: Monotonic) -> Result<(), QueryError> {
+        self.begin_with(token, mode, &[], now)
+    }
+
+    /// As [`Pool::begin`], with settings for its duration, in the same round trip.
+    ///
+    /// # Errors
+    /// As [`Pool::begin`]; settings that are too long or have a NUL.
+    pub fn begin_with(
+        &mut self,
+        token: Token,
+        mode: Mode,
+        settings: Settings<'_>,
+        now: Monotonic,
+    ) -> Result<(), QueryError> {
+        let sql = begin_sql(mode, settings)?;
         if self.limits.transactions == 0 {
             return Err(QueryError::Refused("the configuration has no connections for transactions"));
         }
@@ -72,7 +138,30 @@ impl Pool {
             self.totals.unavailable += 1;
             return Err(QueryError::Unavailable(self.why("the queue of transactions is full").into()));
         }
-        self.begins.push_back(Begin { token, mode, deadline: now.after(self.limits.acquire_timeout) });
+        let deadline = now.after(self.limits.acquire_timeout);
+        self.begins.push_back(Begin { token, job: Job::Transaction(sql), deadline });
+        self.start_begins(now);
+        Ok(())
+    }
+
+    /// A statement that is known to be slow: alone on a connection.
+    pub(super) fn query_slow(
+        &mut self,
+        token: Token,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+        shape: Shape,
+        delivery: Delivery,
+        now: Monotonic,
+    ) -> Result<(), QueryError> {
+        if self.begins.len() >= self.limits.queue {
+            self.totals.unavailable += 1;
+            return Err(QueryError::Unavailable(self.why("the queue of slow statements is full").into()));
+        }
+        self.totals.queries += 1;
+        let queued = self.queued(token, sql, params, shape, delivery, now);
+        let deadline = queued.deadline;
+        self.begins.push_back(Begin { token, job: Job::Slow(Box::new(queued)), deadline });
         self.start_begins(now);
         Ok(())
     }
@@ -188,8 +277,7 @@ impl Pool {
 
     /// Gives free links to those who wait, and connects one more if there are too few.
     fn start_begins(&mut self, now: Monotonic) {
-        while let Some(begin) = self.begins.front() {
-            let (token, sql) = (begin.token, begin.mode.sql());
+        while !self.begins.is_empty() {
             let free = self.links.iter_mut().find_map(|slot| match (&slot.lane, &mut slot.state) {
                 (Lane::Free, State::Open { connection, .. }) if connection.is_ready() => {
                     Some((&mut slot.lane, connection))
@@ -197,10 +285,19 @@ impl Pool {
                 _ => None,
             });
             let Some((lane, connection)) = free else { break };
-            self.begins.pop_front();
-            match connection.simple(token, sql) {
-                Ok(()) => *lane = Lane::Owned(token),
-                Err(error) => self.events.push_back(Event::Done { token, result: Err(error) }),
+            let Some(Begin { token, job, .. }) = self.begins.pop_front() else { break };
+            let started = match &job {
+                Job::Transaction(sql) => connection.simple(token, sql).map(|()| *lane = Lane::Owned(token)),
+                Job::Slow(queued) => {
+                    let sql = Sql { text: &queued.text, hash: queued.hash, access: queued.access };
+                    let params: Vec<Param<'_>> = queued.params.iter().map(Param::from).collect();
+                    connection
+                        .query(token, &sql, &params, queued.shape, queued.delivery)
+                        .map(|()| *lane = Lane::Ending)
+                }
+            };
+            if let Err(error) = started {
+                self.events.push_back(Event::Done { token, result: Err(error) });
             }
         }
         let coming = self

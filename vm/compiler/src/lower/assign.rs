@@ -20,6 +20,8 @@ pub(super) enum Place {
     /// A constant with the key's name.
     Field(Reg, u32),
     Element(Reg, Reg),
+    /// A property of the global object: constant with its name.
+    Global(u32),
     /// An imported name or a constant: the assignment throws.
     Constant(Span),
 }
@@ -138,6 +140,10 @@ impl<'a> Lower<'_, 'a> {
                 );
                 None
             }
+            Name::Property => {
+                let name = self.pool.string(id.name.as_str());
+                Some(Place::Global(name))
+            }
             Name::Unknown => {
                 self.unknown_name(id);
                 None
@@ -164,6 +170,11 @@ impl<'a> Lower<'_, 'a> {
             Place::Element(object, key) => {
                 let register = self.target(want);
                 self.f().abc(Op::GetElem, register, object, key, span);
+                register
+            }
+            Place::Global(name) => {
+                let register = self.target(want);
+                self.f().abx(Op::GetName, register, name, span);
                 register
             }
             Place::Constant(at) => {
@@ -196,6 +207,7 @@ impl<'a> Lower<'_, 'a> {
                         }
                         self.f().abx(Op::SetModule, value, slot, span);
                     }
+                    Binding::Property(name) => self.f().abx(Op::SetName, value, name, span),
                     // An assigned variable that is captured has a cell.
                     Binding::Upvalue(_) => {
                         self.error("FB0999", at, "this assignment can't be compiled", None)
@@ -207,6 +219,7 @@ impl<'a> Lower<'_, 'a> {
                 self.f().abc(Op::SetField, object, value, site, span);
             }
             Place::Element(object, key) => self.f().abc(Op::SetElem, object, key, value, span),
+            Place::Global(name) => self.f().abx(Op::SetName, value, name, span),
             Place::Constant(at) => {
                 let message = self.pool.string("Assignment to constant variable.");
                 self.f().abx(Op::ThrowTypeError, 0, message, at);
@@ -250,6 +263,11 @@ impl<'a> Lower<'_, 'a> {
                 self.f().abx(Op::GetModule, register, slot, span);
                 register
             }
+            Binding::Property(name) => {
+                let register = self.target(want);
+                self.f().abx(Op::GetName, register, name, span);
+                register
+            }
         }
     }
 
@@ -264,7 +282,7 @@ impl<'a> Lower<'_, 'a> {
                 }
                 _ => None,
             },
-            Place::Field(..) | Place::Element(..) | Place::Constant(_) => None,
+            _ => None,
         }
     }
 

@@ -349,7 +349,7 @@ impl<'a> Lower<'_, 'a> {
                 }
                 match self.binding(symbol) {
                     Binding::Register(register) => Some(register),
-                    Binding::Cell(_) | Binding::Upvalue(_) | Binding::UpCell(_) | Binding::Slot(_) => None,
+                    _ => None,
                 }
             }
             Expression::ThisExpression(_) => (self.f().flags & function_flags::ARROW == 0).then_some(0),
@@ -583,7 +583,12 @@ impl<'a> Lower<'_, 'a> {
         self.module.uses |= match function {
             HostFn::Payload => uses::PAYLOAD,
             HostFn::Req => uses::REQUEST,
-            HostFn::Db | HostFn::DbWhereLambda | HostFn::Query => uses::DATABASE,
+            HostFn::Db
+            | HostFn::DbWhereLambda
+            | HostFn::Query
+            | HostFn::Tx
+            | HostFn::TxBegin
+            | HostFn::TxEnd => uses::DATABASE,
             HostFn::Http | HostFn::HttpRequest => uses::HTTP,
             HostFn::KvGet
             | HostFn::KvSet

@@ -264,6 +264,12 @@ impl<'a> Lower<'_, 'a> {
                 self.f().abx(Op::LoadGlobal, register, global as u32, id.span);
                 register
             }
+            Name::Property => {
+                let register = self.target(want);
+                let name = self.pool.string(id.name.as_str());
+                self.f().abx(Op::GetName, register, name, id.span);
+                register
+            }
             Name::Host(_) | Name::Namespace => self.host_value(id, want),
             Name::Unknown if id.name == "work" => {
                 let hint = "a chain stands as a statement of its own, or as `const w = work(\"Name\")...`";
@@ -562,6 +568,15 @@ impl<'a> Lower<'_, 'a> {
             UnaryOperator::LogicalNot => Op::Not,
             UnaryOperator::BitwiseNot => Op::BitNot,
             UnaryOperator::Typeof => {
+                if let Expression::Identifier(id) = &u.argument
+                    && matches!(self.resolve(id), Name::Property)
+                {
+                    let register = self.target(want);
+                    let name = self.pool.string(id.name.as_str());
+                    self.f().emit(Instr::abx(Op::GetName, register, name).with_n(1), id.span);
+                    self.f().ab(Op::TypeOf, register, register, u.span);
+                    return register;
+                }
                 if let Expression::Identifier(id) = &u.argument
                     && matches!(self.resolve(id), Name::Unknown)
                     && id.reference_id.get().is_none_or(|r| {

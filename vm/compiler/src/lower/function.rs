@@ -88,7 +88,7 @@ impl<'a> Lower<'_, 'a> {
         if let Some(own) = own {
             let v = self.variable(own);
             let needed = v.self_used || (v.kind == Kind::SelfName && v.used && v.function == scope);
-            if needed && !v.module {
+            if needed && !v.module && !v.property {
                 self.functions.last_mut().expect("just pushed").itself = Some((own, 0));
             }
         }
@@ -235,6 +235,15 @@ impl<'a> Lower<'_, 'a> {
                 }
                 continue;
             }
+            if v.property {
+                // Functions are declared where they are hoisted.
+                if v.kind == Kind::Var {
+                    let name = self.symbol_name(symbol);
+                    let name = self.pool.string(name);
+                    self.f().abx(Op::DeclareName, 0, name, v.span);
+                }
+                continue;
+            }
             if self.f().storage.contains_key(&symbol) {
                 continue;
             }
@@ -314,6 +323,11 @@ impl<'a> Lower<'_, 'a> {
                 let register = self.f().take();
                 self.f().abx(Op::Closure, register, index.0, span);
                 self.f().abx(Op::SetModule, register, slot, span);
+            }
+            Binding::Property(name) => {
+                let register = self.f().take();
+                self.f().abx(Op::Closure, register, index.0, span);
+                self.f().emit(Instr::abx(Op::DeclareName, register, name).with_n(1), span);
             }
             Binding::Upvalue(_) | Binding::UpCell(_) => {}
         }

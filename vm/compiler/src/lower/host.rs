@@ -26,7 +26,6 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 /// Host functions of the design that aren't built yet.
 pub(super) fn not_built(name: &str) -> Option<&'static str> {
     Some(match name {
-        "tx" => "`tx(fn)`",
         "event" => "`event`",
         "crypto" => "`crypto`",
         "task" => "`task`",

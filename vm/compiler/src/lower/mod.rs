@@ -59,6 +59,8 @@ pub(crate) enum Binding {
     /// An upvalue that is a cell.
     UpCell(u16),
     Slot(u32),
+    /// A property of the global object: constant with its name (conformance mode).
+    Property(u32),
 }
 
 /// What an identifier means.
@@ -71,6 +73,8 @@ pub(crate) enum Name {
     /// `kv`, `log`: a name that is only good with a member.
     Namespace,
     Global(Global),
+    /// Looked up in the global object at run time (conformance mode).
+    Property,
     Unknown,
 }
 
@@ -100,12 +104,14 @@ pub(crate) struct Lower<'p, 'a> {
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
 pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
-    let survey = Survey::of(files, sink);
+    let survey = if files.options.conformance { Survey::default() } else { Survey::of(files, sink) };
     let variables = files
         .list
         .iter()
         .enumerate()
-        .map(|(i, f)| crate::scope::analyse(&f.semantic, i != 0 || survey.is_module))
+        .map(|(i, f)| {
+            crate::scope::analyse(&f.semantic, i != 0 || survey.is_module, files.options.conformance)
+        })
         .collect();
     let mut lower = Lower {
         files,
@@ -185,6 +191,9 @@ impl<'p, 'a> Lower<'p, 'a> {
         let program = self.files.list[0].program;
         let root = self.files.list[0].semantic.scoping().root_scope_id();
         self.functions.push(Builder::new(0, root, function_flags::SCRIPT, name));
+        if self.files.options.conformance {
+            self.f().abx(Op::LoadGlobal, 0, Global::GlobalThis as u32, Span::empty(0));
+        }
         self.allocate_scope(root, program.span);
         for statement in &program.body {
             self.hoist_statement(statement);
@@ -323,6 +332,8 @@ impl<'p, 'a> Lower<'p, 'a> {
         let name = id.name.as_str();
         if name == "undefined" {
             Name::Undefined
+        } else if self.files.options.conformance {
+            if name == "print" { Name::Host(HostFn::Log) } else { Name::Property }
         } else if let Some(function) = HostFn::from_path(name) {
             Name::Host(function)
         } else if host::is_namespace(name) {
@@ -399,6 +410,10 @@ impl<'p, 'a> Lower<'p, 'a> {
         let cell = variable.cell;
         if variable.module {
             return Binding::Slot(self.slot_of(symbol));
+        }
+        if variable.property {
+            let name = self.symbol_name(symbol);
+            return Binding::Property(self.pool.string(name));
         }
         let level = self.functions.len() - 1;
         if let Some(register) = self.own_register(level, symbol) {

@@ -57,6 +57,7 @@ impl<'a> Lower<'_, 'a> {
                 self.f().ab(op, cell, value, span);
             }
             Binding::Slot(slot) => self.f().abx(Op::SetModule, value, slot, span),
+            Binding::Property(name) => self.f().abx(Op::SetName, value, name, span),
             Binding::UpCell(upvalue) => self.f().ab(Op::SetUpCell, value, upvalue, span),
             // Declarations stand in their own function.
             Binding::Upvalue(_) => {}
@@ -111,7 +112,7 @@ impl<'a> Lower<'_, 'a> {
     fn direct_register(&mut self, symbol: Option<SymbolId>) -> Option<Reg> {
         match self.binding(symbol?) {
             Binding::Register(register) => Some(register),
-            Binding::Cell(_) | Binding::Upvalue(_) | Binding::UpCell(_) | Binding::Slot(_) => None,
+            _ => None,
         }
     }
 

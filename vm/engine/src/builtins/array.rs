@@ -7,6 +7,7 @@ use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::flag;
+use crate::overlay::touched;
 use crate::string::STRING_BYTES_MAX;
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
@@ -42,7 +43,9 @@ impl Mem<'_> {
             return None;
         }
         let r = v.as_ref();
-        let plain = self.heap.header(r) & flag::SPARSE == 0 && self.proto_of(r) == self.local.known.array;
+        let plain = self.heap.header(r) & flag::SPARSE == 0
+            && self.proto_of(r) == self.local.known.array
+            && self.heap.touched & touched::ELEMENTS == 0;
         plain.then(|| (r, self.array_len(r)))
     }
 

@@ -110,6 +110,7 @@ fn then(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return Err(Throw::type_error("Promise.prototype.then called on a value that is no promise"));
     }
     let target = ctx.mem.new_promise()?;
+    ctx.join_transaction(target);
     let (fulfilled, rejected) = (ctx.arg(a, 0), ctx.arg(a, 1));
     ctx.then(this, fulfilled, rejected, target)?;
     Ok(target)

@@ -15,6 +15,7 @@ use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Get, Key, Keys, Own, flag};
 use crate::ops::to_int32;
+use crate::overlay::touched;
 use crate::shape::{DICTIONARY, EMPTY, attr};
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
@@ -778,6 +779,9 @@ impl Writer<'_, '_, '_> {
         } else if value.is_null() {
             self.out.extend_from_slice(b"null");
         } else if value.is_bigint() {
+            if self.mem.heap.touched & touched::TO_JSON != 0 {
+                return Ok(Form::NeedsScript);
+            }
             if !self.how.big_ints {
                 return Err(Throw::type_error("Do not know how to serialize a BigInt"));
             }
@@ -796,7 +800,9 @@ impl Writer<'_, '_, '_> {
         let (shape, proto) = (self.mem.shape(object), self.mem.proto_of(object));
         match kind {
             kind::CLOSURE | kind::NATIVE | kind::BOUND => return self.function(object),
-            kind::DATE if shape == EMPTY && proto == known.date => {
+            kind::DATE
+                if shape == EMPTY && proto == known.date && self.mem.heap.touched & touched::TO_JSON == 0 =>
+            {
                 return Ok(self.date(object));
             }
             kind::BOXED => {
@@ -871,7 +877,8 @@ impl Writer<'_, '_, '_> {
 
     fn has_to_json(&mut self, object: Ref, shape: u32, proto: Value) -> Result<bool, Throw> {
         let known = &self.mem.local.known;
-        let standard = proto == known.object || proto == known.array || proto.is_null();
+        let standard = (proto == known.object || proto == known.array || proto.is_null())
+            && self.mem.heap.touched & touched::TO_JSON == 0;
         if standard && shape != DICTIONARY && shape == self.no_to_json {
             return Ok(false);
         }

@@ -8,7 +8,7 @@ use crate::mem::Mem;
 use crate::object::{Get, Key, Keys, Own, flag};
 use crate::shape::attr;
 use crate::throw::Throw;
-use crate::value::{Ref, Value};
+use crate::value::{Ref, Value, space};
 
 const fn on(on: &'static str, name: &'static str, length: u8, call: super::NativeFn) -> Native {
     Native { on, name, length, call, kind: Kind::Method }
@@ -162,10 +162,15 @@ fn prevent_extensions(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     restrict(ctx, a, false, false)
 }
 
-/// Whether an object is at least as fixed as `seal` or `freeze` make it. What all requests share is.
+/// Whether an object is one of a module's, which nobody can change.
+fn shared(ctx: &Ctx<'_>, object: Value) -> bool {
+    object.as_ref().space() == space::BLUEPRINT && ctx.heap.own() != space::BLUEPRINT
+}
+
+/// Whether an object is at least as fixed as `seal` or `freeze` make it. What a module shares with all requests is.
 fn restricted(ctx: &mut Ctx<'_>, a: Args, frozen: bool) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
-    if !v.is_object() || v.as_ref().space() != ctx.heap.own() {
+    if !v.is_object() || shared(ctx, v) {
         return Ok(Value::TRUE);
     }
     let object = v.as_ref();
@@ -197,8 +202,7 @@ fn is_sealed(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn is_extensible(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
-    let own = v.is_object() && v.as_ref().space() == ctx.heap.own();
-    Ok(Value::bool(own && ctx.is_extensible(v.as_ref())))
+    Ok(Value::bool(v.is_object() && !shared(ctx, v) && ctx.is_extensible(v.as_ref())))
 }
 
 fn is(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

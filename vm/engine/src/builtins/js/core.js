@@ -1,6 +1,8 @@
 // What operators, loops and spread need of scripts: the interpreter calls these by
 // itself. "%name" is a helper of the interpreter, invisible to scripts.
-return function ({ call, push, doneMark, symIterator, symToPrimitive, symHasInstance }) {
+return function ({
+  call, push, doneMark, symIterator, symToPrimitive, symHasInstance, txEnter, txBegin, txRun, txEnd, txPause,
+}) {
   const isObject = v => (typeof v === "object" && v !== null) || typeof v === "function";
 
   return {
@@ -75,6 +77,35 @@ return function ({ call, push, doneMark, symIterator, symToPrimitive, symHasInst
         count++;
       }
       return count;
+    },
+
+    // On a fiber of its own, which is in the transaction; so are those that it starts.
+    async "%tx"(fn, options) {
+      const retry = options === undefined ? 0 : (options.retry ?? 0);
+      if (typeof retry !== "number" || !(retry >= 0 && retry <= 10) || retry % 1 !== 0) {
+        throw new RangeError("tx: retry is a whole number from 0 to 10");
+      }
+      const outer = txEnter();
+      if (outer !== 0 && options !== undefined) {
+        throw new TypeError("tx: inside a transaction it is a savepoint, and takes no options");
+      }
+      for (let attempt = 0; ; attempt++) {
+        const id = txBegin(options);
+        txEnter(id);
+        try {
+          const value = txRun(await fn());
+          txEnd(id, true);
+          return value;
+        } catch (error) {
+          txEnd(id, false);
+          const code = error !== null && typeof error === "object" ? error.code : undefined;
+          if (attempt >= retry || (code !== "40001" && code !== "40P01")) throw error;
+        } finally {
+          txEnter(outer);
+        }
+        // Those that collided must not meet again.
+        txPause(2 ** attempt * (5 + 10 * Math.random()));
+      }
     },
   };
 };
