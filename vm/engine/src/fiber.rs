@@ -218,6 +218,9 @@ pub(crate) struct TaskState {
     pub(crate) symbols: Option<Value>,
     /// State of `Math.random`; 0 until it is first used.
     pub(crate) random: u64,
+    /// A search of a regular expression that the end of a slice has interrupted. The native that began it is called
+    /// again first thing in the next slice.
+    pub(crate) search: Option<Box<crate::builtins::regexp::Search>>,
     /// Stacks and frame lists of fibers that ended.
     pub(crate) spare: Vec<(Vec<Value>, Vec<Frame>)>,
 }
@@ -249,6 +252,7 @@ impl TaskState {
             takes_request: false,
             symbols: None,
             random: 0,
+            search: None,
             spare: Vec::new(),
         }
     }
@@ -272,6 +276,7 @@ impl TaskState {
         self.fuel_used = 0;
         self.symbols = None;
         self.random = 0;
+        self.search = None;
         self.request.clear();
     }
 

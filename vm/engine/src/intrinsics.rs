@@ -203,9 +203,10 @@ impl Places {
             "set_iterator",
             "string_iterator",
             "async_function",
+            "regexp_iterator",
         ] {
             let parent = match name {
-                "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator" => iterator,
+                "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator" | "regexp_iterator" => iterator,
                 "async_function" => known.function,
                 _ => object,
             };

@@ -193,7 +193,7 @@ fn hint(program: &Program, root: &Node) -> Hint {
     }
     let prefix = prefix(program);
     if prefix.len() > 1 {
-        return Hint::Prefix(Finder::new(&prefix).into_owned());
+        return Hint::Prefix(Box::new(Finder::new(&prefix).into_owned()));
     }
     let Some(bytes) = first(program, 0) else { return Hint::Any };
     let wanted = (0..=255u8).filter(|b| bytes[usize::from(*b)]);

@@ -189,7 +189,7 @@ pub(crate) enum Hint {
     /// At the start of the text only.
     Anchored,
     /// Where this text stands.
-    Prefix(Finder<'static>),
+    Prefix(Box<Finder<'static>>),
     /// Where one of these bytes stands.
     Bytes(Stops),
     /// Where a byte of the set stands.

@@ -14,6 +14,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("(map_iterator)", "Map Iterator"),
     ("(set_iterator)", "Set Iterator"),
     ("(string_iterator)", "String Iterator"),
+    ("(regexp_iterator)", "RegExp String Iterator"),
 ];
 
 /// Properties that are the same function as another one: where, name, name of the other (there, or a global).

@@ -1,6 +1,6 @@
 // String: replacers that are functions. ECMA-262 section 22.1.3.
 return function ({
-  call, expand, indexOf, substring,
+  call, expand, indexOf, isRegExpObject, substring,
 }) {
   const symReplace = Symbol.replace;
 
@@ -31,6 +31,14 @@ return function ({
     },
     "String.prototype.replaceAll/2"(search, replacement) {
       start(this, "replaceAll");
+      if (typeof search === "object" && search !== null) {
+        const matcher = search[Symbol.match];
+        if (matcher !== undefined ? matcher : isRegExpObject(search)) {
+          const flags = search.flags;
+          if (flags === undefined || flags === null) throw new TypeError("flags is undefined or null");
+          if (indexOf(`${flags}`, "g", 0) < 0) throw new TypeError("replaceAll must be called with a global RegExp");
+        }
+      }
       const other = custom(this, search, replacement);
       if (other !== undefined) return other.result;
       const text = `${this}`;
