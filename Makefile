@@ -4,10 +4,10 @@ SHELL := /bin/bash
 LISTEN ?= 127.0.0.1:8080
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build run test bench fmt lint
+.PHONY: help setup build run test bench bench-vm fmt lint
 
 help: ## Show this
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
 setup: ## Install what is missing on this machine (apt-get; root or sudo)
 	@scripts/setup.sh
@@ -26,6 +26,9 @@ bench: ## Print the benchmark figures, paired with their peers
 	@cargo build --release --locked -p forebay-ctl -p forebay-bench
 	@cargo build --release --locked -p forebay-ring --example floor -p forebay-kv --example kv_bench
 	@exec "$(TARGET_DIR)/release/forebay-bench" --bin "$(TARGET_DIR)/release"
+
+bench-vm: setup ## Print the engine's figures beside QuickJS-ng, boa and node; ROUNDS=5
+	@cd benches/peers-vm && cargo run --release --locked -- --rounds "$(or $(ROUNDS),5)"
 
 fmt: ## Format the code
 	@cargo fmt --all

@@ -146,6 +146,8 @@ pub const KV_KEY_BYTES_MAX: usize = 1024;
 pub const KV_VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Nesting of a value (KV, JSON, SQL json). Beyond it the call throws.
 pub const VALUE_DEPTH_MAX: usize = 128;
+/// Bytes of the path by which a snapshot names a value that a module made. Beyond it the task can't be saved.
+pub const SNAPSHOT_PATH_BYTES_MAX: usize = 4096;
 /// Bytes of one log line; the rest is cut and the line says so.
 pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
 

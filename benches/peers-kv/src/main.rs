@@ -5,7 +5,7 @@
 //! moment hits all of them. The rows' medians are printed, with the spread of the rounds.
 //!
 //! ```text
-//! cargo run --release -- [--dir DIR] [--keys 1000000] [--ms 1000] [--rounds 3] [--engines forebay,lmdb,...]
+//! cargo run --release -- [--dir DIR] [--keys 1000000] [--ms 1000] [--rounds 3] [--overwrite 5] [--engines forebay,lmdb,...]
 //! ```
 //!
 //! | row | one operation is |
@@ -19,7 +19,8 @@
 //! | disk | allocated bytes of the folder over bytes of keys and values, after every key was overwritten 5 times |
 //! | memory | anonymous and file-backed, after everything |
 //!
-//! `device` is the floor: one write with O_DSYNC of as many bytes as the store's records, on prezeroed space.
+//! `cpu us` is CPU time of all the engine's threads per operation: on a machine with other work it compares
+//! better than the clock. `device` is the floor: one write with O_DSYNC of as many bytes as the store's records, on prezeroed space.
 
 mod child;
 mod engines;
@@ -36,6 +37,7 @@ struct Options {
     keys: u64,
     ms: u64,
     rounds: usize,
+    overwrite: u64,
     engines: Vec<String>,
     rows: Vec<String>,
 }
@@ -51,6 +53,7 @@ fn main() -> Result<(), Failure> {
         keys: 1_000_000,
         ms: 1000,
         rounds: 3,
+        overwrite: 5,
         engines: list("forebay,lmdb,redb,fjall,sqlite,device"),
         rows: list("get,set,cas,scan,dur 1,dur 8,dur 64"),
     };
@@ -60,6 +63,7 @@ fn main() -> Result<(), Failure> {
             "--dir" => options.dir = value.into(),
             "--keys" => options.keys = value.parse()?,
             "--ms" => options.ms = value.parse()?,
+            "--overwrite" => options.overwrite = value.parse()?,
             "--rounds" => options.rounds = value.parse()?,
             "--engines" => options.engines = list(value),
             "--rows" => options.rows = list(value),
@@ -91,6 +95,7 @@ fn run(options: &Options) -> Result<(), Failure> {
                 let answer = peer.ask(&format!("{row} {}", options.ms))?;
                 let name = row.replace(' ', "");
                 table.add(&format!("{name} k/s"), &peer.engine, answer[0]);
+                table.add(&format!("{name} cpu us"), &peer.engine, answer[3]);
                 if row.starts_with("dur") {
                     table.add(&format!("{name} p50 us"), &peer.engine, answer[1]);
                     table.add(&format!("{name} p99 us"), &peer.engine, answer[2]);
@@ -98,8 +103,8 @@ fn run(options: &Options) -> Result<(), Failure> {
             }
         }
     }
-    for peer in &mut peers {
-        let answer = peer.ask("overwrite 5")?;
+    for peer in peers.iter_mut().filter(|_| options.overwrite > 0) {
+        let answer = peer.ask(&format!("overwrite {}", options.overwrite))?;
         table.add("overwrite k/s", &peer.engine, answer[0]);
         peer.ask("settle")?;
         let live = (options.keys * (child::KEY_BYTES + child::VALUE_BYTES) as u64) as f64;

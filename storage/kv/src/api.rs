@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use forebay_base::{CoreId, Timestamp};
 
+use crate::quota::Quota;
 use crate::space::Space;
 use crate::testing::Planted;
 
 /// Operations of one batch. Beyond it: [`Refused::BatchTooLarge`].
 pub const BATCH_OPS_MAX: usize = 4096;
-/// Encoded bytes of one batch, or what a segment holds if that is less. Beyond
-/// it: [`Refused::BatchTooLarge`].
+/// Encoded bytes of one batch. Beyond it: [`Refused::BatchTooLarge`].
 pub const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Encoded bytes of one commit. A group that reached it is closed and the next begins.
 pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -23,8 +23,10 @@ pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const PAGE_ITEMS_MAX: usize = 1000;
 /// Keys that [`crate::Store::iterate`] may skip. Beyond it: [`Refused::OffsetTooLarge`].
 pub const ITERATE_OFFSET_MAX: usize = 100_000;
-/// Bytes of a segment file unless [`Config::segment_bytes`] says otherwise.
+/// Bytes of a segment file at most, unless [`Config::segment_bytes`] says otherwise or a batch needs more.
 pub const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
+/// Bytes of a segment file of a small log, or [`Config::segment_bytes`] if that is less.
+pub const SEGMENT_BYTES_MIN: u32 = 4 * 1024 * 1024;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -33,11 +35,21 @@ pub struct Config {
     pub folder: PathBuf,
     /// Cores that submit: 1 <= cores. [`CoreId`]s are below it.
     pub cores: u16,
-    /// Bytes of a segment file, a multiple of 512, 8 KiB at least. A folder keeps segments of
-    /// different sizes; this is for new ones.
+    /// Bytes of a segment file at most, a multiple of 512, 8 KiB at least. A small log has smaller ones
+    /// ([`SEGMENT_BYTES_MIN`]), a batch that needs more gets a larger one; a folder keeps segments of different sizes.
     pub segment_bytes: u32,
     /// Empty segments kept ready, 1 at least.
     pub spare_segments: usize,
+    /// Empty segments beyond those, which only removals and compaction use: on a full disk they
+    /// make room.
+    pub reserve_segments: usize,
+    /// Of the disk, in percent: with less free the store takes no more segments than the reserve.
+    pub reserve_percent: u32,
+    /// What each tenant may store.
+    pub quota: Quota,
+    /// A batch that would have to wait for a segment is answered [`Unavailable::Busy`] instead.
+    #[doc(hidden)]
+    pub busy_at_once: bool,
     /// Garbage in a sealed segment, in percent, above which compaction rewrites it.
     pub garbage_percent: u32,
     /// Bugs that tests plant to see whether they are caught.
@@ -54,9 +66,18 @@ impl Config {
             cores,
             segment_bytes: SEGMENT_BYTES,
             spare_segments: 1,
+            reserve_segments: 2,
+            reserve_percent: 5,
+            quota: Quota::default(),
+            busy_at_once: false,
             garbage_percent: 25,
             planted: Planted::default(),
         }
+    }
+
+    /// Empty segments that maintenance keeps.
+    pub(crate) fn spares(&self) -> usize {
+        self.spare_segments + self.reserve_segments
     }
 }
 
@@ -171,8 +192,7 @@ pub enum Outcome {
 /// Why the store doesn't take writes; reads go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// More is waiting for the disk than [`QUEUE_BYTES_MAX`], or the next segment
-    /// isn't prepared yet: try again.
+    /// More is waiting for the disk than [`QUEUE_BYTES_MAX`]: try again.
     Busy,
     /// No space for another segment: the operator frees some; writes resume when
     /// [`crate::Store::maintain`] has prepared one.
@@ -229,6 +249,16 @@ pub enum Refused {
         /// The bound on the bytes in this store.
         bytes_max: usize,
     },
+    /// The tenant would have more keys than [`Config::quota`] allows.
+    QuotaKeys {
+        /// How many it may have.
+        limit: u64,
+    },
+    /// The tenant would have more bytes of keys and values than [`Config::quota`] allows.
+    QuotaBytes {
+        /// How many it may have.
+        limit: u64,
+    },
     /// Beyond [`ITERATE_OFFSET_MAX`]: page by key instead.
     OffsetTooLarge {
         /// What was asked for.
@@ -249,6 +279,8 @@ impl fmt::Display for Refused {
                 f,
                 "a batch of {ops} operations and {bytes} bytes; at most {BATCH_OPS_MAX} and {bytes_max} are allowed"
             ),
+            Self::QuotaKeys { limit } => write!(f, "the quota of {limit} keys is used up"),
+            Self::QuotaBytes { limit } => write!(f, "the quota of {limit} bytes is used up"),
             Self::OffsetTooLarge { offset } => {
                 write!(
                     f,

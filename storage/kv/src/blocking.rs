@@ -123,10 +123,11 @@ impl Session<'_> {
 
     fn run(&mut self, now: Timestamp, batch: Batch<'_>, sync: bool) -> Result<Completion, Refused> {
         let store = &self.blocking.store;
+        store.admit(batch)?;
         loop {
             self.token += 1;
             store.submit_batch(self.core, self.token, now, batch, sync)?;
-            let answer = self.wait();
+            let answer = self.wait(now);
             if answer.outcome != Outcome::Unavailable(Unavailable::Busy) {
                 if !sync {
                     self.unsynced += batch.len();
@@ -145,7 +146,7 @@ impl Session<'_> {
         }
     }
 
-    fn wait(&mut self) -> Completion {
+    fn wait(&mut self, now: Timestamp) -> Completion {
         let store = &self.blocking.store;
         loop {
             store.completions(self.core, &mut self.answers);
@@ -154,6 +155,11 @@ impl Session<'_> {
             }
             if let Some(job) = store.poll_commit(self.core) {
                 job.run();
+                continue;
+            }
+            if store.is_stalled() {
+                // Maybe nobody else prepares segments. What fails shows in the answer.
+                let _ = store.maintain(now);
                 continue;
             }
             // Someone else's write is in flight: theirs to finish, and maybe ours to follow.

@@ -12,11 +12,16 @@ use std::sync::Arc;
 
 use forebay_base::Timestamp;
 
-use crate::api::{Error, GROUP_BYTES_MAX, Unavailable};
+use crate::api::{Error, Unavailable};
 use crate::record::{Fields, Kind, Record, SEGMENT_HEADER_BYTES, record_bytes};
 use crate::recover::Walk;
 use crate::segment::Segment;
 use crate::store::{Store, lock};
+
+/// Records that are copied under one hold of the log.
+const COPY_RECORDS: usize = 64;
+/// Bytes that compaction gives to one write.
+const COPY_BYTES: usize = 256 * 1024;
 
 impl Store {
     /// Prepares the segments that are missing and compacts those above
@@ -39,11 +44,12 @@ impl Store {
             }
         }
         let mut prepared = self.prepare();
+        self.expire(now)?;
         // Also on a full disk: compaction may free what preparation needs.
         while matches!(prepared, Ok(()) | Err(Error::NoSpace { .. }))
             && let Some(victim) = self.victim()
         {
-            self.compact(now, &victim)?;
+            self.compact(now, victim)?;
             prepared = self.prepare();
         }
         prepared
@@ -72,12 +78,12 @@ impl Store {
         worst.map(|(_, segment)| Arc::clone(segment))
     }
 
-    fn compact(self: &Arc<Self>, now: Timestamp, victim: &Arc<Segment>) -> Result<(), Error> {
+    fn compact(self: &Arc<Self>, now: Timestamp, victim: Arc<Segment>) -> Result<(), Error> {
         let id = victim.header.id;
         let is_oldest = self.read_index().segments().next().is_none_or(|(first, _)| first.header.id == id);
         let bytes = victim.read_all()?;
         let walk = Walk {
-            segment: victim,
+            segment: &victim,
             bytes: &bytes,
             sequence_before: 0,
             adjacent: false,
@@ -90,15 +96,13 @@ impl Store {
             return Err(Error::Corrupt { file, offset, expected: "a seal" });
         }
         if self.config.planted.unlink_before_sync {
-            self.unlink(victim)?;
+            self.unlink(&victim.name)?;
         }
-        let mut copied = 0;
-        for record in &records {
-            copied += self.copy(now, id, is_oldest, record)?;
-            if copied >= GROUP_BYTES_MAX {
-                copied = 0;
-                self.flush()?;
-            }
+        let mut rest = &records[..];
+        while !rest.is_empty() {
+            rest = &rest[self.copy(now, id, is_oldest, rest)?..];
+            // A large write in flight would keep everyone else's waiting.
+            self.flush()?;
         }
         self.flush()?;
         {
@@ -111,60 +115,87 @@ impl Store {
             }
             index.remove_segment(id);
         }
-        if self.config.planted.unlink_before_sync { Ok(()) } else { self.unlink(victim) }
+        if self.config.planted.unlink_before_sync { Ok(()) } else { self.retire(victim) }
     }
 
-    fn unlink(&self, victim: &Segment) -> Result<(), Error> {
-        let what = || format!("removing {}", victim.name);
-        self.medium.remove(&victim.name).map_err(|e| Error::io(what(), e))?;
-        self.medium.sync_folder().map_err(|e| Error::io(what(), e))
-    }
-
-    /// Appends `record` of segment `id` again if it still counts. How many bytes that took.
+    /// Appends the first of `records`, of segment `id`, again, as far as they still count and one write
+    /// should carry. How many were dealt with.
     fn copy(
         self: &Arc<Self>,
         now: Timestamp,
         id: u32,
         is_oldest: bool,
-        record: &Record<'_>,
+        records: &[Record<'_>],
     ) -> Result<usize, Error> {
-        let Fields { kind, space, key, value, expires, .. } = record.fields;
-        if !matches!(kind, Kind::Set | Kind::Delete) {
-            return Ok(0);
+        let planted = self.config.planted;
+        let (mut done, mut copied) = (0, 0);
+        while done < records.len() && copied < COPY_BYTES {
+            // Others get the log in between.
+            let chunk = &records[done..records.len().min(done + COPY_RECORDS)];
+            let mut log = self.lock_log();
+            if log.is_stopped() {
+                return Err(Error::Unavailable(Unavailable::Poisoned));
+            }
+            for record in chunk {
+                let Fields { kind, space, key, value, expires, .. } = record.fields;
+                // A younger write may be under way.
+                let counts = matches!(kind, Kind::Set | Kind::Delete)
+                    && (planted.copy_over_pending || !log.is_pending(space, key))
+                    && {
+                        let index = self.read_index();
+                        match kind {
+                            Kind::Set if planted.copy_stale => index.knows(space, key),
+                            Kind::Set => index.stored_at(space, key) == Some((id, record.offset)),
+                            _ => !is_oldest && !index.knows(space, key) && !planted.forget_removals,
+                        }
+                    };
+                if counts {
+                    let bytes = record_bytes(key.len(), value.len(), expires.is_some());
+                    if !log.make_room(bytes, true) {
+                        drop(log);
+                        if done == 0 && copied == 0 {
+                            // Nothing to write first: a segment is what is missing.
+                            self.prepare()?;
+                        }
+                        return Ok(done);
+                    }
+                    // What has expired is removed for good.
+                    let expired = expires.is_some_and(|at| at <= now);
+                    let value = (kind == Kind::Set && !expired).then_some(value);
+                    log.append_one(space, key, value, expires.filter(|_| !expired), true);
+                    copied += bytes;
+                }
+                done += 1;
+            }
         }
-        let bytes = record_bytes(key.len(), value.len(), expires.is_some());
+        Ok(done)
+    }
+
+    /// Removes keys that have expired, so that what they take becomes garbage.
+    fn expire(self: &Arc<Self>, now: Timestamp) -> Result<(), Error> {
         loop {
+            let keys = self.read_index().expired(now, COPY_RECORDS);
+            if keys.is_empty() {
+                return Ok(());
+            }
             {
                 let mut log = self.lock_log();
                 if log.is_stopped() {
                     return Err(Error::Unavailable(Unavailable::Poisoned));
                 }
-                // A younger write is under way.
-                if log.is_pending(space, key) {
-                    return Ok(0);
-                }
-                let counts = {
-                    let index = self.read_index();
-                    match kind {
-                        Kind::Set => {
-                            index.stored_at(space, key) == Some((record.sequence, id, record.offset))
-                        }
-                        _ => !is_oldest && !index.knows(space, key) && !self.config.planted.forget_removals,
+                for (space, key) in keys {
+                    // What is under way came later; it is looked at again if it expires.
+                    if log.is_pending(space, &key) {
+                        continue;
                     }
-                };
-                if !counts {
-                    return Ok(0);
-                }
-                if log.make_room(bytes) {
-                    // What has expired is removed for good.
-                    let expired = expires.is_some_and(|at| at <= now);
-                    let value = (kind == Kind::Set && !expired).then_some(value);
-                    log.append_one(space, key, value, expires.filter(|_| !expired), true);
-                    return Ok(bytes);
+                    if !log.make_room(record_bytes(key.len(), 0, false), true) {
+                        // The next call goes on.
+                        return Ok(());
+                    }
+                    log.append_one(space, &key, None, None, true);
                 }
             }
             self.flush()?;
-            self.prepare()?;
         }
     }
 }

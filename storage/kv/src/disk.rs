@@ -130,6 +130,10 @@ impl Medium for DiskFolder {
         self.folder.sync_all()
     }
 
+    fn space(&self) -> Option<(u64, u64)> {
+        sys::space(&self.folder).ok()
+    }
+
     fn random(&self) -> u64 {
         // The standard library's hasher is seeded by the kernel's randomness.
         std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), &self.path)

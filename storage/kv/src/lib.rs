@@ -28,24 +28,31 @@ mod blocking;
 mod compact;
 mod disk;
 mod index;
+mod key;
+mod log;
 mod map;
 mod medium;
+mod prepare;
+mod quota;
 mod record;
 mod recover;
 mod segment;
 mod space;
+mod stall;
 mod store;
 mod sys;
 pub mod testing;
 
 pub use api::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX, NoWake,
-    Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, SEGMENT_BYTES, Unavailable, Wake,
+    Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, SEGMENT_BYTES, SEGMENT_BYTES_MIN, Unavailable,
+    Wake,
 };
 pub use blocking::{Blocking, Session};
 pub use disk::DiskFolder;
 pub use index::{Item, Page};
 pub use medium::{Medium, SegmentFile};
+pub use quota::Quota;
 pub use recover::{Report, verify};
 pub use segment::ValueRef;
 pub use space::Space;

@@ -17,6 +17,22 @@ impl Map {
         Ok(Self { map: memmap2::MmapOptions::new().map_raw_read_only(file)? })
     }
 
+    /// False once the medium has failed under a read of the map.
+    #[expect(clippy::unused_self, reason = "of this map")]
+    pub(crate) fn is_sound(&self) -> bool {
+        true
+    }
+
+    /// Has the processor fetch the first bytes of a value that will be read soon; a page walk is
+    /// part of it, a page fault isn't.
+    pub(crate) fn prefetch(&self, start: usize) {
+        if start < self.map.len() {
+            // Two lines: what a small value has.
+            prefetch(self.map.as_ptr().wrapping_add(start));
+            prefetch(self.map.as_ptr().wrapping_add(start + 64));
+        }
+    }
+
     /// The bytes `start..end`, clamped to nothing if they aren't inside the file.
     ///
     /// The caller promises that the range is *settled*: written before, and never
@@ -33,4 +49,15 @@ impl Map {
         // locked by flock(2), 0700, and documented as ours; truncating a segment there is SIGBUS.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().add(start), end - start) }
     }
+}
+
+/// Has the processor fetch the line at `at`; any address will do.
+pub(crate) fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address has no effect but on time (Intel SDM, PREFETCHh).
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }

@@ -28,6 +28,8 @@ pub trait Medium: Send + Sync {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_folder(&self) -> io::Result<()>;
+    /// Free bytes and all bytes of the file system, where that is known.
+    fn space(&self) -> Option<(u64, u64)>;
     /// Bits that a tenant can't guess, for the salt of a new segment.
     fn random(&self) -> u64;
 }

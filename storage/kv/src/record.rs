@@ -37,6 +37,8 @@ pub(crate) const SEGMENT_HEADER_BYTES: usize = FIRST_RECORD as usize;
 
 const MAGIC: [u8; 8] = *b"FOREBAYK";
 const VERSION: u32 = 1;
+/// Beside the version: the file was another segment before.
+const RECYCLED: u32 = 1 << 31;
 /// Bytes of the segment's header that mean something.
 const SEGMENT_HEADER_USED: usize = 36;
 
@@ -233,13 +235,16 @@ pub(crate) struct SegmentHeader {
     pub(crate) epoch: u32,
     pub(crate) bytes: u32,
     pub(crate) salt: u64,
+    /// Its file was another segment before: what lies behind its records isn't zero.
+    pub(crate) recycled: bool,
 }
 
 impl SegmentHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SEGMENT_HEADER_USED);
         out.extend_from_slice(&MAGIC);
-        for word in [VERSION, self.id, self.epoch, self.bytes] {
+        let version = if self.recycled { VERSION | RECYCLED } else { VERSION };
+        for word in [version, self.id, self.epoch, self.bytes] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         out.extend_from_slice(&self.salt.to_le_bytes());
@@ -257,7 +262,7 @@ impl SegmentHeader {
         if crc32c::crc32c(&bytes[..32]) != u32_at(bytes, 32) {
             return Err((32, "the checksum of the segment's header"));
         }
-        if u32_at(bytes, 8) != VERSION {
+        if u32_at(bytes, 8) & !RECYCLED != VERSION {
             return Err((8, "format version 1"));
         }
         Ok(Self {
@@ -265,6 +270,7 @@ impl SegmentHeader {
             epoch: u32_at(bytes, 16),
             bytes: u32_at(bytes, 20),
             salt: u64_at(bytes, 24),
+            recycled: u32_at(bytes, 8) & RECYCLED != 0,
         })
     }
 }

@@ -19,15 +19,18 @@ use forebay_base::Lsn;
 
 use crate::api::{Config, Error, Wake};
 use crate::disk::DiskFolder;
-use crate::index::{Change, Index, Key};
+use crate::index::{Change, Index};
+use crate::key::Key;
+use crate::log::{End, Log};
 use crate::medium::Medium;
+use crate::prepare::segment_bytes;
 use crate::record::{
     ALIGN, Candidate, EPOCH_BYTES, FIRST_RECORD, Fields, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES,
     SEGMENT_HEADER_BYTES, SegmentHeader, encode,
 };
 use crate::segment::{SUFFIX, SUFFIX_TMP, Segment};
 use crate::space::Space;
-use crate::store::{End, Log, Store};
+use crate::store::Store;
 
 /// Checksummed bytes, in segments, that the search behind a bad record may cost.
 /// Honest data needs one; beyond it the bytes were made to be slow.
@@ -92,8 +95,10 @@ impl Store {
             }
             medium.sync_folder().map_err(|e| Error::io("syncing the data folder", e))?;
         }
-        let end = start_epoch(&*medium, &config, scanned.unsealed, scanned.tail)?;
-        Ok(Self::assemble(config, medium, wake, index, Log::new(end)))
+        let live = index.segments().map(|(_, usage)| usage.live).sum();
+        let end = start_epoch(&*medium, &config, scanned.unsealed, scanned.tail, live)?;
+        let log = Log::new(end, &config);
+        Ok(Self::assemble(config, medium, wake, index, log))
     }
 }
 
@@ -126,7 +131,7 @@ fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
     let leftovers = names.iter().filter(|n| n.ends_with(SUFFIX_TMP)).cloned().collect();
     names.retain(|name| name.ends_with(SUFFIX));
     let mut scanned = Scanned {
-        index: Index::default(),
+        index: Index::unordered(),
         report: Report { segments: 0, spares: 0, records: 0, keys: 0, last: Lsn(0), torn_at: None },
         tail: Tail {
             last_sequence: 0,
@@ -151,6 +156,7 @@ fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
             unsealed.push((segment, end));
         }
     }
+    scanned.index.order();
     scanned.choose_active(unsealed);
     scanned.report.spares = names.len() - scanned.report.segments;
     scanned.report.keys = scanned.index.len();
@@ -213,7 +219,7 @@ impl Scanned {
             if n == active {
                 self.tail.offset = end.offset;
                 self.tail.epoch = end.epoch;
-                if end.torn {
+                if end.torn && !end.recycled {
                     self.report.torn_at = Some((segment.name.clone(), u64::from(end.offset)));
                 }
             }
@@ -257,15 +263,23 @@ fn start_epoch(
     config: &Config,
     mut unsealed: VecDeque<Arc<Segment>>,
     tail: Tail,
+    live: u64,
 ) -> Result<End, Error> {
-    rewrite_last_group(&tail)?;
+    if !config.planted.keep_last_group {
+        rewrite_last_group(&tail)?;
+    }
     let epoch = tail.epoch_max + 1;
     let mut next_segment = tail.segment_max + 1;
     let mut create = || {
-        let header =
-            SegmentHeader { id: next_segment, epoch, bytes: config.segment_bytes, salt: medium.random() };
+        let header = SegmentHeader {
+            id: next_segment,
+            epoch,
+            bytes: segment_bytes(config, live, 0),
+            salt: medium.random(),
+            recycled: false,
+        };
         next_segment += 1;
-        Segment::create(medium, header)
+        Segment::create(medium, header, config.planted)
     };
     let mut next_sequence = tail.last_sequence + 1;
     let mut offset = tail.offset;
@@ -304,8 +318,12 @@ fn start_epoch(
         next_sequence += 1;
         offset += EPOCH_BYTES;
     }
-    let mut spares = unsealed;
-    while spares.len() < config.spare_segments {
+    let mut spares = VecDeque::new();
+    for segment in unsealed {
+        let renewed = if segment.header.recycled { segment.renew(medium, epoch)? } else { segment };
+        spares.push_back(renewed);
+    }
+    while spares.len() < config.spares() {
         match create() {
             Ok(segment) => spares.push_back(segment),
             // Reads and the rest of the active segment still work.
@@ -322,7 +340,7 @@ fn start_epoch(
 impl WalkEnd {
     /// Nothing was ever written behind the header.
     fn pristine(&self) -> bool {
-        self.records == 0 && !self.torn
+        self.records == 0 && (!self.torn || self.recycled)
     }
 }
 
@@ -349,6 +367,7 @@ pub(crate) struct WalkEnd {
     pub(crate) sealed: bool,
     /// Something that isn't zero follows.
     torn: bool,
+    recycled: bool,
 }
 
 /// Each byte equals the one before it, and the first is zero: one memcmp, which is quick without
@@ -370,6 +389,7 @@ impl<'a> Walk<'a> {
             epoch,
             sealed: false,
             torn: false,
+            recycled: self.segment.header.recycled,
         };
         let mut batch: Vec<Record<'a>> = Vec::new();
         let mut group_start = 0;

@@ -8,6 +8,7 @@ use crate::api::Error;
 use crate::map::Map;
 use crate::medium::{Medium, SegmentFile};
 use crate::record::{SEGMENT_HEADER_BYTES, Seeds, SegmentHeader};
+use crate::testing::Planted;
 
 /// The suffix of segment files; `.tmp` while one is being prepared.
 pub(crate) const SUFFIX: &str = ".seg";
@@ -36,10 +37,14 @@ impl Segment {
     }
 
     /// Prepares an empty segment: zeroed, its header written, its name durable.
-    pub(crate) fn create(medium: &dyn Medium, header: SegmentHeader) -> Result<Arc<Self>, Error> {
+    pub(crate) fn create(
+        medium: &dyn Medium,
+        header: SegmentHeader,
+        planted: Planted,
+    ) -> Result<Arc<Self>, Error> {
         let name = Self::name_of(header.id);
         let tmp = format!("{name}{SUFFIX_TMP}");
-        let made = Self::create_as(medium, header, &tmp, &name);
+        let made = Self::create_as(medium, header, &tmp, &name, planted);
         if made.is_err() {
             // Best effort: the next open removes what is left of it.
             let _ = medium.remove(&tmp).or_else(|_| medium.remove(&name));
@@ -52,18 +57,58 @@ impl Segment {
         header: SegmentHeader,
         tmp: &str,
         name: &str,
+        planted: Planted,
     ) -> Result<Arc<Self>, Error> {
         let what = || format!("preparing segment {name}");
         let file = medium.create(tmp, header.bytes).map_err(|e| Error::io(what(), e))?;
         let bytes = header.encode();
-        let written = file.write_at(0, &bytes, true).map_err(|e| Error::io(what(), e))?;
+        let written = file.write_at(0, &bytes, !planted.header_unsynced).map_err(|e| Error::io(what(), e))?;
         if written != bytes.len() {
             return Err(Error::io(what(), std::io::ErrorKind::WriteZero.into()));
         }
         medium.rename(tmp, name).map_err(|e| Error::io(what(), e))?;
-        medium.sync_folder().map_err(|e| Error::io(what(), e))?;
+        if !planted.no_folder_sync {
+            medium.sync_folder().map_err(|e| Error::io(what(), e))?;
+        }
         let map = file.map().map_err(|e| Error::io(format!("mapping {name}"), e))?;
-        Ok(Arc::new(Self { name: name.to_owned(), header, file, map }))
+        Ok(Arc::new(Self::assemble(name, header, file, map)))
+    }
+
+    /// Makes this segment, which nobody reads any more, another one. Its name goes first, durably: else a crash could
+    /// leave the old name on the new header.
+    pub(crate) fn recycle(
+        self,
+        medium: &dyn Medium,
+        header: SegmentHeader,
+        planted: Planted,
+    ) -> Result<Arc<Self>, Error> {
+        let name = Self::name_of(header.id);
+        let tmp = format!("{name}{SUFFIX_TMP}");
+        let what = |e| Error::io(format!("recycling {} as {name}", self.name), e);
+        medium.rename(&self.name, &tmp).map_err(what)?;
+        if !planted.recycle_at_once {
+            medium.sync_folder().map_err(what)?;
+        }
+        self.write_header(&header).map_err(what)?;
+        medium.rename(&tmp, &name).map_err(what)?;
+        medium.sync_folder().map_err(what)?;
+        Ok(Arc::new(Self::assemble(&name, header, self.file, self.map)))
+    }
+
+    /// Gives an unused recycled segment a new salt and epoch: a write into it that was interrupted is void.
+    pub(crate) fn renew(self: Arc<Self>, medium: &dyn Medium, epoch: u32) -> Result<Arc<Self>, Error> {
+        let header = SegmentHeader { salt: medium.random(), epoch, ..self.header };
+        self.write_header(&header).map_err(|e| Error::io(format!("renewing {}", self.name), e))?;
+        let map = self.file.map().map_err(|e| Error::io(format!("mapping {}", self.name), e))?;
+        Ok(Arc::new(Self::assemble(&self.name, header, Arc::clone(&self.file), map)))
+    }
+
+    fn write_header(&self, header: &SegmentHeader) -> std::io::Result<()> {
+        let bytes = header.encode();
+        match self.file.write_at(0, &bytes, true)? {
+            n if n == bytes.len() => Ok(()),
+            _ => Err(std::io::ErrorKind::WriteZero.into()),
+        }
     }
 
     /// Opens `name` and checks its header.
@@ -84,7 +129,11 @@ impl Segment {
             return Err(corrupt(bytes.min(u64::from(header.bytes)), "as many bytes as the header says"));
         }
         let map = file.map().map_err(|e| Error::io(format!("mapping {name}"), e))?;
-        Ok(Arc::new(Self { name: name.to_owned(), header, file, map }))
+        Ok(Arc::new(Self::assemble(name, header, file, map)))
+    }
+
+    fn assemble(name: &str, header: SegmentHeader, file: Arc<dyn SegmentFile>, map: Option<Map>) -> Self {
+        Self { name: name.to_owned(), header, file, map }
     }
 
     pub(crate) fn seeds(&self, epoch: u32) -> Seeds {
@@ -122,20 +171,47 @@ pub struct ValueRef {
 
 #[derive(Clone, Debug)]
 enum At {
-    Mapped { segment: Arc<Segment>, start: u32, len: u32 },
+    Segment { segment: Arc<Segment>, start: u32, len: u32 },
     Owned(Arc<[u8]>),
 }
 
 impl ValueRef {
-    pub(crate) fn in_segment(segment: &Arc<Segment>, start: u32, len: u32) -> Result<Self, Error> {
-        if segment.map.is_some() {
-            return Ok(Self { at: At::Mapped { segment: Arc::clone(segment), start, len } });
-        }
-        Ok(Self::owned(segment.read(start as usize, len as usize)?.into()))
+    /// `len` bytes at `start` of a segment.
+    pub(crate) fn in_segment(segment: &Arc<Segment>, start: u32, len: u32) -> Self {
+        Self { at: At::Segment { segment: Arc::clone(segment), start, len } }
     }
 
     pub(crate) fn owned(value: Arc<[u8]>) -> Self {
         Self { at: At::Owned(value) }
+    }
+
+    /// Makes the bytes readable, where they aren't at once: on media without maps they are read.
+    pub(crate) fn resolve(&mut self) -> Result<(), Error> {
+        if let At::Segment { segment, start, len } = &self.at
+            && segment.map.is_none()
+        {
+            let value = segment.read(*start as usize, *len as usize)?;
+            self.at = At::Owned(value.into());
+        }
+        Ok(())
+    }
+
+    /// Its bytes will be read soon.
+    pub(crate) fn prefetch(&self) {
+        if let At::Segment { segment, start, .. } = &self.at
+            && let Some(map) = &segment.map
+        {
+            map.prefetch(*start as usize);
+        }
+    }
+
+    /// False if the medium failed under the bytes that were read: what was seen is not the value.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        match &self.at {
+            At::Segment { segment, .. } => segment.map.as_ref().is_none_or(Map::is_sound),
+            At::Owned(_) => true,
+        }
     }
 }
 
@@ -144,7 +220,7 @@ impl Deref for ValueRef {
 
     fn deref(&self) -> &[u8] {
         match &self.at {
-            At::Mapped { segment, start, len } => match &segment.map {
+            At::Segment { segment, start, len } => match &segment.map {
                 Some(map) => map.settled(*start as usize, *start as usize + *len as usize),
                 None => &[],
             },

@@ -3,7 +3,7 @@
 //! Locks, in the order in which they may be taken: log, index, a core's queue. None is held
 //! across I/O or a call to [`Wake`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -16,11 +16,18 @@ use crate::api::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, Batch, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX,
     Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, Unavailable, Wake,
 };
-use crate::index::{Change, Index, Key, Page};
+use crate::index::{Change, Index, Page};
+use crate::key::Key;
+use crate::log::{Log, Number, Waiter};
 use crate::medium::{Medium, SegmentFile};
-use crate::record::{self, Fields, Kind, SEAL_BYTES, SEGMENT_HEADER_BYTES, Seeds, record_bytes};
-use crate::segment::{Segment, ValueRef};
+use crate::quota::INTEGER_BYTES;
+use crate::record::record_bytes;
+use crate::segment::ValueRef;
 use crate::space::Space;
+use crate::stall::Stalled;
+
+/// Records that are made visible under one hold of the index, or a batch if that is more.
+const APPLY_RECORDS: usize = 256;
 
 /// The log store of one data folder. Shared by all cores of the process.
 pub struct Store {
@@ -41,72 +48,6 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("folder", &self.config.folder).finish_non_exhaustive()
     }
-}
-
-/// The state of the log's end. See the module's opening for the lock.
-#[derive(Debug)]
-pub(crate) struct Log {
-    /// Why writes are refused, if they are for good.
-    pub(crate) stopped: Option<Unavailable>,
-    pub(crate) next_sequence: u64,
-    pub(crate) epoch: u32,
-    /// Where records are appended.
-    pub(crate) active: Arc<Segment>,
-    pub(crate) seeds: Seeds,
-    /// Offset in `active` of the next record, those in memory included.
-    pub(crate) offset: u32,
-    /// Prepared segments, ids ascending and above the active one's.
-    pub(crate) spares: VecDeque<Arc<Segment>>,
-    pub(crate) next_segment: u32,
-    /// A segment was sealed since the last maintenance.
-    pub(crate) rolled: bool,
-    /// The last preparation failed for want of space.
-    no_space: bool,
-    /// Groups not yet handed out, oldest first; the last one is open.
-    groups: VecDeque<Group>,
-    /// The group that is being written. Its bytes are in the job.
-    in_flight: Option<Group>,
-    /// Bytes in `groups` and in flight.
-    queued_bytes: usize,
-    /// The youngest record of every key that has one which isn't durable yet.
-    pending: HashMap<(Space, Key), Pending>,
-    /// A buffer to reuse.
-    spare_buffer: Vec<u8>,
-    stats: Stats,
-}
-
-#[derive(Debug)]
-struct Pending {
-    sequence: u64,
-    /// `None`: removed.
-    value: Option<Arc<[u8]>>,
-    expires: Option<Timestamp>,
-}
-
-/// Records that reach the disk in one write.
-#[derive(Debug)]
-struct Group {
-    segment: Arc<Segment>,
-    start: u32,
-    bytes: Vec<u8>,
-    first_sequence: u64,
-    last_sequence: u64,
-    entries: Vec<Entry>,
-    waiters: Vec<Waiter>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    space: Space,
-    key: Key,
-    sequence: u64,
-    change: Change,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Waiter {
-    core: CoreId,
-    completion: Completion,
 }
 
 /// Counters since the store was opened.
@@ -182,7 +123,11 @@ impl CommitTicket {
     /// Anything but all of them poisons the store. `buffer` is the job's, to be reused.
     pub fn finish(mut self, result: std::io::Result<usize>, buffer: Vec<u8>) {
         self.reported = true;
-        let whole = matches!(result, Ok(n) if n == self.expected);
+        let planted = self.store.config.planted;
+        let whole = match result {
+            Ok(n) => n == self.expected || planted.short_write_is_whole,
+            Err(_) => planted.failed_write_is_done,
+        };
         self.store.finish(self.core, whole, self.expected, buffer);
     }
 }
@@ -237,7 +182,9 @@ impl Store {
         ops: &[Op<'_>],
         sync: bool,
     ) -> Result<(), Refused> {
-        self.submit_batch(core, token, now, Batch::One(space.into(), ops), sync)
+        let batch = Batch::One(space.into(), ops);
+        self.admit(batch)?;
+        self.submit_batch(core, token, now, batch, sync)
     }
 
     /// As [`Store::submit`], over any keyspaces: a task's records beside its user's keys.
@@ -255,6 +202,7 @@ impl Store {
         ops: &[(Space, Op<'_>)],
         sync: bool,
     ) -> Result<(), Refused> {
+        self.admit(Batch::Across(ops))?;
         self.submit_batch(core, token, now, Batch::Across(ops), sync)
     }
 
@@ -274,6 +222,11 @@ impl Store {
             self.complete(core, core, completion);
             return Ok(());
         }
+        if !log.stalled.is_empty() && log.stopped.is_none() && log.queued_bytes + bytes <= QUEUE_BYTES_MAX {
+            // Nobody overtakes.
+            log.stall(Stalled::new(&Waiter { core, completion }, now, batch, sync, bytes));
+            return Ok(());
+        }
         if let Some(why) = log.refuses(bytes) {
             drop(log);
             completion.outcome = Outcome::Unavailable(why);
@@ -288,7 +241,8 @@ impl Store {
         if decided.outcome != Outcome::Ok {
             log.stats.conflicts += 1;
             completion.outcome = decided.outcome;
-            self.answer_after(log, decided.rests_on, Waiter { core, completion });
+            let rests_on = if self.config.planted.conflict_at_once { 0 } else { decided.rests_on };
+            self.answer_after(log, rests_on, Waiter { core, completion });
             return Ok(());
         }
         let mut ops = batch.iter();
@@ -305,7 +259,15 @@ impl Store {
                 return Ok(());
             }
         }
-        if !log.make_room(bytes) {
+        let removes = batch.iter().all(|(_, op)| matches!(op, Op::Del { .. } | Op::Cas { new: None, .. }));
+        let reserve = removes && log.no_space;
+        if !log.make_room(bytes, reserve) {
+            if !log.no_space && !self.config.busy_at_once {
+                log.stall(Stalled::new(&Waiter { core, completion }, now, batch, sync, bytes));
+                drop(log);
+                self.changed.notify_all();
+                return Ok(());
+            }
             let why = if log.no_space { Unavailable::NoSpace } else { Unavailable::Busy };
             drop(log);
             self.changed.notify_all();
@@ -374,7 +336,10 @@ impl Store {
         space: impl Into<Space>,
         key: &[u8],
     ) -> Result<Option<ValueRef>, Error> {
-        Ok(self.read_index().get(now, space.into(), key)?.map(|(value, _)| value))
+        let found = self.read_index().get(now, space.into(), key)?;
+        let Some(mut found) = found else { return Ok(None) };
+        found.value.resolve()?;
+        Ok(Some(found.value))
     }
 
     /// Whether a key is there and not expired at `now`.
@@ -396,7 +361,8 @@ impl Store {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Page, Error> {
-        self.read_index().page(now, space.into(), prefix, after, 0, limit.min(PAGE_ITEMS_MAX))
+        let page = self.read_index().page(now, space.into(), prefix, after, 0, limit.min(PAGE_ITEMS_MAX))?;
+        page.resolve()
     }
 
     /// Up to `limit` keys that begin with `prefix`, ascending, without the first
@@ -415,14 +381,20 @@ impl Store {
         if offset > ITERATE_OFFSET_MAX {
             return Err(Error::Refused(Refused::OffsetTooLarge { offset }));
         }
-        self.read_index().page(now, space.into(), prefix, None, offset, limit.min(PAGE_ITEMS_MAX))
+        let page =
+            self.read_index().page(now, space.into(), prefix, None, offset, limit.min(PAGE_ITEMS_MAX))?;
+        page.resolve()
     }
 
     /// Why writes are refused now, if they are.
     #[must_use]
     pub fn unavailable(&self) -> Option<Unavailable> {
         let log = self.lock_log();
-        log.stopped.or(if log.no_space && log.spares.is_empty() { Some(Unavailable::NoSpace) } else { None })
+        log.stopped.or(if log.no_space && log.spares.len() <= log.reserve {
+            Some(Unavailable::NoSpace)
+        } else {
+            None
+        })
     }
 
     /// Counters and sizes.
@@ -448,35 +420,15 @@ impl Store {
     pub fn wait_for_maintenance(&self, timeout: Duration) -> bool {
         let log = self.lock_log();
         let idle = |log: &mut Log| {
-            log.spares.len() >= self.config.spare_segments && !log.rolled && !log.is_stopped()
+            log.spares.len() >= self.config.spares()
+                && log.wanted_bytes == 0
+                && !log.rolled
+                && log.stalled.is_empty()
+                && !log.is_stopped()
         };
         match self.changed.wait_timeout_while(log, timeout, idle) {
             Ok((_, result)) => !result.timed_out(),
             Err(_) => true,
-        }
-    }
-
-    /// Prepares the segments that are missing; the caller holds `maintenance`.
-    pub(crate) fn prepare(&self) -> Result<(), Error> {
-        loop {
-            let header = {
-                let mut log = self.lock_log();
-                if log.spares.len() >= self.config.spare_segments || log.stopped.is_some() {
-                    return Ok(());
-                }
-                let id = log.next_segment;
-                log.next_segment += 1;
-                record::SegmentHeader {
-                    id,
-                    epoch: log.epoch,
-                    bytes: self.config.segment_bytes,
-                    salt: self.medium.random(),
-                }
-            };
-            let made = Segment::create(&*self.medium, header);
-            let mut log = self.lock_log();
-            log.no_space = matches!(made, Err(Error::NoSpace { .. }));
-            log.spares.push_back(made?);
         }
     }
 
@@ -493,6 +445,7 @@ impl Store {
             }
             log.stopped = Some(Unavailable::Closed);
         }
+        self.refuse_stalled(Unavailable::Closed);
         self.flush()?;
         self.lock_log().append_epoch();
         self.flush()
@@ -534,8 +487,7 @@ impl Store {
 
     /// Checks the limits; the batch's encoded bytes, at most.
     fn measure(&self, batch: Batch<'_>) -> Result<usize, Refused> {
-        let bytes_max =
-            BATCH_BYTES_MAX.min(self.config.segment_bytes as usize - SEGMENT_HEADER_BYTES - SEAL_BYTES);
+        let bytes_max = BATCH_BYTES_MAX;
         if batch.len() > BATCH_OPS_MAX {
             return Err(Refused::BatchTooLarge { ops: batch.len(), bytes: 0, bytes_max });
         }
@@ -549,8 +501,7 @@ impl Store {
                     value.len()
                 }
                 Op::Cas { new: None, .. } | Op::Del { .. } => 0,
-                // The longest integer.
-                Op::Incr { .. } => 11,
+                Op::Incr { .. } => INTEGER_BYTES,
             };
             if value_len > KV_VALUE_BYTES_MAX {
                 return Err(Refused::ValueTooLarge { bytes: value_len });
@@ -568,7 +519,6 @@ impl Store {
         let mut decided = Decided::default();
         // What the batch itself has done so far, by key.
         let mut done: HashMap<(Space, &[u8]), Own<'_>> = HashMap::new();
-        let index = self.read_index();
         for (i, (space, op)) in batch.iter().enumerate() {
             let key = op.key();
             let stored;
@@ -579,7 +529,12 @@ impl Store {
                 let there = pending.expires.is_none_or(|at| at > now);
                 (pending.value.as_deref().filter(|_| there), pending.expires)
             } else {
-                match index.get(now, space, key) {
+                // Whatever isn't pending is in the index: it enters there before it ceases to be pending.
+                let found = self.read_index().get(now, space, key).and_then(|mut found| {
+                    found.as_mut().map_or(Ok(()), |found| found.value.resolve())?;
+                    Ok(found)
+                });
+                match found {
                     Ok(found) => stored = found,
                     Err(_) => {
                         decided.outcome = Outcome::Unknown;
@@ -587,7 +542,7 @@ impl Store {
                     }
                 }
                 match &stored {
-                    Some((value, expires)) => (Some(&**value), *expires),
+                    Some(found) => (Some(&*found.value), found.expires),
                     None => (None, None),
                 }
             };
@@ -641,15 +596,16 @@ impl Store {
     /// Makes the entries of the open group from sequence `first` on visible now.
     fn show_unsynced(&self, log: &Log, first: u64) {
         let Some(group) = log.groups.back() else { return };
-        let mut index = self.write_index();
         let from = group.entries.partition_point(|e| e.sequence < first);
+        let mut index = self.write_index();
         for entry in &group.entries[from..] {
-            let Some(pending) = log.pending.get(&(entry.space, entry.key.clone())) else { continue };
-            let change = match &pending.value {
-                Some(value) => Change::Unsynced { value: Arc::clone(value), expires: pending.expires },
-                None => Change::UnsyncedDelete,
+            let change = match (&entry.value, &entry.change) {
+                (Some(value), Change::Stored { expires, .. }) => {
+                    Change::Unsynced { value: Arc::clone(value), expires: *expires }
+                }
+                _ => Change::UnsyncedDelete,
             };
-            index.apply(entry.space, &entry.key, pending.sequence, change);
+            index.apply(entry.space, &entry.key, entry.sequence, change);
         }
     }
 
@@ -666,14 +622,22 @@ impl Store {
         drop(log);
 
         // In flight still, so nobody else is here and the order of sequences holds.
-        {
+        // Readers get their turn between batches, however large the group is.
+        let mut rest = &entries[..];
+        while !rest.is_empty() {
             let mut index = self.write_index();
             if !index.has_segment(segment.header.id) {
                 index.add_segment(&segment);
             }
-            for entry in &entries {
+            let mut count = 0;
+            for entry in rest {
                 index.apply(entry.space, &entry.key, entry.sequence, entry.change.clone());
+                count += 1;
+                if count >= APPLY_RECORDS && entry.last {
+                    break;
+                }
             }
+            rest = &rest[count..];
         }
 
         let mut log = self.lock_log();
@@ -706,6 +670,7 @@ impl Store {
         log.queued_bytes = 0;
         drop(log);
         self.changed.notify_all();
+        self.refuse_stalled(Unavailable::Poisoned);
         let unknown = in_flight.into_iter().map(|g| (g, Outcome::Unknown));
         let never = groups.into_iter().map(|g| (g, Outcome::Unavailable(Unavailable::Poisoned)));
         for (group, outcome) in unknown.chain(never) {
@@ -716,8 +681,15 @@ impl Store {
         }
     }
 
+    /// Has every core look for answers and for something to write.
+    pub(crate) fn wake_all(&self) {
+        for core in 0..self.config.cores {
+            self.wake.wake(CoreId(core));
+        }
+    }
+
     /// Queues an answer; wakes its core if that isn't the one at work here.
-    fn complete(&self, here: CoreId, core: CoreId, completion: Completion) {
+    pub(crate) fn complete(&self, here: CoreId, core: CoreId, completion: Completion) {
         let was_empty = {
             let mut queue = lock(&self.queues[usize::from(core.0)]);
             queue.push(completion);
@@ -769,15 +741,6 @@ impl Default for Decided {
     }
 }
 
-#[derive(Debug)]
-struct Number {
-    /// Index of the operation in its batch.
-    op: usize,
-    sum: i64,
-    value: Vec<u8>,
-    expires: Option<Timestamp>,
-}
-
 /// What a batch itself made of a key so far, and its expiry.
 type Own<'a> = (Option<Seen<'a>>, Option<Timestamp>);
 
@@ -794,194 +757,5 @@ impl Seen<'_> {
             Self::Given(value) => value,
             Self::Made(value) => value,
         }
-    }
-}
-
-/// Where recovery found the log's end.
-#[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) next_sequence: u64,
-    /// For new segments.
-    pub(crate) epoch: u32,
-    /// Valid at the end of `active`.
-    pub(crate) epoch_active: u32,
-    pub(crate) active: Arc<Segment>,
-    pub(crate) offset: u32,
-    pub(crate) spares: VecDeque<Arc<Segment>>,
-    pub(crate) next_segment: u32,
-}
-
-impl Log {
-    pub(crate) fn new(end: End) -> Self {
-        Self {
-            stopped: None,
-            next_sequence: end.next_sequence,
-            epoch: end.epoch,
-            seeds: end.active.seeds(end.epoch_active),
-            active: end.active,
-            offset: end.offset,
-            spares: end.spares,
-            next_segment: end.next_segment,
-            rolled: false,
-            no_space: false,
-            groups: VecDeque::new(),
-            in_flight: None,
-            queued_bytes: 0,
-            pending: HashMap::new(),
-            spare_buffer: Vec::new(),
-            stats: Stats::default(),
-        }
-    }
-
-    fn refuses(&self, bytes: usize) -> Option<Unavailable> {
-        self.stopped.or((self.queued_bytes + bytes > QUEUE_BYTES_MAX).then_some(Unavailable::Busy))
-    }
-
-    /// Makes sure that the open group has room for `bytes` in its segment; rolls
-    /// over to a spare segment if the active one hasn't. False if there is no spare.
-    pub(crate) fn make_room(&mut self, bytes: usize) -> bool {
-        let free = (self.active.header.bytes - self.offset) as usize;
-        if bytes + SEAL_BYTES <= free {
-            return true;
-        }
-        let Some(next) = self.spares.pop_front() else { return false };
-        self.append_record(Fields {
-            kind: Kind::Seal,
-            last: true,
-            expires: None,
-            space: Space::from_bits(0),
-            key: &[],
-            value: &[],
-        });
-        self.seeds = next.seeds(next.header.epoch);
-        self.active = next;
-        self.rolled = true;
-        self.offset = record::FIRST_RECORD;
-        true
-    }
-
-    /// Appends the records of a batch whose conditions hold; [`Log::make_room`] was asked.
-    fn append(&mut self, batch: Batch<'_>, numbers: &[Number]) {
-        // Between batches only: recovery relies on a batch being in one write.
-        if self.groups.back().is_some_and(|g| g.bytes.len() >= GROUP_BYTES_MAX) {
-            self.open_group();
-        }
-        let mut numbers = numbers.iter();
-        for (i, (space, op)) in batch.iter().enumerate() {
-            let key = op.key();
-            let (value, expires) = match op {
-                Op::Set { value, expires, .. } | Op::Snx { value, expires, .. } => (Some(value), expires),
-                Op::Cas { new, expires, .. } => (new, expires.filter(|_| new.is_some())),
-                Op::Del { .. } => (None, None),
-                Op::Incr { .. } => match numbers.next() {
-                    Some(number) => {
-                        debug_assert_eq!(number.op, i);
-                        (Some(&number.value[..]), number.expires)
-                    }
-                    None => (None, None),
-                },
-            };
-            self.append_one(space, key, value, expires, i + 1 == batch.len());
-        }
-    }
-
-    /// Appends the record that sets or (`None`) removes one key.
-    pub(crate) fn append_one(
-        &mut self,
-        space: Space,
-        key: &[u8],
-        value: Option<&[u8]>,
-        expires: Option<Timestamp>,
-        last: bool,
-    ) {
-        let kind = if value.is_some() { Kind::Set } else { Kind::Delete };
-        let sequence = self.next_sequence;
-        let segment = self.active.header.id;
-        let offset =
-            self.append_record(Fields { kind, last, expires, space, key, value: value.unwrap_or(&[]) });
-        #[expect(clippy::cast_possible_truncation, reason = "within KV_VALUE_BYTES_MAX")]
-        let change = match value {
-            Some(value) => Change::Stored { segment, offset, value_len: value.len() as u32, expires },
-            None => Change::Deleted { segment },
-        };
-        let key = Key::new(key);
-        let pending = Pending { sequence, value: value.map(Into::into), expires };
-        self.pending.insert((space, key.clone()), pending);
-        if let Some(group) = self.groups.back_mut() {
-            group.entries.push(Entry { space, key, sequence, change });
-        }
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.is_some()
-    }
-
-    pub(crate) fn is_pending(&self, space: Space, key: &[u8]) -> bool {
-        self.pending.contains_key(&(space, Key::new(key)))
-    }
-
-    /// The id of the oldest segment that isn't all on disk.
-    pub(crate) fn oldest_unwritten(&self) -> u32 {
-        let waiting = self.in_flight.iter().chain(&self.groups).map(|g| g.segment.header.id).next();
-        waiting.unwrap_or(self.active.header.id)
-    }
-
-    /// Appends a record that starts the next epoch, if there is room: the mark of a clean close.
-    fn append_epoch(&mut self) {
-        if record::EPOCH_BYTES as usize + SEAL_BYTES > (self.active.header.bytes - self.offset) as usize {
-            return;
-        }
-        self.epoch += 1;
-        let value = self.epoch.to_le_bytes();
-        self.append_record(Fields {
-            kind: Kind::Epoch,
-            last: true,
-            expires: None,
-            space: Space::from_bits(0),
-            key: &[],
-            value: &value,
-        });
-        self.seeds = self.active.seeds(self.epoch);
-    }
-
-    /// Closes the open group: what follows goes into another write.
-    fn open_group(&mut self) {
-        self.groups.push_back(Group {
-            segment: Arc::clone(&self.active),
-            start: self.offset,
-            bytes: std::mem::take(&mut self.spare_buffer),
-            first_sequence: self.next_sequence,
-            last_sequence: 0,
-            entries: Vec::new(),
-            waiters: Vec::new(),
-        });
-    }
-
-    /// Appends one record to the open group, opening one if need be; its offset.
-    fn append_record(&mut self, fields: Fields<'_>) -> u32 {
-        let open = self.groups.back().is_some_and(|g| Arc::ptr_eq(&g.segment, &self.active));
-        if !open {
-            self.open_group();
-        }
-        let offset = self.offset;
-        let Some(group) = self.groups.back_mut() else { return offset };
-        let before = group.bytes.len();
-        record::encode(
-            &mut group.bytes,
-            self.seeds.of(fields.kind),
-            group.start,
-            self.next_sequence,
-            &fields,
-        );
-        group.last_sequence = self.next_sequence;
-        let bytes = group.bytes.len() - before;
-        self.queued_bytes += bytes;
-        #[expect(clippy::cast_possible_truncation, reason = "within the segment, whose size is a u32")]
-        {
-            self.offset += bytes as u32;
-        }
-        self.next_sequence += 1;
-        self.stats.records += 1;
-        offset
     }
 }

@@ -1,6 +1,6 @@
-//! Two system calls that std has no name for.
+//! Three system calls that std has no name for.
 
-#![expect(unsafe_code, reason = "fallocate(2) and pwritev2(2)")]
+#![expect(unsafe_code, reason = "fallocate(2), pwritev2(2) and fstatvfs(3)")]
 
 use std::fs::File;
 use std::io;
@@ -11,6 +11,19 @@ pub(crate) fn allocate(file: &File, bytes: u32) -> io::Result<()> {
     // SAFETY: no pointers; the descriptor is open while `file` is borrowed.
     let result = unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, libc::off_t::from(bytes)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Free bytes (for who isn't root) and all bytes of the file system (fstatvfs(3)).
+pub(crate) fn space(folder: &File) -> io::Result<(u64, u64)> {
+    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the pointer is to memory of the right size; the descriptor is open while `folder` is borrowed.
+    let result = unsafe { libc::fstatvfs(folder.as_raw_fd(), stat.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fstatvfs has filled it in.
+    let stat = unsafe { stat.assume_init() };
+    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
 }
 
 /// One write at `offset` that returns after its data is on disk (`RWF_DSYNC` of pwritev2(2)).

@@ -12,8 +12,8 @@ use forebay_kv::{Blocking, Config, Error, Op, Outcome, Unavailable};
 
 /// The store lives with operation `at` failing, dies, and lives on: nothing acknowledged is
 /// lost, everyone is answered. False if there is no such operation.
-fn check(seed: u64, at: u64, fault: Fault) -> Result<bool, String> {
-    let mut world = World::new(seed, Planted::default());
+fn check(seed: u64, at: u64, fault: Fault, planted: Planted) -> Result<bool, String> {
+    let mut world = World::new(seed, planted);
     world.uniform = None;
     world.disk.fail_after(at, fault);
     if world.open().is_err() {
@@ -52,7 +52,7 @@ fn each_operation_fails_in_turn() {
     for fault in [Fault::Io, Fault::NoSpace, Fault::Short] {
         for seed in 0..60 {
             for at in 0.. {
-                match check(seed, at, fault) {
+                match check(seed, at, fault, Planted::default()) {
                     Ok(true) => failures += 1,
                     Ok(false) => break,
                     Err(why) => panic!("seed {seed}, operation {at}, {fault:?}: {why}"),
@@ -125,8 +125,71 @@ fn limits_are_named() {
     };
     check(&[0; 1025], b"", "the key has 1025 bytes; at most 1024 are allowed");
     check(b"", &vec![0; 16 * 1024 * 1024 + 1], "the value has 16777217 bytes; at most 16777216 are allowed");
-    check(b"", &[0; 13_000], "a batch of 1 operations and 13040 bytes; at most 4096 and 12264 are allowed");
+    let half = vec![0; 16 * 1024 * 1024];
+    let ops = [b"a", b"b"].map(|key| Op::Set { key, value: &half, expires: None });
+    let refused = session.batch(NOW, TenantId(0), &ops, true).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "a batch of 2 operations and 33554512 bytes; at most 4096 and 33554432 are allowed"
+    );
+    // Larger than the store's segments: it gets one of its own, and the log goes on behind it.
+    let large = vec![7; 40_000];
+    assert_eq!(session.set(NOW, TenantId(0), b"large", &large).unwrap(), Outcome::Ok);
+    assert_eq!(session.set(NOW, TenantId(0), b"small", b"1").unwrap(), Outcome::Ok);
+    store.store().maintain(NOW).unwrap();
+    assert_eq!(store.store().get(NOW, TenantId(0), b"large").unwrap().as_deref(), Some(&large[..]));
     let many = vec![Op::Del { key: b"k" }; 4097];
     assert!(session.batch(NOW, TenantId(0), &many, true).is_err());
     assert_eq!(session.batch(NOW, TenantId(0), &[], true).unwrap().outcome, Outcome::Ok);
+}
+
+/// Removals and compaction have segments of their own, and by them the disk gets room again.
+#[test]
+fn on_a_full_disk_removals_make_room() {
+    let disk = SimDisk::new(4);
+    let mut config = Config::new("/sim", 1);
+    config.segment_bytes = 16 * 1024;
+    let store = Blocking::open_on(config, Arc::new(disk.clone())).unwrap();
+    let mut session = store.session(CoreId(0));
+    let tenant = TenantId(0);
+    disk.set_full(true);
+    let mut written = 0u32;
+    while session.set(NOW, tenant, &written.to_be_bytes(), &[7; 1000]).unwrap() == Outcome::Ok {
+        written += 1;
+        assert!(written < 200, "it never gets full");
+    }
+    for n in 0..written {
+        assert_eq!(session.del(NOW, tenant, &n.to_be_bytes()).unwrap(), Outcome::Ok, "{n} of {written}");
+    }
+    // Compaction recycles what it frees: no file has to be created.
+    let _ = store.store().maintain(NOW);
+    assert_eq!(session.set(NOW, tenant, b"again", &[8; 1000]).unwrap(), Outcome::Ok);
+}
+
+/// The loop over failing operations sees what it is there for.
+fn check_caught(planted: Planted, fault: Fault) {
+    let caught = (0..60).any(|seed| {
+        let mut at = 0;
+        loop {
+            match check(seed, at, fault, planted) {
+                Ok(true) => at += 1,
+                Ok(false) => return false,
+                Err(why) => {
+                    println!("{planted:?}: seed {seed}, operation {at}: {why}");
+                    return true;
+                }
+            }
+        }
+    });
+    assert!(caught, "{planted:?} went unnoticed");
+}
+
+#[test]
+fn a_short_write_taken_for_a_whole_one_is_caught() {
+    check_caught(Planted { short_write_is_whole: true, ..Planted::default() }, Fault::Short);
+}
+
+#[test]
+fn a_failed_write_taken_for_done_is_caught() {
+    check_caught(Planted { failed_write_is_done: true, ..Planted::default() }, Fault::Io);
 }

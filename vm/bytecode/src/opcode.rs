@@ -89,35 +89,49 @@ pub enum Field {
 }
 
 macro_rules! opcodes {
-    ($($num:literal $name:ident ($($field:ident $kind:ident),*) $doc:literal;)*) => {
+    (fused { $($fnum:literal $fname:ident ($first:ident $(, $next:ident)*) $fdoc:literal;)* }
+     $($num:literal $name:ident ($($field:ident $kind:ident),*) $doc:literal;)*) => {
         /// An operation. The doc comment of each is its meaning.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u8)]
-        pub enum Op { $(#[doc = $doc] $name = $num),* }
+        pub enum Op { $(#[doc = $doc] $name = $num,)* $(#[doc = $fdoc] $fname = $fnum),* }
+
+        /// What an engine may fuse when it loads a module: the operation, and the canonical ones that it
+        /// stands for. Longer runs first, so that the first that fits is the best.
+        pub const FUSED: &[(Op, &[Op])] = &[$((Op::$fname, &[Op::$first $(, Op::$next)*])),*];
 
         impl Op {
-            /// All of them, in the order of their numbers.
+            /// All canonical ones, in the order of their numbers.
             pub const ALL: &'static [Op] = &[$(Op::$name),*];
 
             /// The name as the disassembler prints it.
             #[must_use]
             pub const fn name(self) -> &'static str {
-                match self { $(Op::$name => stringify!($name)),* }
+                match self { $(Op::$name => stringify!($name),)* $(Op::$fname => stringify!($fname)),* }
             }
 
             /// One line: what it does.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
-                match self { $(Op::$name => $doc),* }
+                match self { $(Op::$name => $doc,)* $(Op::$fname => $fdoc),* }
             }
 
-            /// Its operands, in the order in which they are printed.
+            /// Its operands, in the order in which they are printed; a fused one has those of its first part.
             #[must_use]
             pub const fn operands(self) -> &'static [(Field, Operand)] {
-                match self { $(Op::$name => &[$((Field::$field, Operand::$kind)),*]),* }
+                match self {
+                    $(Op::$name => &[$((Field::$field, Operand::$kind)),*],)*
+                    $(Op::$fname => Op::$first.operands()),*
+                }
             }
 
-            /// The operation with this number.
+            /// The canonical operation whose word it stands in: itself, unless it is fused.
+            #[must_use]
+            pub const fn canonical(self) -> Op {
+                match self { $(Op::$fname => Op::$first,)* other => other }
+            }
+
+            /// The canonical operation with this number.
             #[must_use]
             pub const fn from_u8(number: u8) -> Option<Op> {
                 match number { $($num => Some(Op::$name),)* _ => None }
@@ -126,7 +140,41 @@ macro_rules! opcodes {
     };
 }
 
+// Fused operations take numbers from the top, as they never reach a file. Only the operation's number in the
+// first word changes: every word keeps its operands, no pc moves, and a jump into the middle of a run finds
+// what it always found. So a fused operation whose operands are not what it hopes for does its first part
+// alone, and the rest follows. All results that the parts write are written.
 opcodes! {
+    fused {
+        255 IntLtJump (LoadInt, Lt, JumpIfFalse) "jump unless r[b] < constant: loop heads";
+        254 IntLeJump (LoadInt, Le, JumpIfFalse) "jump unless r[b] <= constant";
+        253 IntGtJump (LoadInt, Gt, JumpIfFalse) "jump unless r[b] > constant";
+        252 IntGeJump (LoadInt, Ge, JumpIfFalse) "jump unless r[b] >= constant";
+        251 IntEqJump (LoadInt, StrictEq, JumpIfFalse) "jump unless r[b] === constant";
+        250 IntNeJump (LoadInt, StrictNe, JumpIfFalse) "jump unless r[b] !== constant";
+        249 UndefinedJump (LoadUndefined, StrictEq, JumpIfFalse) "jump unless r[b] === undefined";
+        248 DefinedJump (LoadUndefined, StrictNe, JumpIfFalse) "jump unless r[b] !== undefined";
+        247 Move3 (Move, Move, Move) "three moves: arguments";
+        246 LtJump (Lt, JumpIfFalse) "jump unless r[b] < r[c]";
+        245 LeJump (Le, JumpIfFalse) "jump unless r[b] <= r[c]";
+        244 GtJump (Gt, JumpIfFalse) "jump unless r[b] > r[c]";
+        243 GeJump (Ge, JumpIfFalse) "jump unless r[b] >= r[c]";
+        242 EqJump (StrictEq, JumpIfFalse) "jump unless r[b] === r[c]";
+        241 NeJump (StrictNe, JumpIfFalse) "jump unless r[b] !== r[c]";
+        240 IntAdd (LoadInt, Add) "r[b] + constant";
+        239 IntSub (LoadInt, Sub) "r[b] - constant";
+        238 IntMul (LoadInt, Mul) "r[b] * constant";
+        237 IntRem (LoadInt, Rem) "r[b] % constant";
+        236 IntAnd (LoadInt, BitAnd) "r[b] & constant";
+        235 IncLoop (Inc, Loop) "the end of a counting loop";
+        234 PostInc (ToNumeric, Inc) "x++ of which the old value is used";
+        233 ModuleThis (GetModule, LoadUndefined) "a module variable and the `this` of its call";
+        232 MoveThis (Move, LoadUndefined) "a callee and the `this` of its call";
+        231 Move2 (Move, Move) "two moves";
+        230 FieldReturn (GetField, Return) "return r[b].key";
+        229 AddReturn (Add, Return) "return r[b] + r[c]";
+    }
+
     // Loads
     0  LoadUndefined (A Dst) "r[a] = undefined";
     1  LoadNull (A Dst) "r[a] = null";
@@ -253,18 +301,21 @@ pub struct Instr(pub u64);
 impl Instr {
     /// An instruction with three 16-bit operands.
     #[must_use]
+    #[inline(always)]
     pub const fn abc(op: Op, n: u8, a: u16, b: u16, c: u16) -> Self {
         Self(op as u64 | (n as u64) << 8 | (a as u64) << 16 | (b as u64) << 32 | (c as u64) << 48)
     }
 
     /// An instruction with a 16-bit and an unsigned 32-bit operand.
     #[must_use]
+    #[inline(always)]
     pub const fn abx(op: Op, a: u16, bx: u32) -> Self {
         Self(op as u64 | (a as u64) << 16 | (bx as u64) << 32)
     }
 
     /// An instruction with a 16-bit and a signed 32-bit operand.
     #[must_use]
+    #[inline(always)]
     pub const fn asbx(op: Op, a: u16, sbx: i32) -> Self {
         Self::abx(op, a, sbx.cast_unsigned())
     }
@@ -277,48 +328,56 @@ impl Instr {
 
     /// The operation's number; not checked (files come from outside).
     #[must_use]
+    #[inline(always)]
     pub const fn op_byte(self) -> u8 {
         self.0 as u8
     }
 
     /// The operation, if its number is known.
     #[must_use]
+    #[inline(always)]
     pub const fn op(self) -> Option<Op> {
         Op::from_u8(self.op_byte())
     }
 
     /// The 8-bit count or flag.
     #[must_use]
+    #[inline(always)]
     pub const fn n(self) -> u8 {
         (self.0 >> 8) as u8
     }
 
     /// Operand a.
     #[must_use]
+    #[inline(always)]
     pub const fn a(self) -> u16 {
         (self.0 >> 16) as u16
     }
 
     /// Operand b.
     #[must_use]
+    #[inline(always)]
     pub const fn b(self) -> u16 {
         (self.0 >> 32) as u16
     }
 
     /// Operand c.
     #[must_use]
+    #[inline(always)]
     pub const fn c(self) -> u16 {
         (self.0 >> 48) as u16
     }
 
     /// Operands b and c as one.
     #[must_use]
+    #[inline(always)]
     pub const fn bx(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
     /// Operands b and c as one, signed.
     #[must_use]
+    #[inline(always)]
     pub const fn sbx(self) -> i32 {
         self.bx().cast_signed()
     }
@@ -342,6 +401,15 @@ mod tests {
             assert_eq!(Op::from_u8(*op as u8), Some(*op));
         }
         assert_eq!(Op::NewRegExp as u8, 99, "append only");
+    }
+
+    #[test]
+    fn fused_ones_are_never_canonical() {
+        for (op, parts) in FUSED {
+            assert_eq!(Op::from_u8(*op as u8), None, "{}", op.name());
+            assert_eq!(op.canonical(), parts[0], "{}", op.name());
+            assert!(*op as usize > Op::ALL.len() && parts.len() > 1);
+        }
     }
 
     #[test]

@@ -7,12 +7,13 @@ use crate::heap::{Arena, Heap};
 use crate::intrinsics::{Intrinsics, intrinsics};
 use crate::mem::{Frozen, Local, Mem};
 use crate::shape::{ShapeTable, Shapes};
+use crate::snapshot::Names;
 use crate::throw::Throw;
 use crate::unit::Unit;
 use crate::value::{Value, space};
 use forebay_base::limits::TaskLimits;
 use forebay_bytecode::{Module, Verified};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A module that is ready to run. Immutable; tasks of any thread may use it.
 pub struct Blueprint {
@@ -23,12 +24,25 @@ pub struct Blueprint {
     slots: Vec<Value>,
     handlers: Vec<Value>,
     intrinsics: &'static Intrinsics,
+    /// What snapshots call its cells; found when the first is made.
+    names: OnceLock<Names>,
+    hash: OnceLock<[u8; 32]>,
 }
 
 impl Blueprint {
     /// Loads a module: makes its constants and runs its top level, within the default
     /// budgets of a task. The first call in a process builds the built-in objects.
     pub fn load(module: &Verified) -> Result<Arc<Blueprint>, LoadError> {
+        Self::load_as(module, true)
+    }
+
+    /// The same without superinstructions: slower, and otherwise no different. For tests, and for whoever
+    /// doubts an optimisation.
+    pub fn load_unfused(module: &Verified) -> Result<Arc<Blueprint>, LoadError> {
+        Self::load_as(module, false)
+    }
+
+    fn load_as(module: &Verified, fused: bool) -> Result<Arc<Blueprint>, LoadError> {
         let intrinsics = intrinsics().map_err(|message| {
             let code = Trap::Exception.code().into();
             LoadError::Init(Box::new(ErrorReport { code, message: message.into(), ..ErrorReport::default() }))
@@ -45,10 +59,9 @@ impl Blueprint {
             .ok_or(LoadError::NoMemory)?;
         local.show(&mut heap);
         let mut mem = Mem { heap: &mut heap, local: &mut local };
-        let unit = Unit::load(&mut mem, module.clone()).map_err(|_| LoadError::NoMemory)?;
+        let unit = Unit::load(&mut mem, module.clone(), fused).map_err(|_| LoadError::NoMemory)?;
         mem.local.slots[0] = vec![Value::EMPTY; unit.slot_count()];
-        mem.local.units[0] = Arc::new(unit);
-        mem.local.caches[0] = mem.local.units[0].new_caches();
+        mem.local.set_unit(0, Arc::new(unit));
         if let Some(init) = module.init {
             mem.local.loading = true;
             run_init(&mut mem, init.0, &limits)?;
@@ -60,13 +73,34 @@ impl Blueprint {
         let shapes = Arc::new(local.shapes.into_own());
         let (arena, atoms) = heap.into_frozen();
         let frozen = Frozen { arena: Some(Arc::new(arena)), atoms: Some(Arc::new(atoms)) };
-        Ok(Arc::new(Self { module: module.clone(), frozen, shapes, unit, slots, handlers, intrinsics }))
+        Ok(Arc::new(Self {
+            module: module.clone(),
+            frozen,
+            shapes,
+            unit,
+            slots,
+            handlers,
+            intrinsics,
+            names: OnceLock::new(),
+            hash: OnceLock::new(),
+        }))
     }
 
     /// The module: its works and routes.
     #[must_use]
     pub fn module(&self) -> &Module {
         &self.module
+    }
+
+    /// The module's content hash: names the blueprint in snapshots.
+    #[must_use]
+    pub fn content_hash(&self) -> [u8; 32] {
+        *self.hash.get_or_init(|| forebay_bytecode::content_hash(&self.module))
+    }
+
+    /// What snapshots call its cells.
+    pub(crate) fn names(&self, heap: &Heap, local: &Local) -> &Names {
+        self.names.get_or_init(|| Names::of_blueprint(heap, local))
     }
 
     /// What a core holds for it.

@@ -182,6 +182,28 @@ impl Heap {
         self.store(d, 1, u64::from(new.index()) << 32 | used);
     }
 
+    /// Writes an entry of a table that a snapshot has; its hash and the index come later.
+    pub(crate) fn dict_place(&mut self, d: Ref, entry: u32, key: Value, value: Value, attrs: u8) {
+        let at = self.entry_at(d, entry);
+        self.set(d, at, key);
+        self.set(d, at + 1, value);
+        self.store(d, at + 2, u64::from(attrs) << 32);
+    }
+
+    /// Empties the index of a table.
+    pub(crate) fn dict_unindex(&mut self, d: Ref) {
+        let bytes = self.dict_capacity(d) as usize * 8;
+        self.bytes_mut(d, 2, bytes).fill(0);
+    }
+
+    /// Puts an entry into the index.
+    pub(crate) fn dict_reindex(&mut self, d: Ref, entry: u32, hash: u32) {
+        let at = self.entry_at(d, entry) + 2;
+        let word = self.load(d, at) >> 32 << 32;
+        self.store(d, at, word | u64::from(hash));
+        self.index_add(d, hash, entry);
+    }
+
     /// Removes an entry.
     pub(crate) fn dict_remove(&mut self, d: Ref, entry: u32) {
         let at = self.entry_at(d, entry);

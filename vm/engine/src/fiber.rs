@@ -75,9 +75,11 @@ impl Cont {
     pub(crate) const fn new(kind: ContKind, dst: u16) -> Self {
         Self { kind, dst, a: 0, saved: Value::UNDEFINED }
     }
+    #[inline(always)]
     pub(crate) const fn plain(dst: u16) -> Self {
         Self::new(ContKind::Plain, dst)
     }
+    #[inline(always)]
     pub(crate) const fn with(kind: ContKind, dst: u16, a: u32, saved: Value) -> Self {
         Self { kind, dst, a, saved }
     }
@@ -221,6 +223,8 @@ pub(crate) struct TaskState {
     /// A search of a regular expression that the end of a slice has interrupted. The native that began it is called
     /// again first thing in the next slice.
     pub(crate) search: Option<Box<crate::builtins::regexp::Search>>,
+    /// Numbers of the task's records, once it was saved or if it was restored.
+    pub(crate) numbers: Option<Box<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
     pub(crate) spare: Vec<(Vec<Value>, Vec<Frame>)>,
 }
@@ -253,6 +257,7 @@ impl TaskState {
             symbols: None,
             random: 0,
             search: None,
+            numbers: None,
             spare: Vec::new(),
         }
     }
@@ -277,6 +282,7 @@ impl TaskState {
         self.symbols = None;
         self.random = 0;
         self.search = None;
+        self.numbers = None;
         self.request.clear();
     }
 

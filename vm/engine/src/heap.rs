@@ -26,57 +26,68 @@ use crate::string::Atoms;
 use crate::throw::Throw;
 use crate::value::{Ref, Value, space};
 
+/// The kinds, and a list of them: whoever adds one is told by a test to teach the snapshots about it.
+macro_rules! kinds {
+    ($($(#[$meta:meta])* pub(crate) const $name:ident: u8 = $number:literal;)*) => {
+        $($(#[$meta])* pub(crate) const $name: u8 = $number;)*
+        /// All of them, with their names.
+        pub(crate) const ALL: &[(u8, &str)] = &[$(($name, stringify!($name))),*];
+    };
+}
+
 /// What a cell is: bits 0-7 of its header.
 pub(crate) mod kind {
-    pub(crate) const STRING: u8 = 1;
-    pub(crate) const ROPE: u8 = 2;
-    /// A rope that was flattened: word 2 is the flat string.
-    pub(crate) const FLATTENED: u8 = 3;
-    pub(crate) const SYMBOL: u8 = 4;
-    pub(crate) const BIGINT: u8 = 5;
-    /// A captured variable: word 1 is its value.
-    pub(crate) const VARIABLE: u8 = 6;
-    /// Getter and setter.
-    pub(crate) const ACCESSOR: u8 = 7;
-    /// Bytes of a `Const::Data`, or of a byte string.
-    pub(crate) const DATA: u8 = 8;
-    /// Values: slots out of line, or dense elements; the header's upper half is the capacity.
-    pub(crate) const VALUES: u8 = 9;
-    /// Ordered hash table (dict.rs).
-    pub(crate) const DICT: u8 = 10;
-    /// A promise reaction (promise.rs).
-    pub(crate) const REACTION: u8 = 11;
+    kinds! {
+        pub(crate) const STRING: u8 = 1;
+        pub(crate) const ROPE: u8 = 2;
+        /// A rope that was flattened: word 2 is the flat string.
+        pub(crate) const FLATTENED: u8 = 3;
+        pub(crate) const SYMBOL: u8 = 4;
+        pub(crate) const BIGINT: u8 = 5;
+        /// A captured variable: word 1 is its value.
+        pub(crate) const VARIABLE: u8 = 6;
+        /// Getter and setter.
+        pub(crate) const ACCESSOR: u8 = 7;
+        /// Bytes of a `Const::Data`, or of a byte string.
+        pub(crate) const DATA: u8 = 8;
+        /// Values: slots out of line, or dense elements; the header's upper half is the capacity.
+        pub(crate) const VALUES: u8 = 9;
+        /// Ordered hash table (dict.rs).
+        pub(crate) const DICT: u8 = 10;
+        /// A promise reaction (promise.rs).
+        pub(crate) const REACTION: u8 = 11;
 
-    // Objects. `is_object` relies on the order.
-    pub(crate) const OBJECT: u8 = 32;
-    pub(crate) const ARRAY: u8 = 33;
-    /// A script function: word 3 = function index; upvalues from word 4.
-    pub(crate) const CLOSURE: u8 = 34;
-    /// A native function: word 3 = index into the table; word 4 = a value of its own.
-    pub(crate) const NATIVE: u8 = 35;
-    /// `fn.bind(...)`: word 3 = count; word 4 target, 5 this, then arguments.
-    pub(crate) const BOUND: u8 = 36;
-    pub(crate) const ERROR: u8 = 37;
-    /// Word 4: the primitive.
-    pub(crate) const BOXED: u8 = 38;
-    /// Word 4: milliseconds as a Number; word 5: microseconds beyond them, as an integer.
-    pub(crate) const DATE: u8 = 39;
-    /// Word 4: a DICT cell.
-    pub(crate) const MAP: u8 = 40;
-    pub(crate) const SET: u8 = 41;
-    /// Word 3: state; word 4: value; word 5: reactions.
-    pub(crate) const PROMISE: u8 = 42;
-    pub(crate) const REGEXP: u8 = 43;
-    /// Word 4: digits as a string.
-    pub(crate) const DECIMAL: u8 = 44;
-    /// Word 4: array of operations.
-    pub(crate) const QUERY: u8 = 45;
-    /// Word 3: status; word 4: body; word 5: headers object or undefined; word 6: content type or undefined.
-    pub(crate) const RESPONSE: u8 = 46;
-    /// Word 4: a DATA cell.
-    pub(crate) const BYTES: u8 = 47;
-    /// An iterator of the engine's own: word 4 = what it walks, word 5 = position.
-    pub(crate) const ITERATOR: u8 = 48;
+        // Objects. `is_object` relies on the order.
+        pub(crate) const OBJECT: u8 = 32;
+        pub(crate) const ARRAY: u8 = 33;
+        /// A script function: word 3 = function index; upvalues from word 4.
+        pub(crate) const CLOSURE: u8 = 34;
+        /// A native function: word 3 = index into the table; word 4 = a value of its own.
+        pub(crate) const NATIVE: u8 = 35;
+        /// `fn.bind(...)`: word 3 = count; word 4 target, 5 this, then arguments.
+        pub(crate) const BOUND: u8 = 36;
+        pub(crate) const ERROR: u8 = 37;
+        /// Word 4: the primitive.
+        pub(crate) const BOXED: u8 = 38;
+        /// Word 4: milliseconds as a Number; word 5: microseconds beyond them, as an integer.
+        pub(crate) const DATE: u8 = 39;
+        /// Word 4: a DICT cell.
+        pub(crate) const MAP: u8 = 40;
+        pub(crate) const SET: u8 = 41;
+        /// Word 3: state; word 4: value; word 5: reactions.
+        pub(crate) const PROMISE: u8 = 42;
+        pub(crate) const REGEXP: u8 = 43;
+        /// Word 4: digits as a string.
+        pub(crate) const DECIMAL: u8 = 44;
+        /// Word 4: array of operations.
+        pub(crate) const QUERY: u8 = 45;
+        /// Word 3: status; word 4: body; word 5: headers object or undefined; word 6: content type or undefined.
+        pub(crate) const RESPONSE: u8 = 46;
+        /// Word 4: a DATA cell.
+        pub(crate) const BYTES: u8 = 47;
+        /// An iterator of the engine's own: word 4 = what it walks, word 5 = position.
+        pub(crate) const ITERATOR: u8 = 48;
+    }
 }
 
 /// Words of a cell before the inline slots of an object.
@@ -266,6 +277,15 @@ impl Heap {
         self.work = 0;
         self.atoms.clear();
         self.drop_overlay();
+    }
+
+    /// Makes words `1..top` of an empty heap the caller's to write, as a snapshot has them.
+    pub(crate) fn set_top(&mut self, top: u32) -> Result<(), Throw> {
+        if top == 0 || top > self.limit {
+            return Err(Throw::Trap(Trap::Memory));
+        }
+        self.top = top;
+        Ok(())
     }
 
     /// Ends construction: the arena becomes read-only.

@@ -22,11 +22,15 @@ use crate::object::{Get, Key, Put, flag};
 use crate::ops::to_int32;
 use crate::overlay::touched;
 use crate::throw::Throw;
-use crate::unit::{OUTSIDE, STRING_RECEIVER};
+use crate::unit::{Hot, OUTSIDE, STRING_RECEIVER, Unit};
 use crate::value::{Value, strict_equals_number};
-use forebay_bytecode::module::function_flags;
 use forebay_bytecode::{Capture, Instr, Op};
 use std::cmp::Ordering;
+
+/// Registers that are made undefined at a time when a frame is entered.
+const FILL: usize = 4;
+/// Whether loops and calls charge fuel. Off only in a build that measures what that costs.
+const METERED: bool = !cfg!(feature = "unmetered");
 
 /// Where `exec` stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,22 +78,40 @@ impl Ctx<'_> {
                 continue 'reload;
             }
             let base = frame.base as usize;
-            let unit_index = usize::from(frame.unit);
             let closure = frame.closure;
-            let unit: *const crate::unit::Unit = &raw const *self.mem.local.units[unit_index];
-            // SAFETY: units live in `Local` behind an Arc for as long as the task runs.
-            let unit = unsafe { &*unit };
-            let function = &unit.functions()[frame.function as usize];
-            let code = function.code.as_ptr();
+            let hot: *const Hot =
+                &raw const self.mem.local.hot[usize::from(frame.unit)][frame.function as usize];
+            // SAFETY: the table lives in `Local` and doesn't change while a task runs (`Local::set_unit`).
+            let hot = unsafe { &*hot };
+            let code = hot.code;
             // SAFETY: a frame's pc is inside its function's code (verified jumps only).
             let mut pc = unsafe { code.add(frame.pc as usize) };
-            debug_assert!(base + usize::from(function.registers) <= self.stack.len());
+            debug_assert!(base + usize::from(hot.registers) <= self.stack.len());
             // SAFETY: base + registers <= stack.len(), established where the frame was pushed.
             let regs = unsafe { self.stack.as_mut_ptr().add(base) };
-            let site_base = function.site_base as usize;
-            // SAFETY: there is a cache for each site of the unit (`Unit::new_caches`).
-            let caches = unsafe { self.mem.local.caches[unit_index].as_mut_ptr().add(site_base) };
 
+            macro_rules! unit_index {
+                () => {
+                    usize::from(hot.unit)
+                };
+            }
+            macro_rules! site {
+                ($i:expr) => {
+                    hot.site_base as usize + usize::from($i.c())
+                };
+            }
+            macro_rules! constant {
+                ($i:expr) => {
+                    // SAFETY: constant operands are verified.
+                    unsafe { *hot.constants.add($i.bx() as usize) }
+                };
+            }
+            macro_rules! cache {
+                ($i:expr) => {
+                    // SAFETY: site operands are below the function's site_count, and there is a cache for each.
+                    unsafe { &*hot.caches.add(usize::from($i.c())) }
+                };
+            }
             macro_rules! r {
                 ($i:expr) => {
                     // SAFETY: a register operand of verified code (see Safety above).
@@ -130,6 +152,28 @@ impl Ctx<'_> {
                     continue 'reload;
                 }};
             }
+            macro_rules! return_value {
+                ($v:expr, $n:expr) => {{
+                    let v = $v;
+                    if let Some(done) = self.frames.pop() {
+                        if done.cont.kind == ContKind::Plain
+                            && let Some(caller) = self.frames.last()
+                        {
+                            let at = caller.base as usize + usize::from(done.cont.dst);
+                            self.stack[at] = v;
+                            continue 'reload;
+                        }
+                        if $n == 1 && self.frames.is_empty() {
+                            self.mark_returned(v);
+                        }
+                        self.finish(done.cont, v)?;
+                    }
+                    if self.frames.is_empty() {
+                        return Ok(Exit::Idle);
+                    }
+                    continue 'reload;
+                }};
+            }
             macro_rules! arith {
                 ($i:expr, $int:ident, $float:tt) => {{
                     let (x, y) = (r!($i.b()), r!($i.c()));
@@ -158,6 +202,110 @@ impl Ctx<'_> {
                     }
                 }};
             }
+            // The canonical form of a fused instruction's first part.
+            macro_rules! part {
+                ($i:expr, $op:expr) => {
+                    Instr($i.0 & !0xff | u64::from($op as u8))
+                };
+            }
+            // The next part of a fused instruction; pc goes behind it.
+            macro_rules! next {
+                () => {{
+                    // SAFETY: fuse.rs has seen this word, and no run crosses the end of the code.
+                    let next: Instr = unsafe { *pc };
+                    // SAFETY: as above.
+                    pc = unsafe { pc.add(1) };
+                    next
+                }};
+            }
+            // Loads an integer, then compares r[b] with it and jumps if that doesn't hold.
+            macro_rules! int_jump {
+                ($i:expr, $op:tt) => {{
+                    // SAFETY: two more words follow (fuse.rs).
+                    let second: Instr = unsafe { *pc };
+                    let x = r!(second.b());
+                    let k = $i.sbx();
+                    r!($i.a()) = Value::int(k);
+                    let holds = if x.is_int() {
+                        x.as_int() $op k
+                    } else if x.is_double() {
+                        x.as_double() $op f64::from(k)
+                    } else {
+                        continue;
+                    };
+                    r!(second.a()) = Value::bool(holds);
+                    // SAFETY: as above.
+                    let jump: Instr = unsafe { *pc.add(1) };
+                    // SAFETY: as above.
+                    pc = unsafe { pc.add(2) };
+                    if !holds {
+                        jump!(jump.sbx());
+                    }
+                }};
+            }
+            macro_rules! compare_jump {
+                ($i:expr, $op:tt, $canonical:expr) => {{
+                    let (x, y) = (r!($i.b()), r!($i.c()));
+                    let holds = if Value::both_int(x, y) {
+                        x.as_int() $op y.as_int()
+                    } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                        p $op q
+                    } else {
+                        slow!(self.binary(part!($i, $canonical), x, y))
+                    };
+                    r!($i.a()) = Value::bool(holds);
+                    let jump = next!();
+                    if !holds {
+                        jump!(jump.sbx());
+                    }
+                }};
+            }
+            macro_rules! equal_jump {
+                ($i:expr, $wanted:expr) => {{
+                    let (x, y) = (r!($i.b()), r!($i.c()));
+                    let same = if x.is_number() {
+                        strict_equals_number(x, y)
+                    } else if x == y {
+                        true
+                    } else if x.is_string() && y.is_string() {
+                        tri!(self.mem.strict_equals(x, y))
+                    } else {
+                        x.is_bigint() && tri!(self.mem.strict_equals(x, y))
+                    };
+                    let holds = same == $wanted;
+                    r!($i.a()) = Value::bool(holds);
+                    let jump = next!();
+                    if !holds {
+                        jump!(jump.sbx());
+                    }
+                }};
+            }
+            // Loads an integer, then combines r[b] with it; `$int` may have no answer.
+            macro_rules! int_arith {
+                ($i:expr, |$x:ident, $k:ident| $int:expr, |$p:ident, $q:ident| $float:expr) => {{
+                    // SAFETY: one more word follows (fuse.rs).
+                    let second: Instr = unsafe { *pc };
+                    let x = r!(second.b());
+                    r!($i.a()) = Value::int($i.sbx());
+                    if x.is_int() {
+                        let ($x, $k) = (x.as_int(), $i.sbx());
+                        let z: Option<i32> = $int;
+                        if let Some(z) = z {
+                            r!(second.a()) = Value::int(z);
+                            // SAFETY: as above.
+                            pc = unsafe { pc.add(1) };
+                        }
+                    } else if x.is_double() {
+                        let ($p, $q) = (x.as_double(), f64::from($i.sbx()));
+                        let z: Option<Value> = $float;
+                        if let Some(z) = z {
+                            r!(second.a()) = z;
+                            // SAFETY: as above.
+                            pc = unsafe { pc.add(1) };
+                        }
+                    }
+                }};
+            }
             macro_rules! compare {
                 ($i:expr, $op:tt) => {{
                     let (x, y) = (r!($i.b()), r!($i.c()));
@@ -176,25 +324,116 @@ impl Ctx<'_> {
                 let i: Instr = unsafe { *pc };
                 // SAFETY: as above; the next pc is only read after this instruction didn't jump or return.
                 pc = unsafe { pc.add(1) };
-                let Some(op) = i.op() else {
-                    return Err(Throw::type_error("unknown instruction"));
-                };
+                // SAFETY: the verifier knows every op of the code.
+                let op = unsafe { std::mem::transmute::<u8, Op>(i.op_byte()) };
                 match op {
+                    // Fused (fuse.rs): if an operand isn't right for it, its first part is done alone.
+                    Op::IntLtJump => int_jump!(i, <),
+                    Op::IntLeJump => int_jump!(i, <=),
+                    Op::IntGtJump => int_jump!(i, >),
+                    Op::IntGeJump => int_jump!(i, >=),
+                    Op::IntEqJump => int_jump!(i, ==),
+                    Op::IntNeJump => int_jump!(i, !=),
+                    Op::UndefinedJump | Op::DefinedJump => {
+                        let second = next!();
+                        let holds = r!(second.b()).is_undefined() == (op == Op::UndefinedJump);
+                        r!(i.a()) = Value::UNDEFINED;
+                        r!(second.a()) = Value::bool(holds);
+                        let jump = next!();
+                        if !holds {
+                            jump!(jump.sbx());
+                        }
+                    }
+                    Op::LtJump => compare_jump!(i, <, Op::Lt),
+                    Op::LeJump => compare_jump!(i, <=, Op::Le),
+                    Op::GtJump => compare_jump!(i, >, Op::Gt),
+                    Op::GeJump => compare_jump!(i, >=, Op::Ge),
+                    Op::EqJump => equal_jump!(i, true),
+                    Op::NeJump => equal_jump!(i, false),
+                    Op::IntAdd => int_arith!(i, |x, k| x.checked_add(k), |p, q| Some(Value::double(p + q))),
+                    Op::IntSub => int_arith!(i, |x, k| x.checked_sub(k), |p, q| Some(Value::double(p - q))),
+                    Op::IntMul => int_arith!(
+                        i,
+                        |x, k| x.checked_mul(k).filter(|z| *z != 0 || (x >= 0 && k >= 0)),
+                        |p, q| Some(Value::double(p * q))
+                    ),
+                    Op::IntRem => {
+                        int_arith!(i, |x, k| if x >= 0 && k > 0 { Some(x % k) } else { None }, |_p, _q| None)
+                    }
+                    Op::IntAnd => int_arith!(i, |x, k| Some(x & k), |_p, _q| None),
+                    Op::IncLoop => {
+                        let x = r!(i.b());
+                        if x.is_int() && x.as_int() != i32::MAX {
+                            r!(i.a()) = Value::int(x.as_int() + 1);
+                        } else {
+                            slow!(self.unary(part!(i, Op::Inc), x))
+                        }
+                        let jump = next!();
+                        jump!(jump.sbx());
+                        self.fuel -= if METERED { i64::from(-jump.sbx()) } else { 0 };
+                        if METERED && (self.fuel < 0 || self.mem.heap.work > 0) {
+                            self.fuel -= std::mem::take(&mut self.mem.heap.work).cast_signed();
+                            if self.fuel < 0 {
+                                save!();
+                                return Ok(Exit::SliceOver);
+                            }
+                        }
+                    }
+                    Op::PostInc => {
+                        let x = r!(i.b());
+                        if x.is_int() && x.as_int() != i32::MAX {
+                            let second = next!();
+                            r!(i.a()) = x;
+                            r!(second.a()) = Value::int(x.as_int() + 1);
+                        } else if x.is_number() {
+                            r!(i.a()) = x;
+                        } else {
+                            slow!(self.unary(part!(i, Op::ToNumeric), x))
+                        }
+                    }
+                    Op::ModuleThis => {
+                        let v = self.mem.local.slots[unit_index!()][i.bx() as usize];
+                        if v.is_empty() {
+                            let name = self.slot_name(unit_index!(), i.bx());
+                            tri!(self.uninitialised(name));
+                        }
+                        r!(i.a()) = v;
+                        let second = next!();
+                        r!(second.a()) = Value::UNDEFINED;
+                    }
+                    Op::MoveThis => {
+                        r!(i.a()) = r!(i.b());
+                        let second = next!();
+                        r!(second.a()) = Value::UNDEFINED;
+                    }
+                    Op::Move2 => {
+                        r!(i.a()) = r!(i.b());
+                        let second = next!();
+                        r!(second.a()) = r!(second.b());
+                    }
+                    Op::Move3 => {
+                        r!(i.a()) = r!(i.b());
+                        let second = next!();
+                        r!(second.a()) = r!(second.b());
+                        let third = next!();
+                        r!(third.a()) = r!(third.b());
+                    }
+
                     Op::LoadUndefined => r!(i.a()) = Value::UNDEFINED,
                     Op::LoadNull => r!(i.a()) = Value::NULL,
                     Op::LoadTrue => r!(i.a()) = Value::TRUE,
                     Op::LoadFalse => r!(i.a()) = Value::FALSE,
                     Op::LoadInt => r!(i.a()) = Value::int(i.sbx()),
-                    Op::LoadConst => r!(i.a()) = unit.constants[i.bx() as usize],
+                    Op::LoadConst => r!(i.a()) = constant!(i),
                     Op::NewRegExp => {
-                        let literal = unit.constants[i.bx() as usize];
+                        let literal = constant!(i);
                         r!(i.a()) = tri!(self.mem.regexp_literal(literal));
                     }
                     Op::LoadEmpty => r!(i.a()) = Value::EMPTY,
                     Op::Move => r!(i.a()) = r!(i.b()),
                     Op::CheckInit => {
                         if r!(i.a()).is_empty() {
-                            let name = unit.constants[i.bx() as usize];
+                            let name = constant!(i);
                             tri!(self.uninitialised(name));
                         }
                     }
@@ -218,7 +457,10 @@ impl Ctx<'_> {
                     }
                     Op::Closure => {
                         let index = i.bx();
-                        let new = tri!(self.mem.new_closure(unit_index, index));
+                        let new = tri!(self.mem.new_closure(unit_index!(), index));
+                        let unit: *const Unit = &raw const *self.mem.local.units[unit_index!()];
+                        // SAFETY: units live in `Local` behind an Arc for as long as the task runs.
+                        let unit = unsafe { &*unit };
                         let captures = &unit.functions()[index as usize].captures;
                         for (word, capture) in (4u32..).zip(captures) {
                             let v = match capture {
@@ -242,9 +484,9 @@ impl Ctx<'_> {
                         tri!(self.write_cell(cell, v, false));
                     }
                     Op::GetModule => {
-                        let v = self.mem.local.slots[unit_index][i.bx() as usize];
+                        let v = self.mem.local.slots[unit_index!()][i.bx() as usize];
                         if v.is_empty() {
-                            let name = self.slot_name(unit_index, i.bx());
+                            let name = self.slot_name(unit_index!(), i.bx());
                             tri!(self.uninitialised(name));
                         }
                         r!(i.a()) = v;
@@ -255,7 +497,7 @@ impl Ctx<'_> {
                                 "module variables can't be assigned by a handler: use kv"
                             )));
                         }
-                        self.mem.local.slots[unit_index][i.bx() as usize] = r!(i.a());
+                        self.mem.local.slots[unit_index!()][i.bx() as usize] = r!(i.a());
                     }
                     Op::SetHandler => {
                         if !self.mem.local.loading {
@@ -419,8 +661,8 @@ impl Ctx<'_> {
                     Op::Jump => jump!(i.sbx()),
                     Op::Loop => {
                         jump!(i.sbx());
-                        self.fuel -= i64::from(-i.sbx());
-                        if self.fuel < 0 || self.mem.heap.work > 0 {
+                        self.fuel -= if METERED { i64::from(-i.sbx()) } else { 0 };
+                        if METERED && (self.fuel < 0 || self.mem.heap.work > 0) {
                             self.fuel -= std::mem::take(&mut self.mem.heap.work).cast_signed();
                             if self.fuel < 0 {
                                 save!();
@@ -460,36 +702,54 @@ impl Ctx<'_> {
                             jump!(i.sbx());
                         }
                     }
-                    Op::Return => {
-                        let v = r!(i.a());
-                        if let Some(done) = self.frames.pop() {
-                            if done.cont.kind == ContKind::Plain
-                                && let Some(caller) = self.frames.last()
-                            {
-                                let at = caller.base as usize + usize::from(done.cont.dst);
-                                self.stack[at] = v;
+                    Op::FieldReturn => {
+                        let v = r!(i.b());
+                        let cache = cache!(i);
+                        if v.is_object() && self.mem.heap.header(v.as_ref()) == cache.header {
+                            let o = v.as_ref();
+                            if cache.holder.bits() == 0 {
+                                let v = self.mem.at_cache_slot(o, cache.slot);
+                                r!(i.a()) = v;
+                                return_value!(v, 0);
+                            }
+                        }
+                        save!();
+                        match self.get_field(unit_index!(), site!(i), v)? {
+                            Get::Value(found) => r!(i.a()) = found,
+                            Get::Getter(getter) => {
+                                self.call_function(getter, v, &[], Cont::plain(i.a()))?;
                                 continue 'reload;
                             }
-                            if i.n() == 1 && self.frames.is_empty() {
-                                self.mark_returned(v);
-                            }
-                            self.finish(done.cont, v)?;
                         }
-                        if self.frames.is_empty() {
-                            return Ok(Exit::Idle);
-                        }
-                        continue 'reload;
+                    }
+                    Op::AddReturn => {
+                        let (x, y) = (r!(i.b()), r!(i.c()));
+                        let v = if Value::both_int(x, y)
+                            && let Some(z) = x.as_int().checked_add(y.as_int())
+                        {
+                            Value::int(z)
+                        } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
+                            Value::double(p + q)
+                        } else {
+                            slow!(self.binary(part!(i, Op::Add), x, y))
+                        };
+                        r!(i.a()) = v;
+                        return_value!(v, 0);
+                    }
+                    Op::Return => {
+                        let v = r!(i.a());
+                        return_value!(v, i.n());
                     }
                     Op::Throw => {
                         let v = r!(i.a());
                         tri!(Err(Throw::Value(v)));
                     }
                     Op::ThrowTypeError => {
-                        let text = tri!(self.mem.heap.to_text(unit.constants[i.bx() as usize]));
+                        let text = tri!(self.mem.heap.to_text(constant!(i)));
                         tri!(Err(Throw::type_error(text)));
                     }
                     Op::ThrowReferenceError => {
-                        let text = tri!(self.mem.heap.to_text(unit.constants[i.bx() as usize]));
+                        let text = tri!(self.mem.heap.to_text(constant!(i)));
                         tri!(Err(Throw::reference_error(text)));
                     }
                     Op::Await => {
@@ -504,8 +764,7 @@ impl Ctx<'_> {
 
                     Op::GetField => {
                         let v = r!(i.b());
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header {
@@ -519,7 +778,7 @@ impl Ctx<'_> {
                                 }
                             }
                             if self.mem.heap.kind(o) == kind::ARRAY
-                                && self.mem.local.units[unit_index].sites[site_base + usize::from(i.c())]
+                                && self.mem.local.units[unit_index!()].sites[site!(i)]
                                     == self.mem.local.known.length
                             {
                                 r!(i.a()) = Value::from_u32(self.mem.array_len(o));
@@ -527,7 +786,7 @@ impl Ctx<'_> {
                             }
                         }
                         save!();
-                        match self.get_field(unit_index, site_base + usize::from(i.c()), v)? {
+                        match self.get_field(unit_index!(), site!(i), v)? {
                             Get::Value(found) => r!(i.a()) = found,
                             Get::Getter(getter) => {
                                 self.call_function(getter, v, &[], Cont::plain(i.a()))?;
@@ -537,8 +796,7 @@ impl Ctx<'_> {
                     }
                     Op::GetMethod => {
                         let v = r!(i.b());
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header {
@@ -559,7 +817,7 @@ impl Ctx<'_> {
                             continue;
                         }
                         save!();
-                        let found = self.get_field(unit_index, site_base + usize::from(i.c()), v)?;
+                        let found = self.get_field(unit_index!(), site!(i), v)?;
                         r!(i.a() + 1) = v;
                         match found {
                             Get::Value(found) => r!(i.a()) = found,
@@ -571,8 +829,7 @@ impl Ctx<'_> {
                     }
                     Op::SetField => {
                         let (v, value) = (r!(i.a()), r!(i.b()));
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header && o.space() == self.mem.heap.own() {
@@ -589,7 +846,7 @@ impl Ctx<'_> {
                             }
                         }
                         save!();
-                        match self.set_field(unit_index, site_base + usize::from(i.c()), v, value)? {
+                        match self.set_field(unit_index!(), site!(i), v, value)? {
                             // The caches may be others now (overlay.rs).
                             Put::Done => continue 'reload,
                             Put::Setter(setter) => {
@@ -600,8 +857,7 @@ impl Ctx<'_> {
                     }
                     Op::DefField => {
                         let (v, value) = (r!(i.a()), r!(i.b()));
-                        // SAFETY: site operands are below the function's site_count.
-                        let cache = unsafe { &*caches.add(usize::from(i.c())) };
+                        let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
                             if self.mem.heap.header(o) == cache.header
@@ -615,7 +871,7 @@ impl Ctx<'_> {
                                 continue;
                             }
                         }
-                        tri!(self.def_field(unit_index, site_base + usize::from(i.c()), v, value));
+                        tri!(self.def_field(unit_index!(), site!(i), v, value));
                     }
                     Op::GetElem => {
                         let (v, k) = (r!(i.b()), r!(i.c()));
@@ -640,6 +896,11 @@ impl Ctx<'_> {
                                 self.mem.heap.set(cell, 1 + index, value);
                                 continue;
                             }
+                            if self.mem.heap.touched & touched::ELEMENTS == 0
+                                && self.mem.fill_hole(o, index, value)
+                            {
+                                continue;
+                            }
                             if self.mem.heap.kind(o) == kind::ARRAY
                                 && index == self.mem.array_len(o)
                                 && self.mem.heap.touched & touched::ELEMENTS == 0
@@ -652,7 +913,7 @@ impl Ctx<'_> {
                     }
                     Op::DeleteField => {
                         let v = r!(i.b());
-                        let key = self.site_key(unit_index, site_base + usize::from(i.c()));
+                        let key = self.site_key(unit_index!(), site!(i));
                         r!(i.a()) = tri!(self.delete_key(v, key));
                         save!();
                         continue 'reload;
@@ -781,17 +1042,27 @@ impl Ctx<'_> {
                         let argc = usize::from(i.n());
                         if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::CLOSURE {
                             let (unit, index) = self.mem.function_of(callee.as_ref());
-                            let target = &self.mem.local.units[unit].functions()[index as usize];
-                            let simple = target.flags & function_flags::ASYNC == 0 && target.rest.is_none();
-                            if simple && self.frames.len() < self.task.limits.stack_depth {
+                            let target: *const Hot = &raw const self.mem.local.hot[unit][index as usize];
+                            // SAFETY: as `hot` above.
+                            let target = unsafe { &*target };
+                            if target.simple && self.frames.len() < self.task.limits.stack_depth {
                                 let registers = usize::from(target.registers);
                                 let passed = argc.min(usize::from(target.parameters));
-                                self.fuel -= target.code.len() as i64;
+                                self.fuel -= if METERED { target.cost } else { 0 };
                                 save!();
-                                if abase + registers > self.stack.len() {
-                                    self.ensure_stack(abase + registers)?;
+                                if abase + registers + FILL > self.stack.len() {
+                                    self.ensure_stack(abase + registers + FILL)?;
                                 }
-                                self.stack[abase + 1 + passed..abase + registers].fill(Value::UNDEFINED);
+                                let mut at = 1 + passed;
+                                while at < registers {
+                                    // SAFETY: passed <= parameters < registers (verified), and the stack goes
+                                    // FILL values beyond the window, where nothing lives.
+                                    unsafe {
+                                        let from = self.stack.as_mut_ptr().add(abase + at);
+                                        from.cast::<[Value; FILL]>().write([Value::UNDEFINED; FILL]);
+                                    }
+                                    at += FILL;
+                                }
                                 self.frames.push(Frame {
                                     function: index,
                                     pc: 0,
@@ -801,7 +1072,7 @@ impl Ctx<'_> {
                                     closure: callee,
                                     cont: Cont::plain(i.a()),
                                 });
-                                if self.fuel < 0 {
+                                if METERED && self.fuel < 0 {
                                     return Ok(Exit::SliceOver);
                                 }
                                 continue 'reload;
@@ -861,7 +1132,7 @@ impl Ctx<'_> {
                     }
                     Op::LoadCallee => r!(i.a()) = closure,
                     Op::GetName | Op::SetName | Op::DeclareName => {
-                        let name = unit.constants[i.bx() as usize];
+                        let name = constant!(i);
                         slow!(self.global_name(i, name))
                     }
                     Op::ToPropertyKey => {

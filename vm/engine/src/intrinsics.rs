@@ -82,10 +82,9 @@ fn build() -> Result<Intrinsics, String> {
     places.constants(&mut mem).map_err(failed)?;
 
     let main = module.main.ok_or("the built-in scripts have no body")?;
-    let unit = Unit::load(&mut mem, module).map_err(failed)?;
+    let unit = Unit::load(&mut mem, module, true).map_err(failed)?;
     mem.local.slots[1] = vec![Value::EMPTY; unit.slot_count()];
-    mem.local.units[1] = Arc::new(unit);
-    mem.local.caches[1] = mem.local.units[1].new_caches();
+    mem.local.set_unit(1, Arc::new(unit));
     mem.local.loading = true;
 
     let closure = mem.new_closure(1, main.0).map_err(failed)?.object();
@@ -206,7 +205,8 @@ impl Places {
             "regexp_iterator",
         ] {
             let parent = match name {
-                "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator" | "regexp_iterator" => iterator,
+                "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator"
+                | "regexp_iterator" => iterator,
                 "async_function" => known.function,
                 _ => object,
             };

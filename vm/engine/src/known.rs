@@ -54,6 +54,11 @@ macro_rules! known {
                 match name { $(stringify!($proto) => Some(&mut self.$proto),)* _ => None }
             }
 
+            /// The prototypes with their names here.
+            pub(crate) fn protos(&self) -> Vec<(&'static str, Value)> {
+                vec![$((stringify!($proto), self.$proto)),*]
+            }
+
             /// The symbols with their names below `Symbol`.
             pub(crate) fn symbols(&self) -> Vec<(&'static str, Value)> {
                 vec![$(($stext, self.$symbol)),*]

@@ -8,6 +8,7 @@
 //!   overlay                                         a task's own copy of the built-in objects
 //!   ops promise error                               the language's semantics without scripts
 //!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
+//!   snapshot    parked tasks as records, and back
 //!   request hostcall query value_ref                the host boundary from the inside
 //! ```
 //!
@@ -27,6 +28,7 @@ mod ctx;
 mod dict;
 mod error;
 mod fiber;
+mod fuse;
 mod heap;
 mod hostcall;
 mod interp;
@@ -43,6 +45,7 @@ mod request;
 mod run;
 mod shape;
 mod slow;
+pub mod snapshot;
 mod string;
 mod throw;
 mod unit;
@@ -55,5 +58,6 @@ pub use api::{
     LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
+pub use snapshot::{Packing, RecordKey, RestoreInput, SNAPSHOT_VERSION, Snapshot, SnapshotError};
 pub use value_ref::{QueryOp, ValueRef};
 pub use vm::{Vm, VmError};

@@ -7,7 +7,7 @@ use crate::heap::{Arena, Heap};
 use crate::known::Known;
 use crate::shape::Shapes;
 use crate::string::{Atoms, WORKER_ARENA_BYTES};
-use crate::unit::{Cache, Unit};
+use crate::unit::{Cache, Hot, Unit};
 use crate::value::{Ref, Value, space};
 use std::sync::Arc;
 
@@ -34,6 +34,8 @@ pub(crate) struct Local {
     pub(crate) handlers: Vec<Value>,
     /// Inline caches, by unit and site.
     pub(crate) caches: [Vec<Cache>; 2],
+    /// Functions as the loop calls them, by unit; made by `set_unit`.
+    pub(crate) hot: [Box<[Hot]>; 2],
     /// The caches of tasks that have changed a built-in object, and whether they are the ones in use.
     pub(crate) overlay_caches: [Vec<Cache>; 2],
     pub(crate) in_overlay: bool,
@@ -66,17 +68,17 @@ impl Local {
         known: Known,
     ) -> Option<Self> {
         let worker = Heap::new(Arena::reserve(WORKER_ARENA_BYTES)?, space::WORKER);
-        let caches = [units[0].new_caches(), units[1].new_caches()];
         let row = RowShape::default();
         let json = crate::builtins::json::Scratch::default();
-        Some(Self {
+        let mut local = Self {
             frozen,
             shapes,
             worker,
             units,
             slots,
             handlers,
-            caches,
+            caches: Default::default(),
+            hot: Default::default(),
             overlay_caches: [Vec::new(), Vec::new()],
             in_overlay: false,
             known,
@@ -84,7 +86,28 @@ impl Local {
             row,
             json,
             regexes: crate::builtins::regexp::Regexes::default(),
-        })
+        };
+        for at in 0..2 {
+            local.set_unit(at, Arc::clone(&local.units[at]));
+        }
+        Some(local)
+    }
+
+    /// Puts a unit in place, with fresh caches. No task may be running.
+    pub(crate) fn set_unit(&mut self, at: usize, unit: Arc<Unit>) {
+        self.caches[at] = unit.new_caches();
+        self.hot[at] = unit.hot(at as u8);
+        self.units[at] = unit;
+        self.point_hot();
+    }
+
+    /// Tells the hot tables where the caches are that are in use now.
+    pub(crate) fn point_hot(&mut self) {
+        for (hot, caches) in self.hot.iter_mut().zip(&mut self.caches) {
+            for function in hot {
+                function.caches = caches[function.site_base as usize..].as_mut_ptr();
+            }
+        }
     }
 
     /// Lets a task's heap resolve references into everything it may see.
@@ -106,7 +129,7 @@ pub(crate) struct Mem<'a> {
 
 impl Mem<'_> {
     /// The unit of code and the index in it that a closure's word 3 names.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn function_of(&self, closure: Ref) -> (usize, u32) {
         let word = self.heap.load(closure, 3);
         (usize::from(word & crate::unit::INTRINSIC != 0), word as u32 & 0x7fff_ffff)

@@ -133,7 +133,7 @@ impl Mem<'_> {
     }
 
     /// An ordinary object with a prototype.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new_plain(&mut self, proto: Value, capacity: u32) -> Result<Ref, Throw> {
         let inline = capacity.clamp(2, 32);
         let header = u64::from(kind::OBJECT) | u64::from(inline) << 16 | u64::from(EMPTY) << 32;
@@ -246,6 +246,7 @@ impl Mem<'_> {
         self.heap.load(r, 3) as u32
     }
 
+    #[inline(always)]
     fn slots(&self, r: Ref) -> Ref {
         Ref::new(r.space(), self.heap.load(r, 2) as u32)
     }
@@ -392,6 +393,26 @@ impl Mem<'_> {
         }
         let v = self.heap.get(cell, 1 + index);
         if v.is_hole() { None } else { Some(v) }
+    }
+
+    /// Writes an element of a plain array over a hole inside its length, where no prototype has a say (the
+    /// caller has looked at `touched`); false: it isn't one.
+    #[inline]
+    pub(crate) fn fill_hole(&mut self, r: Ref, index: u32, value: Value) -> bool {
+        let header = self.heap.header(r);
+        let plain = header & 0xff == u64::from(kind::ARRAY)
+            && header & (flag::SPARSE | flag::NOT_EXTENSIBLE) == 0
+            && self.proto_of(r) == self.local.known.array
+            && index < self.array_len(r);
+        if !plain {
+            return false;
+        }
+        let cell = self.elements(r);
+        if cell.index() == 0 || index >= (self.heap.header(cell) >> 32) as u32 {
+            return false;
+        }
+        self.heap.set(cell, 1 + index, value);
+        true
     }
 
     /// An own property; functions' lazy ones are made where that is possible.
@@ -654,11 +675,17 @@ impl Mem<'_> {
         if shape == DICTIONARY {
             return Ok(());
         }
-        let properties = self.local.shapes.properties(shape).to_vec();
+        let properties = self.local.shapes.properties(shape);
+        let properties: Vec<(Value, u8)> = properties.iter().map(|p| (p.key, p.attrs)).collect();
+        self.to_dictionary_of(r, &properties)
+    }
+
+    /// The same for an object whose slots hold these properties, whatever its shape says.
+    pub(crate) fn to_dictionary_of(&mut self, r: Ref, properties: &[(Value, u8)]) -> Result<(), Throw> {
         let mut dict = self.heap.dict_new_in(r.space(), properties.len() as u32 * 2)?;
-        for (slot, property) in (0u32..).zip(&properties) {
+        for (slot, (key, attrs)) in (0u32..).zip(properties) {
             let value = self.slot_value(r, slot);
-            dict = self.heap.dict_add_bits(dict, property.key, value, property.attrs)?;
+            dict = self.heap.dict_add_bits(dict, *key, value, *attrs)?;
         }
         self.set_slots(r, dict);
         self.set_shape(r, DICTIONARY);

@@ -197,6 +197,7 @@ impl Mem<'_> {
             spare.resize(caches.len(), crate::unit::Cache::default());
             std::mem::swap(caches, spare);
         }
+        local.point_hot();
         if let Some(overlay) = self.heap.overlay.as_mut() {
             std::mem::swap(&mut local.known.globals, &mut overlay.globals);
         }

@@ -12,15 +12,15 @@ use std::ops::Range;
 /// A copy of the parts of a request; the buffer is reused by the slot's next task.
 #[derive(Debug)]
 pub(crate) struct Request {
-    bytes: Vec<u8>,
-    method: Range<usize>,
-    path: Range<usize>,
-    query: Range<usize>,
-    content_type: Range<usize>,
-    ip: Range<usize>,
-    body: Range<usize>,
-    headers: Vec<(Range<usize>, Range<usize>)>,
-    params: Vec<(Range<usize>, Range<usize>)>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) method: Range<usize>,
+    pub(crate) path: Range<usize>,
+    pub(crate) query: Range<usize>,
+    pub(crate) content_type: Range<usize>,
+    pub(crate) ip: Range<usize>,
+    pub(crate) body: Range<usize>,
+    pub(crate) headers: Vec<(Range<usize>, Range<usize>)>,
+    pub(crate) params: Vec<(Range<usize>, Range<usize>)>,
     pub(crate) payload: Value,
     pub(crate) object: Value,
 }

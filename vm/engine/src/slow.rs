@@ -173,12 +173,14 @@ impl Ctx<'_> {
 
     // ---- variables
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn uninitialised(&mut self, name: Value) -> Result<(), Throw> {
         let name = if name.is_string() { self.mem.heap.to_text(name)? } else { "variable".to_owned() };
         Err(Throw::reference_error(format!("Cannot access '{name}' before initialization")))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_cell(&mut self, cell: Value) -> Result<Value, Throw> {
         if !cell.is_cell() || self.mem.heap.kind(cell.as_ref()) != kind::VARIABLE {
             return Err(Throw::type_error("not a captured variable"));
@@ -190,7 +192,7 @@ impl Ctx<'_> {
         Ok(v)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_cell(&mut self, cell: Value, v: Value, first: bool) -> Result<(), Throw> {
         if !cell.is_cell() || self.mem.heap.kind(cell.as_ref()) != kind::VARIABLE {
             return Err(Throw::type_error("not a captured variable"));

@@ -138,7 +138,8 @@ pub(crate) fn flat_bytes(heap: &Heap, r: Ref) -> &[u8] {
     heap.bytes(r, 2, len as usize)
 }
 
-fn flags_of(bytes: &[u8]) -> (u64, usize) {
+/// Header flags and length in UTF-16 units of a flat string of these bytes.
+pub(crate) fn flags_of(bytes: &[u8]) -> (u64, usize) {
     if bytes.is_ascii() {
         return (ASCII, bytes.len());
     }
@@ -150,6 +151,17 @@ fn flags_of(bytes: &[u8]) -> (u64, usize) {
         flags |= STARTS_LOW;
     }
     (flags, text::utf16_len(bytes))
+}
+
+/// The flags of a string's header that a rope derives its own from.
+pub(crate) fn rope_flags(header: u64) -> u64 {
+    header & (ASCII | ENDS_HIGH | STARTS_LOW)
+}
+
+/// The flags of a rope over two strings with these; none where halves of a pair would meet.
+pub(crate) fn joined_flags(left: u64, right: u64) -> Option<u64> {
+    let pair = left & ENDS_HIGH != 0 && right & STARTS_LOW != 0;
+    (!pair).then_some(left & right & ASCII | left & STARTS_LOW | right & ENDS_HIGH)
 }
 
 impl Heap {

@@ -2,7 +2,8 @@
 //! its property sites as interned keys.
 
 use crate::value::Value;
-use forebay_bytecode::{Function, Verified};
+use forebay_bytecode::module::function_flags;
+use forebay_bytecode::{Function, Instr, Verified};
 
 /// Bit of a function index: the function is of the intrinsics' unit.
 pub(crate) const INTRINSIC: u64 = 1 << 31;
@@ -14,19 +15,61 @@ pub(crate) struct Unit {
     pub(crate) constants: Vec<Value>,
     /// Keys of property sites; an index-like key ("0") is the integer.
     pub(crate) sites: Vec<Value>,
+    /// What the loop runs, by function: the module's code, pairs of it fused in place (fuse.rs).
+    pub(crate) code: Vec<Box<[Instr]>>,
 }
+
+/// What the loop needs of a function, in one place. The addresses are of the `Local` that holds it: its
+/// unit's code, constants and caches don't move while the `Local` lives.
+#[derive(Clone, Copy)]
+pub(crate) struct Hot {
+    pub(crate) code: *const Instr,
+    pub(crate) constants: *const Value,
+    /// Of the function's first site.
+    pub(crate) caches: *mut Cache,
+    /// Fuel of a call: canonical instructions, so that code without a loop is paid for at entry.
+    pub(crate) cost: i64,
+    pub(crate) site_base: u32,
+    pub(crate) registers: u16,
+    pub(crate) parameters: u16,
+    pub(crate) unit: u8,
+    /// A call is nothing but a frame: no fiber, no rest parameter, nothing else that a flag asks for.
+    pub(crate) simple: bool,
+}
+
+/// Flags that don't change what a call does.
+const SIMPLE_FLAGS: u8 =
+    function_flags::ARROW | function_flags::INIT | function_flags::METHOD | function_flags::SCRIPT;
 
 impl Unit {
     pub(crate) fn empty() -> Self {
-        Self { module: None, constants: Vec::new(), sites: Vec::new() }
+        Self { module: None, constants: Vec::new(), sites: Vec::new(), code: Vec::new() }
     }
 
+    #[inline]
     pub(crate) fn functions(&self) -> &[Function] {
         self.module.as_ref().map_or(&[], |m| &m.functions)
     }
 
     pub(crate) fn new_caches(&self) -> Vec<Cache> {
         vec![Cache::default(); self.sites.len()]
+    }
+
+    /// The table that the loop calls functions by; `Local::point_hot` fills in the caches.
+    pub(crate) fn hot(&self, unit: u8) -> Box<[Hot]> {
+        let each = self.functions().iter().zip(&self.code);
+        each.map(|(function, code)| Hot {
+            code: code.as_ptr(),
+            constants: self.constants.as_ptr(),
+            caches: std::ptr::null_mut(),
+            cost: i64::try_from(function.code.len()).unwrap_or(i64::MAX),
+            site_base: function.site_base,
+            registers: function.registers,
+            parameters: function.parameters,
+            unit,
+            simple: function.flags & !SIMPLE_FLAGS == 0 && function.rest.is_none(),
+        })
+        .collect()
     }
 }
 
@@ -51,8 +94,12 @@ pub(crate) const OUTSIDE: u32 = 1 << 31;
 pub(crate) const STRING_RECEIVER: u64 = 1;
 
 impl Unit {
-    /// Makes the constants and keys of a module, in the space under construction.
-    pub(crate) fn load(mem: &mut crate::mem::Mem<'_>, module: Verified) -> Result<Self, crate::throw::Throw> {
+    /// Makes the constants and keys of a module, in the space under construction, and the loop's form of its code.
+    pub(crate) fn load(
+        mem: &mut crate::mem::Mem<'_>,
+        module: Verified,
+        fused: bool,
+    ) -> Result<Self, crate::throw::Throw> {
         use forebay_bytecode::Const;
         let mut constants = Vec::with_capacity(module.constants.len());
         for constant in &module.constants {
@@ -73,7 +120,12 @@ impl Unit {
             // Keys beyond 2^31 - 1 stay strings here and are parsed where they are used.
             sites.push(index.and_then(|i| i32::try_from(i).ok()).map_or(key, Value::int));
         }
-        Ok(Self { module: Some(module), constants, sites })
+        let mut code: Vec<Box<[Instr]>> =
+            module.functions.iter().map(|f| f.code.clone().into_boxed_slice()).collect();
+        if fused {
+            code.iter_mut().for_each(|code| crate::fuse::fuse(code));
+        }
+        Ok(Self { module: Some(module), constants, sites, code })
     }
 
     /// Module variables.

@@ -45,28 +45,36 @@ pub(crate) mod space {
 pub(crate) struct Ref(u64);
 
 impl Ref {
+    #[inline(always)]
     pub(crate) const fn new(space: u8, index: u32) -> Self {
         Self((space as u64) << 32 | index as u64)
     }
+    #[inline(always)]
     pub(crate) const fn space(self) -> u8 {
         ((self.0 >> 32) & 3) as u8
     }
     #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+    #[inline(always)]
     pub(crate) const fn index(self) -> u32 {
         self.0 as u32
     }
+    #[inline(always)]
     pub(crate) const fn string(self) -> Value {
         Value(STRING | self.0)
     }
+    #[inline(always)]
     pub(crate) const fn object(self) -> Value {
         Value(OBJECT | self.0)
     }
+    #[inline(always)]
     pub(crate) const fn symbol(self) -> Value {
         Value(SYMBOL | self.0)
     }
+    #[inline(always)]
     pub(crate) const fn bigint(self) -> Value {
         Value(BIGINT | self.0)
     }
+    #[inline(always)]
     pub(crate) const fn cell(self) -> Value {
         Value(CELL | self.0)
     }
@@ -90,9 +98,11 @@ impl Value {
     pub(crate) const NAN: Self = Self(CANONICAL_NAN);
     pub(crate) const ZERO: Self = Self(INT);
 
+    #[inline(always)]
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
+    #[inline(always)]
     pub(crate) const fn bits(self) -> u64 {
         self.0
     }
@@ -106,7 +116,7 @@ impl Value {
         if v.is_nan() { Self::NAN } else { Self(v.to_bits()) }
     }
     /// A Number, as an integer where that is the same value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn number(v: f64) -> Self {
         let i = v as i32;
         if f64::from(i) == v && (i != 0 || v.is_sign_positive()) { Self::int(i) } else { Self::double(v) }
@@ -183,7 +193,7 @@ impl Value {
     /// Both are integers.
     #[inline(always)]
     pub(crate) const fn both_int(a: Self, b: Self) -> bool {
-        (a.0 & b.0) & TAG == INT && a.is_int() && b.is_int()
+        ((a.0 ^ INT) | (b.0 ^ INT)) >> 48 == 0
     }
 
     /// The integer; only if `is_int`.
@@ -232,6 +242,7 @@ impl Value {
 }
 
 /// `===` of two Numbers.
+#[inline(always)]
 pub(crate) fn strict_equals_number(a: Value, b: Value) -> bool {
     matches!((a.as_number(), b.as_number()), (Some(x), Some(y)) if x == y)
 }

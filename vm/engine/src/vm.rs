@@ -160,6 +160,55 @@ impl Vm {
         tenant: TenantId,
         now: Monotonic,
     ) -> Result<TaskHandle, StartError> {
+        let handle = self.open_task(blueprint, limits, tenant, now)?;
+        let slot = &mut self.slots[handle.slot as usize];
+        let Some(Some(registration)) = self.blueprints.get_mut(blueprint.0 as usize) else {
+            return Err(StartError::NoEntry);
+        };
+        let used = registration.blueprint.module().uses;
+        let state = &mut *slot.state;
+        let Some(heap) = &mut slot.heap else { return Err(StartError::NoMemory) };
+        if used & (uses::PAYLOAD | uses::REQUEST) != 0 {
+            state.request.fill(request, used & uses::REQUEST != 0);
+        }
+        let mut mem = Mem { heap, local: &mut registration.local };
+        let ready = mem.heap.charge_outside(state.request.len());
+        let function = match entry {
+            _ if ready.is_err() => Err(StartError::TooLarge),
+            Entry::Main => match registration.blueprint.module().main {
+                Some(f) => mem.new_closure(0, f.0).map_err(|_| StartError::TooLarge),
+                None => Err(StartError::NoEntry),
+            }
+            .map(|r| r.object()),
+            Entry::Function(f) => {
+                mem.new_closure(0, f.0).map(|r| r.object()).map_err(|_| StartError::TooLarge)
+            }
+            Entry::Handler(h) => {
+                let v = mem.local.handlers.get(h as usize).copied().unwrap_or_default();
+                if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
+            }
+        };
+        match function {
+            Ok(function) => {
+                slot.state.entry = function;
+                slot.state.takes_request = matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0;
+                Ok(handle)
+            }
+            Err(error) => {
+                self.finish(handle);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a slot and a heap for a task that has nothing to run yet.
+    pub(crate) fn open_task(
+        &mut self,
+        blueprint: BlueprintId,
+        limits: &TaskLimits,
+        tenant: TenantId,
+        now: Monotonic,
+    ) -> Result<TaskHandle, StartError> {
         let Some(Some(registration)) = self.blueprints.get_mut(blueprint.0 as usize) else {
             return Err(StartError::NoEntry);
         };
@@ -172,7 +221,6 @@ impl Vm {
         };
         registration.local.show(&mut heap);
         heap.set_limit(limits.memory);
-        let used = registration.blueprint.module().uses;
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() >= self.config.tasks => {
@@ -193,39 +241,15 @@ impl Vm {
         state.tenant = tenant;
         state.limits.clone_from(limits);
         state.deadline = now.after(limits.wall_time);
-        if used & (uses::PAYLOAD | uses::REQUEST) != 0 {
-            state.request.fill(request, used & uses::REQUEST != 0);
-        }
-        let mut mem = Mem { heap: &mut heap, local: &mut registration.local };
-        let ready = mem.heap.charge_outside(state.request.len());
-        let function = match entry {
-            _ if ready.is_err() => Err(StartError::TooLarge),
-            Entry::Main => match registration.blueprint.module().main {
-                Some(f) => mem.new_closure(0, f.0).map_err(|_| StartError::TooLarge),
-                None => Err(StartError::NoEntry),
-            }
-            .map(|r| r.object()),
-            Entry::Function(f) => {
-                mem.new_closure(0, f.0).map(|r| r.object()).map_err(|_| StartError::TooLarge)
-            }
-            Entry::Handler(h) => {
-                let v = mem.local.handlers.get(h as usize).copied().unwrap_or_default();
-                if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
-            }
-        };
         slot.heap = Some(heap);
         registration.tasks += 1;
-        match function {
-            Ok(function) => {
-                slot.state.entry = function;
-                slot.state.takes_request = matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0;
-                Ok(handle)
-            }
-            Err(error) => {
-                self.finish(handle);
-                Err(error)
-            }
-        }
+        Ok(handle)
+    }
+
+    /// The blueprint that a task runs.
+    pub(crate) fn blueprint_of(&self, task: TaskHandle) -> Option<Arc<Blueprint>> {
+        let at = self.slot(task)?.state.blueprint as usize;
+        Some(Arc::clone(&self.blueprints.get(at)?.as_ref()?.blueprint))
     }
 
     fn slot(&self, task: TaskHandle) -> Option<&Slot> {
@@ -233,7 +257,7 @@ impl Vm {
     }
 
     /// The memory and state of a task.
-    fn parts(&mut self, task: TaskHandle) -> Option<(Mem<'_>, &mut TaskState)> {
+    pub(crate) fn parts(&mut self, task: TaskHandle) -> Option<(Mem<'_>, &mut TaskState)> {
         let slot = self.slots.get_mut(task.slot as usize).filter(|s| s.generation == task.generation)?;
         let registration = self.blueprints.get_mut(slot.state.blueprint as usize)?.as_mut()?;
         let heap = slot.heap.as_mut()?;
@@ -464,7 +488,7 @@ impl Vm {
     }
 
     /// Puts what the last sink has built beside its effect.
-    fn keep_result(&mut self) {
+    pub(crate) fn keep_result(&mut self) {
         let value = self.building.done.take();
         if let (Some(SinkState { task, effect }), Some(value)) = (self.sink.take(), value)
             && let Some((_, state)) = self.parts(task)

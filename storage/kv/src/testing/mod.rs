@@ -17,4 +17,24 @@ pub struct Planted {
     pub unlink_before_sync: bool,
     /// Compaction forgets that keys were removed.
     pub forget_removals: bool,
+    /// A segment is recycled before its old name is durably gone.
+    pub recycle_at_once: bool,
+    /// A conflict is answered before what it rests on is on disk.
+    pub conflict_at_once: bool,
+    /// Recovery leaves the last group as it finds it.
+    pub keep_last_group: bool,
+    /// The names of new segments aren't made durable.
+    pub no_folder_sync: bool,
+    /// The headers of new segments aren't made durable.
+    pub header_unsynced: bool,
+    /// Compaction copies a record although a younger one is under way.
+    pub copy_over_pending: bool,
+    /// Compaction copies records that were overwritten.
+    pub copy_stale: bool,
+    /// A full segment gets no seal.
+    pub no_seal: bool,
+    /// A short write passes for a whole one.
+    pub short_write_is_whole: bool,
+    /// A failed write passes for one that succeeded.
+    pub failed_write_is_done: bool,
 }

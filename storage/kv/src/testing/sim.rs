@@ -295,6 +295,10 @@ impl Medium for SimDisk {
         Ok(())
     }
 
+    fn space(&self) -> Option<(u64, u64)> {
+        None
+    }
+
     fn random(&self) -> u64 {
         self.lock().rng.next_u64()
     }

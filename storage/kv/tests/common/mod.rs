@@ -135,6 +135,9 @@ impl World {
         let mut rng = Rng::new(seed);
         let mut config = Config::new("/sim", CORES);
         config.segment_bytes = 16 * 1024;
+        config.reserve_segments = usize::from(rng.one_in(2));
+        // The model knows the order of submission only.
+        config.busy_at_once = true;
         config.planted = planted;
         let uniform = rng.one_in(4).then(|| 400 + 8 * rng.below(80) as usize);
         Self {
@@ -373,7 +376,13 @@ impl World {
         self.awaited.clear();
         let kill = !self.disk.is_dead() && self.rng.one_in(3);
         self.store = None;
-        self.job = None;
+        if let Some(job) = self.job.take()
+            && kill
+            && self.rng.one_in(2)
+        {
+            // The kernel has taken the write, and nobody waits any more for it to be on disk.
+            let _ = job.file.write_at(job.offset, &job.bytes, false);
+        }
         self.disk = if kill { self.disk.kill() } else { self.disk.power_cycle() };
         self.cuts += 1;
         loop {

@@ -615,7 +615,7 @@ impl<'a> Lower<'_, 'a> {
                 if let Err(error) = forebay_regex::Program::compile(source.as_bytes(), flags) {
                     let at = span.start + 1 + u32::try_from(error.at).unwrap_or(0);
                     let here = Span::new(at.min(span.end - 1), (at + 1).min(span.end));
-                    self.error("FB0302", here, &format!("this regular expression is invalid: {error}"), None);
+                    self.error("FB0302", here, format!("this regular expression is invalid: {error}"), None);
                 }
             }
         }

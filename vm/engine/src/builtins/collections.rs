@@ -44,7 +44,7 @@ pub(crate) const NATIVES: &[Native] = &[
 impl Mem<'_> {
     /// A key in the form in which equal ones (SameValueZero) are found: Numbers as
     /// integers where they are some, -0 as 0, strings flat. And its hash.
-    fn table_key(&mut self, key: Value) -> Result<(Value, u32), Throw> {
+    pub(crate) fn table_key(&mut self, key: Value) -> Result<(Value, u32), Throw> {
         if key.is_double() {
             let n = key.as_double();
             let key = if n == 0.0 { Value::ZERO } else { Value::number(n) };

@@ -796,8 +796,9 @@ impl Writer<'_, '_, '_> {
 
     fn object(&mut self, object: Ref) -> Result<Form, Throw> {
         let kind = self.mem.heap.kind(object);
-        let known = self.mem.local.known;
         let (shape, proto) = (self.mem.shape(object), self.mem.proto_of(object));
+        // By reference: all that is known is some kilobytes.
+        let known = &self.mem.local.known;
         match kind {
             kind::CLOSURE | kind::NATIVE | kind::BOUND => return self.function(object),
             kind::DATE
@@ -880,6 +881,10 @@ impl Writer<'_, '_, '_> {
         let standard = (proto == known.object || proto == known.array || proto.is_null())
             && self.mem.heap.touched & touched::TO_JSON == 0;
         if standard && shape != DICTIONARY && shape == self.no_to_json {
+            return Ok(false);
+        }
+        // A list of its own, with the standard prototype: that has none while nobody has written one.
+        if standard && shape == EMPTY && proto == known.array && proto != known.object {
             return Ok(false);
         }
         let key = Key::Atom(known.to_json);

@@ -413,7 +413,13 @@ impl Ctx<'_> {
 
     /// All matches from the start of the text, as a global (sticky) regular expression finds them; the first only
     /// if it isn't global. `most`: how many at most; `splits`: as split looks for them.
-    fn find_all(&mut self, search: &mut Search, program: &Program, s: Value, from: usize) -> Result<(), Throw> {
+    fn find_all(
+        &mut self,
+        search: &mut Search,
+        program: &Program,
+        s: Value,
+        from: usize,
+    ) -> Result<(), Throw> {
         let flags = program.flags();
         let groups = program.groups();
         loop {
@@ -476,7 +482,13 @@ impl Ctx<'_> {
     }
 
     /// The array that `exec` returns.
-    fn result(&mut self, program: &Program, s: Value, found: &[u32], units: &mut Units) -> Result<Value, Throw> {
+    fn result(
+        &mut self,
+        program: &Program,
+        s: Value,
+        found: &[u32],
+        units: &mut Units,
+    ) -> Result<Value, Throw> {
         let values = self.captures(s, found)?;
         let index = Value::from_usize(units.of(self, s, found[0] as usize));
         let array = self.mem.new_array_of(&values)?;
@@ -536,9 +548,7 @@ impl Ctx<'_> {
     /// Sets lastIndex where that changes anything.
     fn set_last_index(&mut self, r: Ref, to: usize) -> Result<(), Throw> {
         let key = Key::Atom(self.mem.local.known.last_index);
-        if r.space() != self.mem.heap.own()
-            && self.mem.get_plain(r, key)?.as_number() == Some(to as f64)
-        {
+        if r.space() != self.mem.heap.own() && self.mem.get_plain(r, key)?.as_number() == Some(to as f64) {
             return Ok(());
         }
         self.mem.put(r, key, Value::from_usize(to))?;
@@ -548,7 +558,8 @@ impl Ctx<'_> {
     /// lastIndex, if it is a Number (ToLength); else a script must make it one.
     fn last_index(&mut self, r: Ref) -> Result<Option<f64>, Throw> {
         let v = self.mem.get_plain(r, Key::Atom(self.mem.local.known.last_index))?;
-        Ok(v.as_number().map(|n| if n.is_nan() { 0.0 } else { n.trunc().clamp(0.0, 9_007_199_254_740_991.0) }))
+        Ok(v.as_number()
+            .map(|n| if n.is_nan() { 0.0 } else { n.trunc().clamp(0.0, 9_007_199_254_740_991.0) }))
     }
 }
 
@@ -875,6 +886,7 @@ fn match_iterator(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let state = ctx.arg(a, 0);
     ctx.heap.store(it, 3, MATCHES);
     ctx.heap.set(it, 4, state);
+    ctx.heap.set(it, 5, Value::ZERO);
     Ok(it.object())
 }
 
