@@ -152,7 +152,7 @@ const CORPUS: &[(&str, &str)] = &[
     ),
     (
         "regular expressions",
-        "const r = /(?<d>\\d)-/g; const list = []; for (const m of 'a1-b2-c'.matchAll(r)) list.push(m.groups.d + kv.get('m')); r.lastIndex = 2; kv.get('k'); list.push(r.lastIndex, r.flags, 'x1-y2-'.replace(r, (m, d) => d + kv.get('r' + d))); return list",
+        "const r = /(?<d>\\d)-/g; r.lastIndex = 2; kv.get('k'); const list = [r.lastIndex, r.flags, r.source]; for (let m; (m = r.exec('a1-b2-c')); ) list.push(m.groups.d + kv.get('m')); return list",
     ),
     ("map", "return [1,2,3].map(x => kv.get('v' + x) + x)"),
     ("sort", "const l = [5,3,9,1,7,2]; l.sort((a, b) => { kv.get('k'); return a - b; }); return l"),

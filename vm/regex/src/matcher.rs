@@ -12,7 +12,11 @@
 //! don't matter without backreferences; insides of lookarounds and counted repetitions, whose outcome depends on
 //! more, are not remembered.) That holds from any start of the search, and from whenever it is switched on. With
 //! it a search takes at most (places that remember) x (length) steps of work, so it is linear.
-#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "positions are below 2^32: a text is at most 2^29 bytes")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "positions are below 2^32: a text is at most 2^29 bytes"
+)]
 
 use crate::fold;
 use crate::program::{CharLoop, Class, Hint, Inst, NONE, Program};
