@@ -69,6 +69,7 @@ globals! {
     32 Function "Function";
     33 RegExp "RegExp";
     34 Decimal "Decimal";
+    35 Iterator "Iterator";
 }
 
 /// How a host function is answered.

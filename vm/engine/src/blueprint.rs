@@ -137,6 +137,7 @@ fn run_init(mem: &mut Mem<'_>, init: u32, limits: &TaskLimits) -> Result<(), Loa
         fuel: i64::try_from(limits.fuel).unwrap_or(i64::MAX),
         tail: Vec::new(),
         callee: Value::UNDEFINED,
+        resumed: Value::EMPTY,
     };
     let report = match ctx.run_to_end(function, &[]) {
         Ok(_) => return Ok(()),

@@ -7,7 +7,7 @@
 
 use crate::api::{EffectId, Trap};
 use crate::ctx::{Args, Ctx};
-use crate::fiber::{CONSTRUCTING, Cont, ContKind, Frame, Job, NATIVE_FRAME, Pending, Wait};
+use crate::fiber::{CONSTRUCTING, Cont, ContKind, Frame, Job, NATIVE_FRAME, Pending, Wait, YIELDED};
 use crate::heap::kind;
 use crate::interp::Exit;
 use crate::known::Helper;
@@ -20,6 +20,8 @@ use forebay_bytecode::{HostFn, Op};
 
 /// Values that a native's window has room for beyond its arguments.
 const SLACK: usize = 16;
+/// Work that natives may leave for the next loop to settle.
+const WORK_UNSETTLED_MAX: u64 = 1024;
 /// Fuel of a native call besides what it charges itself.
 const NATIVE_FUEL: i64 = 4;
 
@@ -131,7 +133,14 @@ impl Ctx<'_> {
                     self.fuel -= NATIVE_FUEL;
                     let index = self.mem.heap.load(callee.as_ref(), 3) as usize;
                     match (crate::builtins::natives()[index].call)(self, args) {
-                        Ok(v) => return self.finish(cont, v),
+                        Ok(v) => {
+                            // Recursion without loops looks at fuel alone.
+                            if self.mem.heap.work > WORK_UNSETTLED_MAX {
+                                self.slice_over();
+                            }
+                            return self.finish(cont, v);
+                        }
+                        Err(Throw::Yield) => return self.suspend_native(callee, args, cont),
                         Err(Throw::TailCall) => {
                             argc = self.take_tail(abase)?;
                             construct = false;
@@ -164,6 +173,39 @@ impl Ctx<'_> {
                 _ => return Err(self.not_callable(callee, construct)),
             }
         }
+    }
+
+    /// Keeps a native that gave way at the end of the slice as the top frame.
+    fn suspend_native(&mut self, callee: Value, args: Args, cont: Cont) -> Result<(), Throw> {
+        let at = args.base + 1 + args.count;
+        self.ensure_stack(at + 1)?;
+        self.stack[at] = std::mem::replace(&mut self.resumed, Value::EMPTY);
+        let construct = if args.construct { CONSTRUCTING } else { 0 };
+        self.frames.push(Frame {
+            function: args.count as u32 + 1,
+            pc: 0,
+            base: args.base as u32,
+            unit: NATIVE_FRAME,
+            flags: YIELDED | construct,
+            closure: callee,
+            cont,
+        });
+        Err(Throw::Yield)
+    }
+
+    /// Whether the top frame is a native that waits for its next slice.
+    pub(crate) fn is_suspended_native(&self) -> bool {
+        self.frames.last().is_some_and(Frame::is_yielded)
+    }
+
+    /// Calls it again.
+    pub(crate) fn resume_native(&mut self) -> Result<(), Throw> {
+        let Some(frame) = self.frames.pop() else { return Ok(()) };
+        let (base, state) = (frame.base as usize, frame.base as usize + frame.function as usize);
+        self.resumed = std::mem::take(&mut self.stack[state]);
+        self.stack[base - 1] = frame.closure;
+        let construct = frame.flags & CONSTRUCTING != 0;
+        self.begin_call(base, frame.function as usize - 1, construct, frame.cont)
     }
 
     /// Puts callee, this and arguments of a tail call into the window.
@@ -515,8 +557,15 @@ impl Ctx<'_> {
             closure: callee,
             cont,
         });
+        let wanted = hint;
         let hint = self.hint_value(hint);
-        let cont = Cont::with(ContKind::NativeArgument, 0, which, Value::UNDEFINED);
+        // Undefined would read as an argument that wasn't passed: what it becomes stands in for it.
+        let undefined = match wanted {
+            Hint::Default => Value::UNDEFINED,
+            Hint::Number => Value::NAN,
+            Hint::String => self.mem.local.known.undefined_,
+        };
+        let cont = Cont::with(ContKind::NativeArgument, 0, which, undefined);
         self.call_helper(Helper::ToPrimitive, &[v, hint], cont)
     }
 
@@ -549,7 +598,7 @@ impl Ctx<'_> {
     fn retry_native(&mut self, cont: Cont, v: Value) -> Result<(), Throw> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let base = frame.base as usize;
-        self.stack[base + cont.a as usize] = v;
+        self.stack[base + cont.a as usize] = if v.is_undefined() { cont.saved } else { v };
         self.stack[base - 1] = frame.closure;
         self.begin_call(base, frame.function as usize, frame.flags & CONSTRUCTING != 0, frame.cont)
     }
@@ -603,7 +652,7 @@ impl Ctx<'_> {
             Throw::Error(kind, message) => self.new_error(kind, &message),
             Throw::Trap(t) => Err(Throw::Trap(t)),
             Throw::Coerce(..) => self.new_error(ErrorKind::Type, "Cannot convert object to primitive value"),
-            Throw::TailCall | Throw::Effect(_) | Throw::Again => {
+            Throw::TailCall | Throw::Effect(_) | Throw::Yield | Throw::Again => {
                 self.new_error(ErrorKind::Type, "a native called out of turn")
             }
         }
@@ -613,6 +662,10 @@ impl Ctx<'_> {
     pub(crate) fn unwind(&mut self, throw: Throw) -> Option<Exit> {
         let mut throw = throw;
         loop {
+            if matches!(throw, Throw::Yield) {
+                // Not an exception: the native on top goes on in the next slice.
+                return None;
+            }
             let value = match self.throw_value(throw) {
                 Ok(v) => v,
                 Err(Throw::Trap(t)) => return Some(Exit::Trap(t)),
@@ -669,8 +722,9 @@ impl Ctx<'_> {
             }
             Job::Thenable { target, thenable, then } => {
                 let (fulfilled, rejected) = self.resolving_functions(target)?;
-                self.start_job_fiber(target, true)?;
-                self.call_function(then, thenable, &[fulfilled, rejected], Cont::ROOT)
+                self.start_job_fiber(Value::EMPTY, false)?;
+                let args = [thenable, then, fulfilled, rejected];
+                self.call_helper(Helper::CallThenable, &args, Cont::ROOT)
             }
             Job::Main { value, rejected } => {
                 self.task.outcome = Some(if rejected { Err(value) } else { Ok(value) });

@@ -25,6 +25,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) tail: Vec<Value>,
     /// The native that runs.
     pub(crate) callee: Value,
+    /// State of a native that goes on after the end of a slice, else EMPTY.
+    pub(crate) resumed: Value,
 }
 
 impl<'a> Deref for Ctx<'a> {
@@ -123,6 +125,38 @@ impl Ctx<'_> {
     pub(crate) fn key_arg(&mut self, a: Args, i: usize) -> Result<Key, Throw> {
         let v = Self::coerce(self.arg(a, i), i + 1, Hint::String)?;
         self.mem.key(v)
+    }
+
+    /// Settles what natives have charged; whether the slice is over.
+    pub(crate) fn slice_over(&mut self) -> bool {
+        self.fuel -= std::mem::take(&mut self.mem.heap.work).cast_signed();
+        self.fuel < 0
+    }
+
+    /// Interrupts the running native: `return Err(ctx.yields(state))`. When the task goes on it is called with the
+    /// same arguments and finds the state, an array of its own, with [`Ctx::progress`].
+    pub(crate) fn yields(&mut self, state: &[Value]) -> Throw {
+        match self.mem.new_array_of(state) {
+            Ok(list) => {
+                self.resumed = list.object();
+                Throw::Yield
+            }
+            Err(throw) => throw,
+        }
+    }
+
+    /// What the native that runs has left with [`Ctx::yields`]; none when it is called afresh.
+    pub(crate) fn progress(&mut self) -> Option<Vec<Value>> {
+        let state = std::mem::replace(&mut self.resumed, Value::EMPTY);
+        if state.is_empty() {
+            return None;
+        }
+        let list = state.as_ref();
+        Some(
+            (0..self.mem.array_len(list))
+                .map(|i| self.mem.dense_element(list, i).unwrap_or_default())
+                .collect(),
+        )
     }
 
     /// Calls `callee` in place of the running native: `return ctx.tail_call(...)`.

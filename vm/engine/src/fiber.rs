@@ -89,6 +89,9 @@ impl Cont {
 pub(crate) const NATIVE_FRAME: u8 = 2;
 /// `Frame::flags`: the native was called by `new`.
 pub(crate) const CONSTRUCTING: u8 = 1;
+/// `Frame::flags`: the native was interrupted at the end of a slice; its state stands behind its arguments and
+/// counts as one of them.
+pub(crate) const YIELDED: u8 = 2;
 
 /// A script call in flight.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +109,13 @@ pub(crate) struct Frame {
     pub(crate) closure: Value,
     /// Where its result goes.
     pub(crate) cont: Cont,
+}
+
+impl Frame {
+    /// A native that was interrupted at the end of a slice.
+    pub(crate) fn is_yielded(&self) -> bool {
+        self.unit == NATIVE_FRAME && self.flags & YIELDED != 0
+    }
 }
 
 /// What a fiber waits for.

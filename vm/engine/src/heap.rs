@@ -21,6 +21,7 @@
 // frozen spaces are also mapped read-only, so a stray store faults at once.
 
 use crate::api::Trap;
+use crate::crumbs::Crumbs;
 use crate::overlay::Overlay;
 use crate::string::Atoms;
 use crate::throw::Throw;
@@ -189,6 +190,7 @@ pub(crate) struct Heap {
     pub(crate) overlay: Option<Box<Overlay>>,
     /// Bytes of the frozen built-in objects.
     pub(crate) intrinsics_bytes: usize,
+    pub(crate) crumbs: Crumbs,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "an arena has at most 2^32 words")]
@@ -210,6 +212,7 @@ impl Heap {
             touched: 0,
             overlay: None,
             intrinsics_bytes: 0,
+            crumbs: Crumbs::default(),
         }
     }
 
@@ -277,6 +280,7 @@ impl Heap {
         self.work = 0;
         self.atoms.clear();
         self.drop_overlay();
+        self.crumbs.clear();
     }
 
     /// Makes words `1..top` of an empty heap the caller's to write, as a snapshot has them.

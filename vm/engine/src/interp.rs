@@ -48,8 +48,17 @@ impl Ctx<'_> {
             if self.frames.is_empty() {
                 return Exit::Idle;
             }
-            match self.exec_frames() {
-                Ok(exit) => return exit,
+            let ran = if self.is_suspended_native() {
+                if self.slice_over() {
+                    return Exit::SliceOver;
+                }
+                self.resume_native().map(|()| None)
+            } else {
+                self.exec_frames().map(Some)
+            };
+            match ran {
+                Ok(None) => {}
+                Ok(Some(exit)) => return exit,
                 Err(throw) => {
                     if let Some(exit) = self.unwind(throw) {
                         return exit;

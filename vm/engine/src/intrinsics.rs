@@ -4,7 +4,7 @@
 //! `builtins/js`, which are compiled and run here like any script.
 
 use crate::api::{Clock, NoHost};
-use crate::builtins::{ALIASES, CONSTANTS, Kind, SCRIPTS, TAGS, natives};
+use crate::builtins::{ALIASES, CONSTANTS, Kind, SCRIPTS, TAGS, UNSCOPABLES, natives};
 use crate::ctx::Ctx;
 use crate::fiber::TaskState;
 use crate::heap::{Arena, Heap, kind};
@@ -122,6 +122,7 @@ fn run(mem: &mut Mem<'_>, function: Value, args: &[Value]) -> Result<Value, Stri
         fuel: i64::MAX,
         tail: Vec::new(),
         callee: Value::UNDEFINED,
+        resumed: Value::EMPTY,
     };
     match ctx.run_to_end(function, args) {
         Ok(v) => Ok(v),
@@ -201,12 +202,14 @@ impl Places {
             "map_iterator",
             "set_iterator",
             "string_iterator",
+            "iterator_helper",
+            "wrap_iterator",
             "async_function",
             "regexp_iterator",
         ] {
             let parent = match name {
                 "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator"
-                | "regexp_iterator" => iterator,
+                | "iterator_helper" | "wrap_iterator" | "regexp_iterator" => iterator,
                 "async_function" => known.function,
                 _ => object,
             };
@@ -225,6 +228,9 @@ impl Places {
             known.errors[error as usize] = proto.object();
         }
         mem.local.known = known;
+        let function = known.function.as_ref();
+        mem.add_property(function, known.length, Value::ZERO, attr::CONFIGURABLE)?;
+        mem.add_property(function, known.name, known.empty, attr::CONFIGURABLE)?;
         Ok(())
     }
 
@@ -294,19 +300,12 @@ impl Places {
                     Kind::Helper => {
                         if !native.name.is_empty() {
                             mem.define_text(helpers, native.name, f)?;
+                            self.natives.insert(("%".to_owned(), native.name.to_owned()), f);
                         }
                     }
-                    Kind::Getter => {
-                        let place = self.place(mem, native.on)?;
-                        let key = Self::key(mem, native.name)?;
-                        let d = Descriptor {
-                            get: Some(f),
-                            enumerable: Some(false),
-                            configurable: Some(true),
-                            ..Descriptor::default()
-                        };
-                        mem.define_own(place, key, &d)?;
-                        self.natives.insert((native.on.to_owned(), native.name.to_owned()), f);
+                    Kind::Getter | Kind::Setter => {
+                        let getter = native.kind == Kind::Getter;
+                        self.accessor(mem, (native.on, native.name), f, getter)?;
                     }
                     Kind::Method if native.on.is_empty() => {
                         self.globals.insert(native.name.to_owned(), f);
@@ -315,14 +314,17 @@ impl Places {
                     Kind::Method => {
                         let place = self.place(mem, native.on)?;
                         let key = Self::key(mem, native.name)?;
-                        mem.define_own(place, key, &Descriptor::data(f, attr::HIDDEN))?;
+                        let attrs = match native.name {
+                            "@@toPrimitive" => attr::CONFIGURABLE,
+                            "@@hasInstance" => 0,
+                            _ => attr::HIDDEN,
+                        };
+                        mem.define_own(place, key, &Descriptor::data(f, attrs))?;
                         self.natives.insert((native.on.to_owned(), native.name.to_owned()), f);
                     }
                 }
-                if let Some(text) = native.name.strip_prefix("@@") {
-                    let shown = mem.intern(format!("[Symbol.{text}]").as_bytes())?;
-                    let name = Key::Atom(mem.local.known.name);
-                    mem.define_own(f.as_ref(), name, &Descriptor::data(shown, attr::CONFIGURABLE))?;
+                if native.name.starts_with("@@") && native.kind == Kind::Method {
+                    self.show_name(mem, f.as_ref(), "", native.name)?;
                 }
             }
         }
@@ -335,6 +337,18 @@ impl Places {
             mem.add_property(f.as_ref(), known.prototype, proto, 0)?;
             mem.add_property(proto.as_ref(), known.constructor, f, attr::HIDDEN)?;
             self.objects.insert(format!("{name}.prototype"), proto);
+        }
+        if name == "AsyncFunction" {
+            // Not a global: reached through its prototype.
+            if let Some(function) = self.globals.get("Function") {
+                mem.heap.set(f.as_ref(), 1, *function);
+            }
+            let constructor = Descriptor::data(f, attr::CONFIGURABLE);
+            mem.define_own(proto.as_ref(), Key::Atom(known.constructor), &constructor)?;
+            return Ok(());
+        }
+        if name == "Promise" {
+            mem.local.known.promise_constructor = f;
         }
         self.objects.insert(name.to_owned(), f);
         self.globals.insert(name.to_owned(), f);
@@ -360,6 +374,14 @@ impl Places {
                 mem.define_own(symbol.as_ref(), key, &Descriptor::data(v, 0))?;
             }
         }
+        let list = mem.new_plain(Value::NULL, 32)?;
+        for name in UNSCOPABLES {
+            let key = mem.key_of_text(name)?;
+            mem.define_own(list, key, &Descriptor::data(Value::TRUE, attr::DEFAULT))?;
+        }
+        let place = self.place(mem, "Array.prototype")?;
+        let key = Key::Atom(mem.local.known.sym_unscopables);
+        mem.define_own(place, key, &Descriptor::data(list.object(), attr::CONFIGURABLE))?;
         // Scripts run before all globals are there: give them what is.
         self.globals(mem)
     }
@@ -379,8 +401,19 @@ impl Places {
             if let Some(name) = path.strip_prefix('%') {
                 match Helper::ALL.iter().find(|(_, n)| *n == name) {
                     Some((helper, _)) => mem.local.known.helpers[*helper as usize] = f,
+                    None if self.natives.contains_key(&("%".to_owned(), name.to_owned())) => {
+                        self.own_value(mem, "%", name, f);
+                    }
                     None => self.own_value(mem, "", name, f),
                 }
+                continue;
+            }
+            let half = path.strip_prefix("get ").map(|p| (p, true));
+            if let Some((path, getter)) = half.or_else(|| path.strip_prefix("set ").map(|p| (p, false))) {
+                let place = path.rsplit_once('.').unwrap_or(("", path));
+                mem.make_lazy(f.as_ref())?;
+                mem.heap.store(f.as_ref(), 0, mem.heap.header(f.as_ref()) & !flag::CONSTRUCTOR);
+                self.accessor(mem, place, f, getter)?;
                 continue;
             }
             let (on, name) = path.rsplit_once('.').unwrap_or(("", &path));
@@ -413,18 +446,51 @@ impl Places {
     /// Gives a self-hosted function the `name` and `length` of its place.
     fn rename(&mut self, mem: &mut Mem<'_>, f: Ref, name: &str, length: Option<i32>) -> Result<(), Throw> {
         mem.make_lazy(f)?;
-        let shown = match name.strip_prefix("@@") {
-            Some(symbol) => format!("[Symbol.{symbol}]"),
-            None => name.to_owned(),
-        };
-        let shown = mem.intern(shown.as_bytes())?;
+        self.show_name(mem, f, "", name)?;
         let known = mem.local.known;
-        mem.define_own(f, Key::Atom(known.name), &Descriptor::data(shown, attr::CONFIGURABLE))?;
+        // Asynchronous ones too are functions like any built-in one.
+        mem.heap.set(f, 1, known.function);
         if let Some(length) = length {
             let d = Descriptor::data(Value::int(length), attr::CONFIGURABLE);
             mem.define_own(f, Key::Atom(known.length), &d)?;
         }
         mem.heap.store(f, 0, mem.heap.header(f) & !flag::CONSTRUCTOR);
+        Ok(())
+    }
+
+    /// Gives a function the `name` of its place: "[Symbol.iterator]", "get size".
+    fn show_name(&self, mem: &mut Mem<'_>, f: Ref, prefix: &str, name: &str) -> Result<(), Throw> {
+        let shown = match name.strip_prefix("@@") {
+            Some(symbol) => format!("{prefix}[Symbol.{symbol}]"),
+            None => format!("{prefix}{name}"),
+        };
+        let shown = mem.intern(shown.as_bytes())?;
+        let key = Key::Atom(mem.local.known.name);
+        mem.define_own(f, key, &Descriptor::data(shown, attr::CONFIGURABLE))
+    }
+
+    /// Installs one half of an accessor.
+    fn accessor(
+        &mut self,
+        mem: &mut Mem<'_>,
+        (on, name): (&str, &str),
+        f: Value,
+        getter: bool,
+    ) -> Result<(), Throw> {
+        let place = self.place(mem, on)?;
+        let key = Self::key(mem, name)?;
+        self.show_name(mem, f.as_ref(), if getter { "get " } else { "set " }, name)?;
+        let d = Descriptor {
+            get: getter.then_some(f),
+            set: (!getter).then_some(f),
+            enumerable: Some(false),
+            configurable: Some(true),
+            ..Descriptor::default()
+        };
+        mem.define_own(place, key, &d)?;
+        if getter {
+            self.natives.insert((on.to_owned(), name.to_owned()), f);
+        }
         Ok(())
     }
 
@@ -451,6 +517,8 @@ impl Places {
         self.globals.insert("Infinity".to_owned(), Value::double(f64::INFINITY));
         let this = self.place(mem, "globalThis")?;
         mem.local.known.global_this = this.object();
+        let undefined = Key::Atom(mem.local.known.undefined_);
+        mem.define_own(this, undefined, &Descriptor::data(Value::UNDEFINED, 0))?;
         for global in Global::ALL {
             let Some(v) = self.globals.get(global.name()).copied() else { continue };
             mem.local.known.globals[*global as usize] = v;

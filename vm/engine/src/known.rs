@@ -94,12 +94,24 @@ pub(crate) enum Helper {
     InstanceOf,
     /// `(pairs, fn) => count`: calls fn with each key and value of `kv.iterate`.
     KvIterate,
+    /// `(promise, object)`: resolves with an object whose `then` is an accessor.
+    ResolveByGetter,
+    /// `then` of an object whose own is an accessor: `this` the object, resolve and reject.
+    ThenByGetter,
+    /// `(thenable, then, resolve, reject)`: the job that follows a thenable.
+    CallThenable,
+    /// `(date, first, most, time, ...parts)`: a setter of Date whose arguments are objects.
+    DateSet,
+    /// `array.length = object`, `this` the array.
+    SetLength,
+    /// `(error, options, errors, aggregate) => error`
+    FinishError,
     /// `(fn, options) => promise`: `tx`.
     Tx,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 10] = [
+    pub(crate) const ALL: [(Helper, &'static str); 16] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -109,6 +121,12 @@ impl Helper {
         (Self::NewPromise, "newPromise"),
         (Self::InstanceOf, "instanceOf"),
         (Self::KvIterate, "kvIterate"),
+        (Self::ResolveByGetter, "resolveByGetter"),
+        (Self::ThenByGetter, "thenByGetter"),
+        (Self::CallThenable, "callThenable"),
+        (Self::DateSet, "dateSet"),
+        (Self::SetLength, "setLength"),
+        (Self::FinishError, "finishError"),
         (Self::Tx, "tx"),
     ];
 }
@@ -117,7 +135,7 @@ known! {
     protos {
         object, function, array, string, number, boolean, symbol, bigint, date, map, set, promise,
         regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, map_iterator, set_iterator,
-        string_iterator, async_function, regexp_iterator, global_this
+        string_iterator, async_function, global_this, iterator_helper, wrap_iterator, promise_constructor, regexp_iterator
     }
     names {
         empty "", length "length", name "name", prototype "prototype", constructor "constructor",

@@ -5,6 +5,7 @@
 //!   blueprint   a loaded module, frozen             run        a task's scheduler: fibers, microtasks
 //!   interp      the loop     call, slow             its calls, fiber switches, uncommon cases
 //!   value heap string shape object dict             representation
+//!   crumbs       where units are in long text
 //!   overlay                                         a task's own copy of the built-in objects
 //!   ops promise error                               the language's semantics without scripts
 //!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
@@ -24,6 +25,7 @@ pub mod api;
 mod blueprint;
 mod builtins;
 mod call;
+mod crumbs;
 mod ctx;
 mod dict;
 mod error;

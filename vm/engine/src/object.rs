@@ -14,6 +14,7 @@
 //! interpreter, which calls it.
 
 use crate::heap::{OBJECT_WORDS, kind};
+use crate::known::Helper;
 use crate::mem::Mem;
 use crate::shape::{DICTIONARY, EMPTY, attr};
 use crate::string::parse_index;
@@ -35,6 +36,8 @@ pub(crate) mod flag {
     pub(crate) const CONSTRUCTOR: u64 = 16 << 8;
     /// An object literal that was written in a `return` itself.
     pub(crate) const RETURNED: u64 = 32 << 8;
+    /// What `JSON.rawJSON` has made.
+    pub(crate) const RAW_JSON: u64 = 64 << 8;
 }
 
 /// Elements that may be allocated beyond an array's end before it turns sparse.
@@ -476,7 +479,6 @@ impl Mem<'_> {
             let byte = self.heap.str_bytes(flat)[index as usize];
             return Ok(self.local.known.chars[usize::from(byte & 0x7f)]);
         }
-        self.heap.work += u64::from(index) / 32;
         self.heap.substring(flat, index, index + 1)
     }
 
@@ -745,6 +747,12 @@ impl Mem<'_> {
                         )));
                     }
                     if at == r {
+                        if value.is_object()
+                            && self.heap.kind(r) == kind::ARRAY
+                            && key == Key::Atom(self.local.known.length)
+                        {
+                            return Ok(Put::Setter(self.local.known.helpers[Helper::SetLength as usize]));
+                        }
                         self.check_change(r, Some(key))?;
                         if self.heap.kind(r) == kind::ARRAY && key == Key::Atom(self.local.known.length) {
                             self.set_array_length(r, value)?;
@@ -779,6 +787,8 @@ impl Mem<'_> {
             let name = self.key_text(key)?;
             return Err(Throw::type_error(format!("Cannot add property '{name}', object is not extensible")));
         }
+        // A function's own properties come first.
+        self.make_lazy(r)?;
         self.add_own(r, key, value, attr::DEFAULT)?;
         self.changed(r, key)?;
         Ok(Put::Done)
@@ -845,6 +855,24 @@ impl Mem<'_> {
         }
         self.set_elements(r, new);
         Ok(())
+    }
+
+    /// Takes the first place off dense elements: the cell starts a word later, so a queue costs no copying.
+    pub(crate) fn drop_first_element(&mut self, r: Ref) {
+        let cell = self.elements(r);
+        if cell.index() == 0 {
+            return;
+        }
+        let capacity = (self.heap.header(cell) >> 32) as u32;
+        if capacity <= 1 {
+            self.set_elements(r, Ref::new(r.space(), 0));
+            return;
+        }
+        let rest = Ref::new(cell.space(), cell.index() + 1);
+        // What is left of the old cell is one of no values.
+        self.heap.store(cell, 0, u64::from(kind::VALUES));
+        self.heap.store(rest, 0, u64::from(kind::VALUES) | u64::from(capacity - 1) << 32);
+        self.set_elements(r, rest);
     }
 
     fn to_sparse(&mut self, r: Ref) -> Result<(), Throw> {
@@ -953,7 +981,7 @@ impl Mem<'_> {
             return self.define_own(r, key, &Descriptor::data(value, attr::DEFAULT));
         }
         match self.get_own(r, key)? {
-            Own::None => self.add_own(r, key, value, attr::DEFAULT),
+            Own::None if self.is_extensible(r) => self.add_own(r, key, value, attr::DEFAULT),
             Own::Data(_, attr::DEFAULT) => self.set_own(r, key, value, attr::DEFAULT),
             _ => {
                 self.define_own(r, key, &Descriptor::data(value, attr::DEFAULT))?;
@@ -1005,13 +1033,15 @@ impl Mem<'_> {
             d.value.unwrap_or(old_value)
         };
         if self.heap.kind(r) == kind::ARRAY && key == Key::Atom(self.local.known.length) {
-            if let Some(v) = d.value {
-                self.set_array_length(r, v)?;
-            }
+            let set = match d.value {
+                Some(v) => self.set_array_length(r, v),
+                None => Ok(()),
+            };
+            // It is fixed even if an element could not be deleted.
             if d.writable == Some(false) {
                 self.set_flag(r, flag::LENGTH_FIXED);
             }
-            return Ok(());
+            return set;
         }
         if old_attrs.is_none() {
             self.add_own(r, key, value, attrs)?;
@@ -1157,6 +1187,11 @@ impl Mem<'_> {
         if self.proto_of(r) == proto {
             return Ok(());
         }
+        if r.object() == self.local.known.object {
+            return Err(Throw::type_error(
+                "Immutable prototype object 'Object.prototype' cannot have their prototype set",
+            ));
+        }
         self.check_mutable(r)?;
         if !self.is_extensible(r) {
             return Err(Throw::type_error("Cannot set prototype: object is not extensible"));
@@ -1226,7 +1261,10 @@ impl Mem<'_> {
             header |= flag::CONSTRUCTOR;
         }
         let r = self.heap.alloc(OBJECT_WORDS + upvalues, header)?;
-        self.heap.set(r, 1, self.local.known.function);
+        let is_async = flags & function_flags::ASYNC != 0;
+        let known = &self.local.known;
+        let proto = if is_async { known.async_function } else { known.function };
+        self.heap.set(r, 1, proto);
         self.heap.store(r, 2, 0);
         let tag = if unit == 1 { INTRINSIC } else { 0 };
         self.heap.store(r, 3, u64::from(index) | tag);

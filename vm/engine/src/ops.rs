@@ -216,11 +216,14 @@ impl Mem<'_> {
     fn arith_bigint(&mut self, op: Arith, a: Value, b: Value) -> Result<Value, Throw> {
         let (a, b) = (self.bigint(a), self.bigint(b));
         let bits = a.bits().saturating_add(b.bits());
-        self.heap.work += (a.bits() as u64 / 32 + 1) * (b.bits() as u64 / 32 + 1);
         let too_big = || Throw::range_error("Maximum BigInt size exceeded");
         if op == Arith::Mul && bits > BIGINT_BITS_MAX {
             return Err(too_big());
         }
+        // A step of the schoolbook takes half as long as an instruction.
+        let (x, y) = (a.bits() as u64 / 32 + 1, b.bits() as u64 / 32 + 1);
+        self.heap.work +=
+            if matches!(op, Arith::Mul | Arith::Div | Arith::Rem) { x * y / 2 + 1 } else { x + y };
         let result = match op {
             Arith::Sub => a.sub(&b),
             Arith::Mul => a.mul(&b),
@@ -233,7 +236,7 @@ impl Mem<'_> {
                     return Err(Throw::range_error("Exponent must be non-negative"));
                 }
                 let exponent = b.to_f64();
-                if a.bits() > 1 && a.bits() as f64 * exponent > BIGINT_BITS_MAX as f64 {
+                if a.bits() > 1 && (a.bits() - 1) as f64 * exponent > BIGINT_BITS_MAX as f64 {
                     return Err(too_big());
                 }
                 let work = a.bits() as f64 * exponent / 32.0;
@@ -385,7 +388,7 @@ impl Mem<'_> {
 }
 
 /// Largest BigInt, bits. Beyond it: RangeError.
-const BIGINT_BITS_MAX: usize = 1 << 20;
+const BIGINT_BITS_MAX: usize = crate::builtins::bignum::LIMBS_MAX * 32;
 
 fn mixed() -> Throw {
     Throw::type_error("Cannot mix BigInt and other types, use explicit conversions")

@@ -40,6 +40,8 @@ pub(crate) mod touched {
     pub(crate) const TO_JSON: u8 = 8;
     /// RegExp.prototype, or a symbol by which strings find regular expressions.
     pub(crate) const REGEXP: u8 = 16;
+    /// `constructor`, Symbol.species or Symbol.isConcatSpreadable of anything.
+    pub(crate) const SPECIES: u8 = 32;
     /// Any write at all.
     pub(crate) const ANY: u8 = 128;
 }
@@ -130,7 +132,12 @@ impl Heap {
 /// What a write to property `key` of a built-in object breaks; without a key its prototype or all of it.
 fn broken(known: &Known, r: Ref, key: Option<Key>) -> u8 {
     let v = r.object();
-    let all = touched::ELEMENTS | touched::ITERATION | touched::PROMISE | touched::TO_JSON | touched::REGEXP;
+    let all = touched::ELEMENTS
+        | touched::ITERATION
+        | touched::PROMISE
+        | touched::TO_JSON
+        | touched::REGEXP
+        | touched::SPECIES;
     let key = match key {
         None => return touched::ANY | all,
         Some(Key::Index(_)) => return touched::ANY | touched::ELEMENTS,
@@ -143,7 +150,10 @@ fn broken(known: &Known, r: Ref, key: Option<Key>) -> u8 {
     if key == known.sym_iterator || key == known.next {
         bits |= touched::ITERATION;
     }
-    if v == known.promise || key == known.then || key == known.constructor || known.globals.contains(&v) {
+    if [known.constructor, known.sym_species, known.sym_is_concat_spreadable].contains(&key) {
+        bits |= touched::SPECIES | touched::PROMISE;
+    }
+    if v == known.promise || key == known.then || v == known.promise_constructor {
         bits |= touched::PROMISE;
     }
     let regexp_symbols =

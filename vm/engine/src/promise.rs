@@ -11,6 +11,7 @@
 use crate::ctx::Ctx;
 use crate::fiber::Job;
 use crate::heap::kind;
+use crate::known::Helper;
 use crate::mem::Mem;
 use crate::object::{Get, Key, Own};
 use crate::overlay::touched;
@@ -140,7 +141,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// A promise whose `then` is the built-in one.
+    /// A promise whose `then` and `constructor` are the built-in ones.
     pub(crate) fn is_plain_promise(&mut self, v: Value) -> Result<bool, Throw> {
         if !self.is_kind(v, kind::PROMISE)
             || self.proto_of(v.as_ref()) != self.local.known.promise
@@ -148,8 +149,12 @@ impl Ctx<'_> {
         {
             return Ok(false);
         }
-        let then = Key::Atom(self.local.known.then);
-        Ok(self.get_own(v.as_ref(), then)? == Own::None)
+        if self.shape(v.as_ref()) == crate::shape::EMPTY {
+            return Ok(true);
+        }
+        let known = self.local.known;
+        Ok(self.get_own(v.as_ref(), Key::Atom(known.then))? == Own::None
+            && self.get_own(v.as_ref(), Key::Atom(known.constructor))? == Own::None)
     }
 
     /// The resolve function's steps: `promise` follows `value`, or is fulfilled with it.
@@ -171,7 +176,12 @@ impl Ctx<'_> {
                 self.task.jobs.push_back(Job::Thenable { target: promise, thenable: value, then });
                 Ok(())
             }
-            _ => self.settle(promise, value, false),
+            Get::Getter(_) => {
+                let then = self.local.known.helpers[Helper::ThenByGetter as usize];
+                self.task.jobs.push_back(Job::Thenable { target: promise, thenable: value, then });
+                Ok(())
+            }
+            Get::Value(_) => self.settle(promise, value, false),
         }
     }
 

@@ -550,9 +550,9 @@ impl Ctx<'_> {
         if self.mem.heap.is_ascii(flat) {
             return Ok(Some((self.mem.char_at(flat, at)?, at + 1)));
         }
-        let point = crate::builtins::text::code_point_at(self.mem.heap.str_bytes(flat), at as usize);
+        let place = self.mem.heap.locate(flat, at);
+        let point = crate::builtins::text::located_point(self.mem.heap.str_bytes(flat), place);
         let next = if point.is_some_and(|p| p > 0xffff) { at + 2 } else { at + 1 };
-        self.mem.heap.work += u64::from(at) / 32;
         Ok(Some((self.mem.heap.substring(flat, at, next.min(len))?, next)))
     }
 

@@ -318,7 +318,8 @@ impl Heap {
             self.copy_bytes((r, 2, from as usize), (new, 2, 0), len);
             return Ok(new.string());
         }
-        let part = text::slice(self.str_bytes(flat), from as usize, to as usize).into_owned();
+        let (start, end) = (self.locate(flat, from), self.locate(flat, to));
+        let part = text::slice_between(self.str_bytes(flat), start, end).into_owned();
         self.work += part.len() as u64 / 16;
         self.new_string(&part)
     }

@@ -63,6 +63,9 @@ pub(crate) enum Throw {
     /// interpreter converts it in place (calling its methods) and calls the native
     /// again. So a native coerces all arguments before its first side effect.
     Coerce(u32, Hint),
+    /// The slice is over in the middle of a native, which has left its state in `ctx.resumed`: it is called
+    /// again with the same arguments when the task goes on ([`crate::ctx::Ctx::yields`]).
+    Yield,
     /// Call `ctx.tail` (callee, this, arguments) instead; its result is the native's.
     TailCall,
     /// The slice is over in the middle of it: call it again, in the next one.

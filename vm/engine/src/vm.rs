@@ -296,6 +296,7 @@ impl Vm {
             fuel: slice,
             tail,
             callee: Value::UNDEFINED,
+            resumed: Value::EMPTY,
         };
         ctx.mem.enter_overlay();
         let turn = ctx.slice();

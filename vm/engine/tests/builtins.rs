@@ -225,7 +225,7 @@ fn hostile_scripts_end_within_their_limits() {
     ends_with("const a = {}; a.b = {c: a}; return JSON.stringify(a)", "circular");
     ends_with("let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return JSON.stringify(a)", "RangeError");
     ends_with("let a = []; for (let i = 0; i < 1e5; i++) a = [a]; return a + ''", "RangeError");
-    ends_with("let n = 3n; for (;;) n = n * n;", "exhausted");
+    ends_with("let n = 3n; for (;;) n = n * n;", "Maximum BigInt size");
     ends_with("return Array.from({length: 1e9}).length", "exhausted");
     ends_with("const m = new Map(); for (const k of m.set(0, 0).keys()) m.set(k + 1, 0);", "exhausted");
     ends_with(

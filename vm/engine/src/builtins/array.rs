@@ -8,6 +8,7 @@ use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::flag;
 use crate::overlay::touched;
+use crate::shape::EMPTY;
 use crate::string::STRING_BYTES_MAX;
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
@@ -33,6 +34,10 @@ pub(crate) const NATIVES: &[Native] = &[
     method("slice", 2, slice),
     method("splice", 2, splice),
     method("unshift", 1, unshift),
+    Native { on: "Array", name: "@@species", length: 0, call: super::core::species, kind: Kind::Getter },
+    Native { on: "", name: "freshArray", length: 2, call: fresh_array, kind: Kind::Helper },
+    Native { on: "", name: "arrayFor", length: 2, call: array_for, kind: Kind::Helper },
+    Native { on: "", name: "plainIterable", length: 1, call: plain_iterable, kind: Kind::Helper },
 ];
 
 impl Mem<'_> {
@@ -78,6 +83,48 @@ impl Mem<'_> {
     fn set_len(&mut self, r: Ref, len: u32) {
         self.heap.store(r, 3, u64::from(len));
     }
+}
+
+impl Ctx<'_> {
+    /// Whether results of methods of this object are plain arrays: `constructor`, `Symbol.species` and
+    /// `Symbol.isConcatSpreadable` are the built-in ones.
+    fn is_ordinary(&self, r: Ref) -> bool {
+        self.mem.shape(r) == EMPTY && self.heap.touched & touched::SPECIES == 0
+    }
+}
+
+/// `freshArray(o, len)`: an empty array with room for what a method of `o` makes; undefined where that must
+/// be made and filled step by step.
+fn fresh_array(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    match (ctx.plain_array(ctx.arg(a, 0)), ctx.arg(a, 1).as_index()) {
+        (Some((r, _)), Some(len)) if ctx.is_ordinary(r) => Ok(ctx.new_array(len.min(1 << 16))?.object()),
+        _ => Ok(Value::UNDEFINED),
+    }
+}
+
+/// `arrayFor(o, len)`: ArraySpeciesCreate.
+fn array_for(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (o, len) = (ctx.arg(a, 0), ctx.arg(a, 1));
+    let standard = match ctx.plain_array(o) {
+        Some((r, _)) => ctx.is_ordinary(r),
+        None => !ctx.is_kind(o, kind::ARRAY),
+    };
+    if !standard {
+        return general(ctx, a);
+    }
+    let room = len.as_index().filter(|n| *n <= 1 << 16).unwrap_or(0);
+    let array = ctx.mem.new_array(room)?;
+    ctx.set_array_length(array, len)?;
+    Ok(array.object())
+}
+
+/// `plainIterable(v)`: iterating it shows no step to a script.
+fn plain_iterable(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.arg(a, 0);
+    if ctx.is_kind(v, kind::ARRAY) {
+        return Ok(Value::bool(ctx.is_plain_array(v)?));
+    }
+    Ok(Value::bool(v.is_string() && ctx.heap.touched & touched::ITERATION == 0))
 }
 
 fn filled(v: Value) -> Value {
@@ -142,7 +189,7 @@ fn concat(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             continue;
         }
         let Some((r, len)) = ctx.plain_array(item) else { return general(ctx, a) };
-        if ctx.places(r, len).len() != len as usize {
+        if ctx.places(r, len).len() != len as usize || !ctx.is_ordinary(r) {
             return general(ctx, a);
         }
         ctx.heap.check_room((all.len() + len as usize) * 8)?;
@@ -174,10 +221,20 @@ fn find(
     search: Value,
     nan: bool,
 ) -> Result<Option<u32>, Throw> {
-    ctx.heap.work += u64::from(len.saturating_sub(from)) / 8;
     let is_nan = nan && search.as_number().is_some_and(f64::is_nan);
     let count = u32::try_from(ctx.places(r, len).len()).unwrap_or(len);
-    for i in from..count {
+    // State: the next element.
+    let start = match ctx.progress().as_deref() {
+        Some([at]) => at.as_index().unwrap_or(from),
+        _ => from,
+    };
+    for i in start..count {
+        if i % 8192 == 8191 {
+            ctx.heap.work += 2048;
+            if ctx.slice_over() {
+                return Err(ctx.yields(&[Value::from_u32(i)]));
+            }
+        }
         let v = ctx.places(r, len)[i as usize];
         let same = if v == search {
             !v.is_double() || !v.as_double().is_nan() || is_nan
@@ -231,8 +288,12 @@ fn last_index_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 fn join(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let Some((r, len)) = ctx.plain_array(ctx.this(a)) else { return general(ctx, a) };
     let separator = if ctx.arg(a, 0).is_undefined() { None } else { Some(ctx.str_arg(a, 0)?) };
-    if ctx.places(r, len).iter().any(|v| v.is_object() || v.is_symbol()) {
-        return general(ctx, a);
+    let progress = ctx.progress();
+    if progress.is_none() {
+        ctx.heap.work += u64::from(len) / 32;
+        if ctx.places(r, len).iter().any(|v| v.is_object() || v.is_symbol()) {
+            return general(ctx, a);
+        }
     }
     if len == 1
         && let Some(only) = ctx.places(r, len).first().copied().filter(|v| v.is_string())
@@ -251,7 +312,21 @@ fn join(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     ctx.heap.check_room(gaps)?;
     let mut out: Vec<u8> = Vec::new();
     let mut checked = 0;
-    for i in 0..len as usize {
+    // State: the text so far, the next element.
+    let (mut done, first) = match progress.as_deref() {
+        Some([done, at]) => (*done, at.as_index().unwrap_or(0) as usize),
+        _ => (ctx.local.known.empty, 0),
+    };
+    for i in first..len as usize {
+        if i > first && i % 1024 == 0 {
+            ctx.heap.work += 512 + (out.len() - checked) as u64 / 64;
+            checked = out.len();
+            if ctx.slice_over() {
+                let piece = ctx.heap.new_string(&out)?;
+                done = ctx.heap.concat(done, piece)?;
+                return Err(ctx.yields(&[done, Value::from_usize(i)]));
+            }
+        }
         if i > 0 {
             push(&mut out, &between);
         }
@@ -273,11 +348,12 @@ fn join(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             checked = out.len();
         }
     }
-    ctx.heap.work += u64::from(len) / 2;
     fn push(out: &mut Vec<u8>, bytes: &[u8]) {
         super::text::push_text(out, bytes);
     }
-    ctx.heap.new_string(&out)
+    let rest = ctx.heap.new_string(&out)?;
+    let all = ctx.heap.concat(done, rest)?;
+    ctx.heap.flat(all)
 }
 
 fn pop(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -294,7 +370,10 @@ fn pop(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 fn push(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    let Some((r, _)) = ctx.loose_array(ctx.this(a)) else { return general(ctx, a) };
+    let Some((r, len)) = ctx.loose_array(ctx.this(a)) else { return general(ctx, a) };
+    if a.count > (u32::MAX - len) as usize {
+        return general(ctx, a);
+    }
     for i in 0..a.count {
         let v = ctx.arg(a, i);
         ctx.mem.array_push(r, v)?;
@@ -318,14 +397,8 @@ fn shift(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if len == 0 {
         return Ok(Value::UNDEFINED);
     }
-    ctx.heap.work += u64::from(len) / 64;
-    let places = ctx.places_mut(r, len);
-    let first = places.first().copied().unwrap_or(Value::HOLE);
-    if !places.is_empty() {
-        places.copy_within(1.., 0);
-        let end = places.len() - 1;
-        places[end] = Value::HOLE;
-    }
+    let first = ctx.places(r, len).first().copied().unwrap_or(Value::HOLE);
+    ctx.mem.drop_first_element(r);
     ctx.set_len(r, len - 1);
     Ok(filled(first))
 }
@@ -346,7 +419,9 @@ fn part(ctx: &mut Ctx<'_>, r: Ref, len: u32, from: u32, to: u32) -> Result<Ref, 
 }
 
 fn slice(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    let Some((r, len)) = ctx.plain_array(ctx.this(a)) else { return general(ctx, a) };
+    let Some((r, len)) = ctx.plain_array(ctx.this(a)).filter(|(r, _)| ctx.is_ordinary(*r)) else {
+        return general(ctx, a);
+    };
     let from = relative(ctx.int_arg(a, 0)?, len);
     let to = relative_end(ctx, a, 1, len)?;
     Ok(part(ctx, r, len, from, to)?.object())
@@ -354,7 +429,9 @@ fn slice(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
 fn splice(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    let Some((r, len)) = ctx.loose_array(ctx.this(a)) else { return general(ctx, a) };
+    let Some((r, len)) = ctx.loose_array(ctx.this(a)).filter(|(r, _)| ctx.is_ordinary(*r)) else {
+        return general(ctx, a);
+    };
     let from = relative(ctx.int_arg(a, 0)?, len);
     let removed = match a.count {
         0 => 0,

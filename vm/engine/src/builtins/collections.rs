@@ -33,6 +33,10 @@ pub(crate) const NATIVES: &[Native] = &[
     Native { on: "Set.prototype", name: "size", length: 0, call: set_size, kind: Kind::Getter },
     on("Map.prototype", "len", 0, map_size),
     on("Set.prototype", "len", 0, set_size),
+    on("Map.prototype", "getOrInsert", 2, map_get_or_insert),
+    Native { on: "Map", name: "@@species", length: 0, call: super::core::species, kind: Kind::Getter },
+    Native { on: "Set", name: "@@species", length: 0, call: super::core::species, kind: Kind::Getter },
+    helper("mapHas", |c, a| has(c, c.arg(a, 0), c.arg(a, 1), kind::MAP)),
     helper("mapGet", |c, a| get(c, c.arg(a, 0), c.arg(a, 1))),
     helper("mapSet", |c, a| put(c, c.arg(a, 0), c.arg(a, 1), c.arg(a, 2), kind::MAP)),
     helper("setAdd", |c, a| put(c, c.arg(a, 0), c.arg(a, 1), Value::UNDEFINED, kind::SET)),
@@ -177,6 +181,16 @@ fn map_has(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn map_set(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     put(ctx, ctx.this(a), ctx.arg(a, 0), ctx.arg(a, 1), kind::MAP)
+}
+
+fn map_get_or_insert(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (map, key, value) = (ctx.this(a), ctx.arg(a, 0), ctx.arg(a, 1));
+    let table = table_of(ctx, map, kind::MAP)?;
+    if let Some(entry) = ctx.mem.table_find(table, key)? {
+        return Ok(ctx.heap.dict_entry(table, entry).1);
+    }
+    put(ctx, map, key, value, kind::MAP)?;
+    Ok(value)
 }
 
 fn map_delete(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

@@ -2,7 +2,10 @@
 
 use super::{Kind, Native};
 use crate::ctx::{Args, Ctx};
+use crate::fiber::Job;
 use crate::heap::kind;
+use crate::known::Helper;
+use crate::object::{Get, Key};
 use crate::throw::{ErrorKind, Throw};
 use crate::value::Value;
 use std::sync::OnceLock;
@@ -33,6 +36,15 @@ pub(crate) const NATIVES: &[Native] = &[
     method("Promise", "reject", 1, promise_reject),
     helper("promiseNew", 0, promise_new),
     helper("promiseFunctions", 1, promise_functions),
+    helper("promiseThen", 4, promise_then),
+    helper("promiseReject", 2, promise_settle),
+    helper("promiseSettle", 2, settle_by),
+    helper("promiseAdopt", 3, promise_adopt),
+    helper("isPromise", 1, is_promise),
+    helper("isConstructor", 1, is_constructor),
+    helper("speciesOf", 2, species_of),
+    Native { on: "Promise", name: "@@species", length: 0, call: species, kind: Kind::Getter },
+    method("Error", "isError", 1, is_error),
     helper("", 1, resolver),
     helper("", 1, rejecter),
     helper("push", 2, push),
@@ -58,7 +70,79 @@ fn promise_constructor(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return Err(Throw::type_error("Promise constructor cannot be invoked without 'new'"));
     }
     let (script, executor) = (ctx.own_value(), ctx.arg(a, 0));
-    ctx.tail_call(script, Value::UNDEFINED, &[executor])
+    if !ctx.is_callable(executor) {
+        let text = ctx.mem.show(executor)?;
+        return Err(Throw::type_error(format!("Promise resolver {text} is not a function")));
+    }
+    let promise = ctx.mem.new_promise()?;
+    ctx.tail_call(script, Value::UNDEFINED, &[promise, executor])
+}
+
+/// Runs the sibling in js/promise.js instead.
+fn general(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (callee, this, args) = (ctx.own_value(), ctx.this(a), ctx.args(a).to_vec());
+    ctx.tail_call(callee, this, &args)
+}
+
+/// `get [Symbol.species]` of constructors.
+pub(crate) fn species(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    Ok(ctx.this(a))
+}
+
+fn is_promise(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    Ok(Value::bool(ctx.is_kind(ctx.arg(a, 0), kind::PROMISE)))
+}
+
+fn is_constructor(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    Ok(Value::bool(ctx.is_constructor(ctx.arg(a, 0))))
+}
+
+fn is_error(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    Ok(Value::bool(ctx.is_kind(ctx.arg(a, 0), kind::ERROR)))
+}
+
+/// `speciesOf(promise, fallback)`: SpeciesConstructor.
+fn species_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    if ctx.is_plain_promise(ctx.arg(a, 0))? { Ok(ctx.arg(a, 1)) } else { general(ctx, a) }
+}
+
+/// `promiseThen(promise, onFulfilled, onRejected, target)`: without a target its result is dropped.
+fn promise_then(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let promise = promise_arg(ctx, a)?;
+    let target = if ctx.arg(a, 3).is_undefined() { Value::EMPTY } else { ctx.arg(a, 3) };
+    let (fulfilled, rejected) = (ctx.arg(a, 1), ctx.arg(a, 2));
+    ctx.then(promise, fulfilled, rejected, target)?;
+    Ok(Value::UNDEFINED)
+}
+
+/// `promiseSettle(resolve, value)`: fulfils the promise of a resolve function without looking at the value.
+fn settle_by(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.arg(a, 1);
+    ctx.callee = ctx.arg(a, 0);
+    if let Some(promise) = take_promise(ctx) {
+        ctx.settle(promise, v, false)?;
+    }
+    Ok(Value::UNDEFINED)
+}
+
+/// `promiseReject(promise, reason)`
+fn promise_settle(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let promise = promise_arg(ctx, a)?;
+    let reason = ctx.arg(a, 1);
+    ctx.settle(promise, reason, true)?;
+    Ok(Value::UNDEFINED)
+}
+
+/// `promiseAdopt(promise, value, then)`: the promise follows the thenable, or is fulfilled with it.
+fn promise_adopt(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let promise = promise_arg(ctx, a)?;
+    let (value, then) = (ctx.arg(a, 1), ctx.arg(a, 2));
+    if ctx.is_callable(then) {
+        ctx.task.jobs.push_back(Job::Thenable { target: promise, thenable: value, then });
+    } else {
+        ctx.settle(promise, value, false)?;
+    }
+    Ok(Value::UNDEFINED)
 }
 
 fn promise_new(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
@@ -79,21 +163,37 @@ fn promise_arg(ctx: &Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 /// The promise that this function still may settle.
 fn take_promise(ctx: &mut Ctx<'_>) -> Option<Value> {
+    if !ctx.is_kind(ctx.callee, kind::NATIVE) {
+        return None;
+    }
     let cell = ctx.own_value();
-    if !cell.is_cell() {
+    if !cell.is_cell() || ctx.mem.heap.kind(cell.as_ref()) != kind::VARIABLE {
         return None;
     }
     let promise = ctx.mem.heap.get(cell.as_ref(), 1);
     ctx.mem.heap.set(cell.as_ref(), 1, Value::UNDEFINED);
-    promise.is_object().then_some(promise)
+    ctx.is_kind(promise, kind::PROMISE).then_some(promise)
 }
 
 fn resolver(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
-    if let Some(promise) = take_promise(ctx) {
-        ctx.resolve(promise, v)?;
+    match take_promise(ctx) {
+        Some(promise) => resolve_with(ctx, promise, v, Value::UNDEFINED),
+        None => Ok(Value::UNDEFINED),
     }
-    Ok(Value::UNDEFINED)
+}
+
+/// Resolves; where `then` is an accessor a script has to run. The result is `result`, or undefined.
+fn resolve_with(ctx: &mut Ctx<'_>, promise: Value, v: Value, result: Value) -> Result<Value, Throw> {
+    if v.is_object() && v != promise && !ctx.is_plain_promise(v)? {
+        let then = Key::Atom(ctx.mem.local.known.then);
+        if let Get::Getter(_) = ctx.mem.get(v.as_ref(), then)? {
+            let script = ctx.mem.local.known.helpers[Helper::ResolveByGetter as usize];
+            return ctx.tail_call(script, Value::UNDEFINED, &[promise, v]);
+        }
+    }
+    ctx.resolve(promise, v)?;
+    Ok(result)
 }
 
 fn rejecter(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -109,6 +209,9 @@ fn then(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if !ctx.is_kind(this, kind::PROMISE) {
         return Err(Throw::type_error("Promise.prototype.then called on a value that is no promise"));
     }
+    if !ctx.is_plain_promise(this)? {
+        return general(ctx, a);
+    }
     let target = ctx.mem.new_promise()?;
     ctx.join_transaction(target);
     let (fulfilled, rejected) = (ctx.arg(a, 0), ctx.arg(a, 1));
@@ -118,8 +221,14 @@ fn then(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn promise_resolve(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
+    if ctx.this(a) != ctx.mem.local.known.promise_constructor {
+        return general(ctx, a);
+    }
     if ctx.is_plain_promise(v)? {
         return Ok(v);
+    }
+    if v.is_object() {
+        return general(ctx, a);
     }
     let promise = ctx.mem.new_promise()?;
     ctx.resolve(promise, v)?;
@@ -128,6 +237,9 @@ fn promise_resolve(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn promise_reject(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
+    if ctx.this(a) != ctx.mem.local.known.promise_constructor {
+        return general(ctx, a);
+    }
     let promise = ctx.mem.new_promise()?;
     ctx.settle(promise, v, true)?;
     Ok(promise)
@@ -144,7 +256,7 @@ fn push(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// `new Error(message, {cause})` and its siblings; the callee's prototype is the error's.
 fn new_error(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let callee = ctx.callee;
-    let key = crate::object::Key::Atom(ctx.mem.local.known.prototype);
+    let key = Key::Atom(ctx.mem.local.known.prototype);
     let proto = ctx.mem.get_plain(callee.as_ref(), key)?;
     let aggregate = proto == ctx.mem.local.known.errors[ErrorKind::Aggregate as usize];
     let at = usize::from(aggregate);
@@ -152,14 +264,20 @@ fn new_error(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let options = ctx.arg(a, at + 1);
     let error = ctx.mem.new_error_object(proto, message)?;
     let known = ctx.mem.local.known;
-    if options.is_object() && ctx.mem.has(options.as_ref(), crate::object::Key::Atom(known.cause))? {
-        let cause = ctx.mem.get_plain(options.as_ref(), crate::object::Key::Atom(known.cause))?;
-        ctx.mem.add_property(error.as_ref(), known.cause, cause, crate::shape::attr::HIDDEN)?;
-    }
-    if aggregate {
-        let list = ctx.arg(a, 0);
-        ctx.mem.add_property(error.as_ref(), known.errors_name, list, crate::shape::attr::HIDDEN)?;
+    let mut left = Value::UNDEFINED;
+    if options.is_object() && ctx.mem.has(options.as_ref(), Key::Atom(known.cause))? {
+        match ctx.mem.get(options.as_ref(), Key::Atom(known.cause))? {
+            Get::Value(cause) => {
+                ctx.mem.add_property(error.as_ref(), known.cause, cause, crate::shape::attr::HIDDEN)?;
+            }
+            Get::Getter(_) => left = options,
+        }
     }
     ctx.capture_stack(error)?;
+    if aggregate || !left.is_undefined() {
+        let script = known.helpers[Helper::FinishError as usize];
+        let errors = ctx.arg(a, 0);
+        return ctx.tail_call(script, Value::UNDEFINED, &[error, left, errors, Value::bool(aggregate)]);
+    }
     Ok(error)
 }

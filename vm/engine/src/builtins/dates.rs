@@ -6,6 +6,7 @@ use super::date::{self, DAY_MS};
 use super::{Kind, Native};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
+use crate::known::Helper;
 use crate::mem::Mem;
 use crate::throw::{Hint, Throw};
 use crate::value::{Ref, Value};
@@ -68,6 +69,7 @@ pub(crate) const NATIVES: &[Native] = &[
     method("toLocaleDateString", 0, |c, a| print(c, a, date::to_locale_date)),
     method("toLocaleTimeString", 0, |c, a| print(c, a, date::to_locale_time)),
     method("text", 0, text),
+    Native { on: "", name: "dateSetParts", length: 4, call: date_set_parts, kind: Kind::Helper },
     Native { on: "", name: "dateJson", length: 1, call: date_json, kind: Kind::Helper },
 ];
 
@@ -197,11 +199,44 @@ fn set_time(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// Sets parts from `first` on (0 year ... 6 milliseconds) to up to `most` arguments.
 fn set(ctx: &mut Ctx<'_>, a: Args, first: usize, most: usize) -> Result<Value, Throw> {
     let date = this_date(ctx, a)?;
+    let args: Vec<Value> = ctx.args(a).iter().copied().take(most).collect();
+    if args.iter().any(|v| v.is_object()) {
+        let script = ctx.local.known.helpers[Helper::DateSet as usize];
+        let time = ctx.heap.get(date, 4);
+        let mut all = vec![ctx.this(a), Value::from_usize(first), Value::from_usize(most), time];
+        all.extend(args);
+        return ctx.tail_call(script, Value::UNDEFINED, &all);
+    }
     let mut given = Vec::with_capacity(most);
     for i in 0..a.count.clamp(1, most) {
         given.push(ctx.num_arg(a, i)?);
     }
-    let mut time = time_of(ctx, date);
+    let time = time_of(ctx, date);
+    set_parts(ctx, date, first, time, &given)
+}
+
+/// `dateSetParts(date, first, most, time, ...parts)`: what is left once the parts are numbers.
+fn date_set_parts(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let date = ctx.arg(a, 0);
+    if !ctx.is_kind(date, kind::DATE) {
+        return Err(Throw::type_error("this is not a Date object."));
+    }
+    let first = ctx.arg(a, 1).as_index().unwrap_or(0) as usize;
+    let time = ctx.arg(a, 3).as_number().unwrap_or(f64::NAN);
+    let mut given = Vec::new();
+    for i in 4..a.count {
+        given.push(ctx.num_arg(a, i)?);
+    }
+    set_parts(ctx, date.as_ref(), first.min(6), time, &given)
+}
+
+fn set_parts(
+    ctx: &mut Ctx<'_>,
+    date: Ref,
+    first: usize,
+    mut time: f64,
+    given: &[f64],
+) -> Result<Value, Throw> {
     if time.is_nan() {
         // Only a year makes an invalid date valid (ECMA-262 section 21.4.4.21).
         if first > 0 {
@@ -212,7 +247,7 @@ fn set(ctx: &mut Ctx<'_>, a: Args, first: usize, most: usize) -> Result<Value, T
     let f = date::fields(time);
     let mut parts = [f.year, f.month, f.day, f.hour, f.minute, f.second, f.ms].map(|n| n as f64);
     for (part, new) in parts[first..].iter_mut().zip(given) {
-        *part = new;
+        *part = *new;
     }
     let [year, month, day, hour, minute, second, ms] = parts;
     let day = if first <= 2 { date::make_day(year, month, day) } else { (time / DAY_MS).floor() };

@@ -194,22 +194,125 @@ fn boxed_kind(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(ctx.type_of(ctx.heap.get(v.as_ref(), 4)))
 }
 
-/// `sortByKeys(list, keys)`: the list in the order of its keys (strings), stable.
+/// Elements that are sorted at once, and that a merge does between two looks at the fuel.
+const SORT_BLOCK: u32 = 512;
+
+/// `sortByKeys(list, keys)`: the list in the order of its keys (strings), stable: blocks, then merges from the
+/// bottom up, in steps between which the slice may end. State: the order so far and room for the next one (arrays
+/// of indexes), width of the runs that are in order (0: blocks are being sorted), and the merge's positions.
 fn sort_by_keys(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let (list, keys) = (ctx.arg(a, 0).as_ref(), ctx.arg(a, 1).as_ref());
     let len = ctx.array_len(list);
-    ctx.heap.check_room(len as usize * 8)?;
-    let mut pairs: Vec<(Value, Value)> = Vec::with_capacity(len as usize);
-    for i in 0..len {
-        let key = ctx.dense_element(keys, i).unwrap_or(ctx.local.known.empty);
-        let key = ctx.heap.flat(key)?;
-        pairs.push((key, ctx.dense_element(list, i).unwrap_or_default()));
+    let (mut from, mut to, mut at) = match ctx.progress().as_deref() {
+        Some([from, to, positions @ ..]) => {
+            let mut at = [0; 5];
+            for (place, v) in at.iter_mut().zip(positions) {
+                *place = v.as_index().unwrap_or(0);
+            }
+            (from.as_ref(), to.as_ref(), at)
+        }
+        _ => {
+            let from = indexes(ctx, len)?;
+            let to = indexes(ctx, len)?;
+            (from, to, [0; 5])
+        }
+    };
+    loop {
+        let [width, ..] = at;
+        if width == 0 {
+            sort_block(ctx, keys, from, at[1], len)?;
+            at[1] += SORT_BLOCK;
+            if at[1] >= len {
+                at = [SORT_BLOCK, 0, 0, SORT_BLOCK.min(len), 0];
+            }
+        } else if width >= len {
+            break;
+        } else {
+            merge_step(ctx, keys, (from, to), &mut at, len);
+            if at[4] == len {
+                std::mem::swap(&mut from, &mut to);
+                let width = width.saturating_mul(2);
+                at = [width, 0, 0, width.min(len), 0];
+            }
+        }
+        if len > SORT_BLOCK && ctx.slice_over() {
+            let mut state = vec![from.object(), to.object()];
+            state.extend(at.map(Value::from_u32));
+            return Err(ctx.yields(&state));
+        }
     }
-    ctx.heap.work += u64::from(len) * u64::from(32 - len.leading_zeros()) / 2;
+    let sorted = ctx.new_array(len)?;
+    for i in 0..len {
+        let index = ctx.dense_element(from, i).and_then(Value::as_index).unwrap_or(0);
+        let v = ctx.dense_element(list, index).unwrap_or_default();
+        ctx.mem.array_push(sorted, v)?;
+    }
+    Ok(sorted.object())
+}
+
+/// `[0, 1, ... len - 1]`
+fn indexes(ctx: &mut Ctx<'_>, len: u32) -> Result<Ref, Throw> {
+    let array = ctx.new_array(len)?;
+    for i in 0..len {
+        ctx.mem.array_push(array, Value::from_u32(i))?;
+    }
+    ctx.heap.work += u64::from(len) / 16;
+    Ok(array)
+}
+
+/// Sorts one block of indexes by their keys, which are flat afterwards.
+fn sort_block(ctx: &mut Ctx<'_>, keys: Ref, order: Ref, start: u32, len: u32) -> Result<(), Throw> {
+    let end = len.min(start + SORT_BLOCK);
+    let mut block: Vec<(Value, u32)> = Vec::with_capacity(SORT_BLOCK as usize);
+    for i in start..end {
+        let key = ctx.dense_element(keys, i).unwrap_or(ctx.local.known.empty);
+        let flat = ctx.heap.flat(key)?;
+        if flat != key {
+            let cell = ctx.elements(keys);
+            ctx.heap.set(cell, 1 + i, flat);
+        }
+        block.push((flat, i));
+    }
     let heap = &ctx.mem.heap;
-    pairs.sort_by(|x, y| super::text::compare(heap.str_bytes(x.0), heap.str_bytes(y.0)));
-    let sorted: Vec<Value> = pairs.into_iter().map(|(_, v)| v).collect();
-    Ok(ctx.new_array_of(&sorted)?.object())
+    block.sort_by(|x, y| super::text::compare(heap.str_bytes(x.0), heap.str_bytes(y.0)));
+    let cell = ctx.elements(order);
+    for (place, (_, index)) in (start..end).zip(block) {
+        ctx.heap.set(cell, 1 + place, Value::from_u32(index));
+    }
+    ctx.heap.work += u64::from(end - start) * 16;
+    Ok(())
+}
+
+/// Merges some elements of two runs; `at`: width, start of the left run, left, right, next place.
+fn merge_step(ctx: &mut Ctx<'_>, keys: Ref, (from, to): (Ref, Ref), at: &mut [u32; 5], len: u32) {
+    let [width, mut start, mut left, mut right, mut place] = *at;
+    let (source, target, texts) = (ctx.elements(from), ctx.elements(to), ctx.elements(keys));
+    let heap = &mut *ctx.mem.heap;
+    for _ in 0..SORT_BLOCK * 4 {
+        let (middle, end) = (start.saturating_add(width).min(len), start.saturating_add(width * 2).min(len));
+        if place == end {
+            if place == len {
+                break;
+            }
+            start = end;
+            left = end;
+            right = end.saturating_add(width).min(len);
+            continue;
+        }
+        let take_left = left < middle
+            && (right >= end || {
+                let (x, y) = (heap.get(source, 1 + left), heap.get(source, 1 + right));
+                let key = |v: Value| heap.get(texts, 1 + v.as_index().unwrap_or(0));
+                super::text::compare(heap.str_bytes(key(x)), heap.str_bytes(key(y))).is_le()
+            });
+        let next = if take_left { &mut left } else { &mut right };
+        let v = heap.get(source, 1 + *next);
+        *next += 1;
+        heap.set(target, 1 + place, v);
+        place += 1;
+    }
+    heap.work += u64::from(SORT_BLOCK) * 16;
+    *at = [width, start, left, right, place];
 }
 
 impl Mem<'_> {

@@ -24,6 +24,12 @@ pub(crate) mod mode {
     pub(crate) const MAP: u64 = 4;
     pub(crate) const SET: u64 = 8;
     pub(crate) const STRING: u64 = 12;
+    /// What an iterator walks.
+    pub(crate) const WHAT: u64 = 0xfc;
+    /// A helper of js/iterators.js; word 4: its state.
+    pub(crate) const HELPER: u64 = 16;
+    /// What `Iterator.from` wraps; word 4: [iterator, next].
+    pub(crate) const WRAP: u64 = 20;
 }
 
 const fn method(on: &'static str, name: &'static str, call: super::NativeFn) -> Native {
@@ -36,10 +42,15 @@ const fn helper(name: &'static str, call: super::NativeFn) -> Native {
 
 pub(crate) const NATIVES: &[Native] = &[
     method("(iterator)", "@@iterator", itself),
-    method("(array_iterator)", "next", next),
-    method("(map_iterator)", "next", next),
-    method("(set_iterator)", "next", next),
-    method("(string_iterator)", "next", next),
+    method("(array_iterator)", "next", |c, a| next(c, a, mode::ARRAY)),
+    method("(map_iterator)", "next", |c, a| next(c, a, mode::MAP)),
+    method("(set_iterator)", "next", |c, a| next(c, a, mode::SET)),
+    method("(string_iterator)", "next", |c, a| next(c, a, mode::STRING)),
+    Native { on: "", name: "Iterator", length: 0, call: construct, kind: Kind::Constructor("iterator") },
+    helper("newHelper", new_helper),
+    helper("helperState", helper_state),
+    helper("newWrapper", new_wrapper),
+    helper("wrapped", wrapped),
     method("Array.prototype", "values", array_values),
     method("Array.prototype", "keys", array_keys),
     method("Array.prototype", "entries", array_entries),
@@ -67,7 +78,9 @@ impl Mem<'_> {
     /// A new iterator in this mode.
     pub(crate) fn new_iterator(&mut self, mode: u64, over: Value) -> Result<Value, Throw> {
         let known = &self.local.known;
-        let proto = match mode & 12 {
+        let proto = match mode & mode::WHAT {
+            mode::HELPER => known.iterator_helper,
+            mode::WRAP => known.wrap_iterator,
             mode::MAP => known.map_iterator,
             mode::SET => known.set_iterator,
             mode::STRING => known.string_iterator,
@@ -216,12 +229,48 @@ fn value(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(entry(ctx, a)?.1)
 }
 
-fn next(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    let this = ctx.this(a);
-    if !ctx.is_kind(this, kind::ITERATOR) {
-        return Err(Throw::type_error("next method called on incompatible receiver"));
+/// Iterator is abstract: only what extends it is made.
+fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let _ = (ctx, a);
+    Err(Throw::type_error("Iterator is an abstract class and can't be constructed"))
+}
+
+fn new_helper(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let state = ctx.arg(a, 0);
+    ctx.mem.new_iterator(mode::HELPER, state)
+}
+
+fn helper_state(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let it = branded(ctx, ctx.arg(a, 0), mode::HELPER)?;
+    Ok(ctx.heap.get(it, 4))
+}
+
+/// `newWrapper(iterator, next)`: itself, if it inherits from Iterator.prototype.
+fn new_wrapper(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (it, next) = (ctx.arg(a, 0), ctx.arg(a, 1));
+    let proto = ctx.local.known.iterator;
+    if ctx.mem.has_in_chain(it, proto) {
+        return Ok(it);
     }
-    let it = this.as_ref();
+    let pair = ctx.new_array_of(&[it, next])?.object();
+    ctx.mem.new_iterator(mode::WRAP, pair)
+}
+
+fn wrapped(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let it = branded(ctx, ctx.arg(a, 0), mode::WRAP)?;
+    Ok(ctx.heap.get(it, 4))
+}
+
+/// An iterator of this kind.
+fn branded(ctx: &Ctx<'_>, v: Value, what: u64) -> Result<Ref, Throw> {
+    if ctx.is_kind(v, kind::ITERATOR) && ctx.heap.load(v.as_ref(), 3) & mode::WHAT == what {
+        return Ok(v.as_ref());
+    }
+    Err(Throw::type_error("next method called on incompatible receiver"))
+}
+
+fn next(ctx: &mut Ctx<'_>, a: Args, what: u64) -> Result<Value, Throw> {
+    let it = branded(ctx, ctx.this(a), what)?;
     let mode = ctx.heap.load(it, 3);
     match mode & 12 {
         mode::STRING => next_of_string(ctx, it),

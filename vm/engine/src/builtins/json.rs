@@ -833,6 +833,14 @@ impl Writer<'_, '_, '_> {
         if self.has_to_json(object, shape, proto)? {
             return Ok(Form::NeedsScript);
         }
+        if self.mem.heap.header(object) & flag::RAW_JSON != 0 {
+            let key = self.mem.key_of_text("rawJSON")?;
+            let text = self.mem.get_plain(object, key)?;
+            let text = self.mem.to_string(text)?;
+            let text = self.mem.heap.flat(text)?;
+            self.out.extend_from_slice(self.mem.heap.str_bytes(text));
+            return Ok(Form::Written);
+        }
         if kind == kind::ARRAY {
             let end = self.mem.array_len(object);
             return Ok(Form::Level(Level {
@@ -988,6 +996,8 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 pub(crate) const NATIVES: &[Native] = &[
     Native { on: "JSON", name: "parse", length: 2, call: json_parse, kind: Kind::Method },
     Native { on: "JSON", name: "stringify", length: 3, call: json_stringify, kind: Kind::Method },
+    Native { on: "JSON", name: "isRawJSON", length: 1, call: is_raw_json, kind: Kind::Method },
+    Native { on: "JSON", name: "rawJSON", length: 1, call: make_raw_json, kind: Kind::Method },
     Native { on: "", name: "quote", length: 1, call: helper_quote, kind: Kind::Helper },
     Native { on: "", name: "rawJson", length: 1, call: raw_json, kind: Kind::Helper },
 ];
@@ -1001,7 +1011,29 @@ fn json_parse(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return Ok(value);
     }
     let callee = ctx.own_value();
-    ctx.tail_call(callee, Value::UNDEFINED, &[value, reviver])
+    ctx.tail_call(callee, Value::UNDEFINED, &[value, reviver, s])
+}
+
+fn is_raw_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.arg(a, 0);
+    Ok(Value::bool(v.is_object() && ctx.heap.header(v.as_ref()) & flag::RAW_JSON != 0))
+}
+
+/// `JSON.rawJSON(text)`: the text of a primitive, to be written as it is.
+fn make_raw_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let s = ctx.str_arg(a, 0)?;
+    let text = ctx.heap.str_bytes(s).to_vec();
+    let space = |b: Option<&u8>| matches!(b, None | Some(b'\t' | b'\n' | b'\r' | b' '));
+    if space(text.first()) || space(text.last()) || matches!(text[0], b'{' | b'[') {
+        return Err(Throw::syntax_error("JSON.rawJSON takes the text of a primitive value"));
+    }
+    parse(&mut ctx.mem, &text, STANDARD).map_err(|e| e.into_throw(&text))?;
+    let object = ctx.new_plain(Value::NULL, 2)?;
+    let key = ctx.key_of_text("rawJSON")?;
+    ctx.define_data(object, key, s)?;
+    ctx.mem.restrict(object, true, true)?;
+    ctx.set_flag(object, flag::RAW_JSON);
+    Ok(object.object())
 }
 
 fn json_stringify(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -1045,7 +1077,8 @@ fn helper_quote(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// `rawJson(object)`: the text of what the engine itself prints (decimals, bytes), else undefined.
 fn raw_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
-    if !ctx.is_kind(v, kind::DECIMAL) && !ctx.is_kind(v, kind::BYTES) {
+    let made = v.is_object() && ctx.heap.header(v.as_ref()) & flag::RAW_JSON != 0;
+    if !made && !ctx.is_kind(v, kind::DECIMAL) && !ctx.is_kind(v, kind::BYTES) {
         return Ok(Value::UNDEFINED);
     }
     let mut out = Vec::new();

@@ -50,6 +50,8 @@ pub(crate) enum Kind {
     Method,
     /// A getter of this name.
     Getter,
+    /// A setter of this name.
+    Setter,
     /// A constructor; its prototype is this field of `Known`.
     Constructor(&'static str),
     /// A constructor of errors, by number of its [`crate::throw::ErrorKind`].
@@ -90,7 +92,7 @@ const GROUPS: &[&[Native]] = &[
 /// Numbers that are properties: on, name, value.
 pub(crate) const CONSTANTS: &[&[(&str, &str, f64)]] = &[numbers::CONSTANTS];
 
-pub(crate) use tables::{ALIASES, TAGS};
+pub(crate) use tables::{ALIASES, TAGS, UNSCOPABLES};
 
 /// Files of `js/`: name and text.
 pub(crate) const SCRIPTS: &[(&str, &str)] = &[

@@ -337,3 +337,115 @@ pub fn string_to_number(source: &[u8]) -> f64 {
         _ => f64::NAN,
     }
 }
+
+/// A sum of doubles without rounding but at its end: a fixed-point number of 2^-1074, in limbs of 32 bits that
+/// carry late. Range: 2^31 addends of any size.
+pub struct ExactSum {
+    limbs: [i64; LIMBS],
+    /// Numbers since the last carry.
+    added: u32,
+    infinities: (bool, bool),
+    nan: bool,
+    /// Only -0 so far, or nothing.
+    minus_zero: bool,
+}
+
+/// Bits from 2^-1074 to 2^1024, and room for carries.
+const LIMBS: usize = 68;
+
+impl Default for ExactSum {
+    fn default() -> Self {
+        Self { limbs: [0; LIMBS], added: 0, infinities: (false, false), nan: false, minus_zero: true }
+    }
+}
+
+impl ExactSum {
+    /// Adds a number.
+    #[expect(clippy::cast_possible_truncation, reason = "a limb is the low half")]
+    pub fn add(&mut self, n: f64) {
+        if !n.is_finite() {
+            self.nan |= n.is_nan();
+            self.infinities.0 |= n == f64::INFINITY;
+            self.infinities.1 |= n == f64::NEG_INFINITY;
+            return;
+        }
+        self.minus_zero &= n == 0.0 && n.is_sign_negative();
+        let bits = n.to_bits();
+        let exponent = (bits >> 52 & 0x7ff) as usize;
+        let fraction = bits & 0xf_ffff_ffff_ffff;
+        // The value is `mantissa * 2^(shift - 1074)`.
+        let (mantissa, shift) =
+            if exponent == 0 { (fraction, 0) } else { (fraction | 1 << 52, exponent - 1) };
+        let sign = if n.is_sign_negative() { -1 } else { 1 };
+        let wide = u128::from(mantissa) << (shift % 32);
+        for part in 0..3 {
+            let limb = (wide >> (32 * part)) as u32;
+            self.limbs[shift / 32 + part] += sign * i64::from(limb);
+        }
+        self.added += 1;
+        if self.added == 1 << 30 {
+            self.carry();
+        }
+    }
+
+    /// Brings all limbs but the last into 0..2^32.
+    fn carry(&mut self) {
+        self.added = 0;
+        for at in 0..LIMBS - 1 {
+            let carry = self.limbs[at] >> 32;
+            self.limbs[at] &= 0xffff_ffff;
+            self.limbs[at + 1] += carry;
+        }
+    }
+
+    /// The sum, rounded once.
+    #[must_use]
+    pub fn total(mut self) -> f64 {
+        if self.nan || (self.infinities.0 && self.infinities.1) {
+            return f64::NAN;
+        }
+        if self.infinities.0 || self.infinities.1 {
+            return if self.infinities.0 { f64::INFINITY } else { f64::NEG_INFINITY };
+        }
+        if self.minus_zero {
+            return -0.0;
+        }
+        self.carry();
+        let negative = self.limbs[LIMBS - 1] < 0;
+        if negative {
+            self.limbs.iter_mut().for_each(|l| *l = -*l);
+            self.carry();
+        }
+        let Some(top) = self.limbs.iter().rposition(|l| *l != 0) else { return 0.0 };
+        let bit = |at: usize| self.limbs[at / 32] >> (at % 32) & 1;
+        let high = top * 32 + (63 - self.limbs[top].leading_zeros() as usize);
+        // 53 bits from the highest on; below 2^-1022 fewer.
+        let low = high.saturating_sub(52);
+        let mut mantissa = (low..=high).rev().fold(0u64, |m, at| m << 1 | bit(at).cast_unsigned());
+        if low > 0 && bit(low - 1) == 1 {
+            let sticky = (0..low - 1).any(|at| bit(at) == 1);
+            if sticky || mantissa & 1 == 1 {
+                mantissa += 1;
+            }
+        }
+        // `mantissa * 2^(low - 1074)`: as bits, the mantissa's top bit adds one to the exponent field.
+        let value = if high > 2097 { f64::INFINITY } else { f64::from_bits(((low as u64) << 52) + mantissa) };
+        if negative { -value } else { value }
+    }
+}
+
+/// Rounds to the nearest half-precision number, ties to even (IEEE 754 binary16).
+#[must_use]
+pub fn f16_round(n: f64) -> f64 {
+    if n.is_nan() || n.is_infinite() || n == 0.0 {
+        return n;
+    }
+    let size = n.abs();
+    if size >= 65520.0 {
+        return f64::INFINITY.copysign(n);
+    }
+    // The distance of neighbours: 2^-24 below 2^-14, else 2^(exponent - 10).
+    let exponent = ((size.to_bits() >> 52) as i32 - 1023).max(-14);
+    let step = f64::from_bits(((exponent - 10 + 1023) as u64) << 52);
+    ((size / step).round_ties_even() * step).copysign(n)
+}

@@ -86,6 +86,8 @@ pub(crate) const NATIVES: &[Native] = &[
     math("sin", 1, |c, a| unary(c, a, f64::sin)),
     math("sinh", 1, |c, a| unary(c, a, f64::sinh)),
     math("sqrt", 1, |c, a| unary(c, a, f64::sqrt)),
+    Native { on: "", name: "sumNumbers", length: 1, call: sum_numbers, kind: Kind::Helper },
+    math("f16round", 1, |c, a| unary(c, a, num::f16_round)),
     math("tan", 1, |c, a| unary(c, a, f64::tan)),
     math("tanh", 1, |c, a| unary(c, a, f64::tanh)),
     math("trunc", 1, |c, a| unary(c, a, f64::trunc)),
@@ -284,6 +286,17 @@ fn is_nan(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn is_finite(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(Value::bool(ctx.num_arg(a, 0)?.is_finite()))
+}
+
+/// `sumNumbers(list)`: Math.sumPrecise of an array of Numbers.
+fn sum_numbers(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let list = ctx.arg(a, 0).as_ref();
+    let mut sum = num::ExactSum::default();
+    for i in 0..ctx.array_len(list) {
+        sum.add(ctx.dense_element(list, i).and_then(Value::as_number).unwrap_or(f64::NAN));
+    }
+    ctx.heap.work += u64::from(ctx.array_len(list)) * 4;
+    Ok(Value::number(sum.total()))
 }
 
 // ---- URIs

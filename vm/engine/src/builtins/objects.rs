@@ -42,12 +42,23 @@ pub(crate) const NATIVES: &[Native] = &[
     on(PROTO, "propertyIsEnumerable", 1, property_is_enumerable),
     on(PROTO, "toString", 0, to_string),
     on(PROTO, "valueOf", 0, value_of),
+    on(PROTO, "__lookupGetter__", 1, |c, a| lookup_accessor(c, a, true)),
+    on(PROTO, "__lookupSetter__", 1, |c, a| lookup_accessor(c, a, false)),
+    Native { on: PROTO, name: "__proto__", length: 0, call: get_proto, kind: Kind::Getter },
+    Native { on: PROTO, name: "__proto__", length: 1, call: set_proto, kind: Kind::Setter },
     Native {
         on: "",
         name: "Function",
         length: 1,
         call: construct_function,
         kind: Kind::Constructor("function"),
+    },
+    Native {
+        on: "",
+        name: "AsyncFunction",
+        length: 1,
+        call: construct_function,
+        kind: Kind::Constructor("async_function"),
     },
     on(FUNCTION, "apply", 2, apply),
     on(FUNCTION, "bind", 1, bind),
@@ -228,6 +239,39 @@ fn set_prototype_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         ctx.mem.set_proto(v.as_ref(), proto)?;
     }
     Ok(v)
+}
+
+fn get_proto(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let object = this_object(ctx, a)?;
+    Ok(ctx.proto_of(object))
+}
+
+fn set_proto(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (v, proto) = (ctx.this(a), ctx.arg(a, 0));
+    if v.is_nullish() {
+        return Err(Throw::type_error("Object.prototype.__proto__ called on null or undefined"));
+    }
+    if v.is_object() && (proto.is_object() || proto.is_null()) {
+        ctx.mem.set_proto(v.as_ref(), proto)?;
+    }
+    Ok(Value::UNDEFINED)
+}
+
+/// `__lookupGetter__` and its sibling: the first property of this name along the chain decides.
+fn lookup_accessor(ctx: &mut Ctx<'_>, a: Args, getter: bool) -> Result<Value, Throw> {
+    let object = this_object(ctx, a)?;
+    let key = ctx.key_arg(a, 0)?;
+    let mut at = object.object();
+    while at.is_object() {
+        match ctx.get_own(at.as_ref(), key)? {
+            Own::Accessor(get, set, _) => return Ok(if getter { get } else { set }),
+            Own::Data(..) => return Ok(Value::UNDEFINED),
+            Own::None => {}
+        }
+        ctx.heap.work += 1;
+        at = ctx.proto_of(at.as_ref());
+    }
+    Ok(Value::UNDEFINED)
 }
 
 impl Mem<'_> {

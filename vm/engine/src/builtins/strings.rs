@@ -5,6 +5,7 @@
 use super::{Kind, Native, text};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
+use crate::object::{Get, Key};
 use crate::string::STRING_BYTES_MAX;
 use crate::throw::{Hint, Throw};
 use crate::value::Value;
@@ -60,6 +61,7 @@ pub(crate) const NATIVES: &[Native] = &[
     helper("indexOf", 3, helper_index_of),
     helper("substring", 3, helper_substring),
     helper("expand", 4, helper_expand),
+    helper("isRegExp", 1, |c, a| Ok(Value::bool(c.is_kind(c.arg(a, 0), kind::REGEXP)))),
 ];
 
 fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -141,8 +143,8 @@ fn char_code_at(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if ctx.heap.is_ascii(s) {
         return Ok(Value::int(i32::from(ctx.heap.str_bytes(s)[index as usize])));
     }
-    ctx.heap.work += u64::from(index) / 32;
-    let unit = text::unit_at(ctx.heap.str_bytes(s), index as usize);
+    let place = ctx.heap.locate(s, index);
+    let unit = text::located_unit(ctx.heap.str_bytes(s), place);
     Ok(unit.map_or(Value::NAN, |u| Value::int(i32::from(u))))
 }
 
@@ -150,8 +152,8 @@ fn code_point_at(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let s = ctx.str_this(a)?;
     let n = ctx.int_arg(a, 0)?;
     let Some(index) = in_range(n, ctx.heap.string_len(s)) else { return Ok(Value::UNDEFINED) };
-    ctx.heap.work += u64::from(index) / 32;
-    let point = text::code_point_at(ctx.heap.str_bytes(s), index as usize);
+    let place = ctx.heap.locate(s, index);
+    let point = text::located_point(ctx.heap.str_bytes(s), place);
     Ok(point.map_or(Value::UNDEFINED, Value::from_u32))
 }
 
@@ -170,8 +172,22 @@ fn concat(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// `this` and argument 0, which may not be a regular expression.
 fn haystack(ctx: &mut Ctx<'_>, a: Args) -> Result<(Value, Value), Throw> {
     let s = ctx.str_this(a)?;
-    if ctx.is_kind(ctx.arg(a, 0), kind::REGEXP) {
-        return Err(Throw::type_error("First argument must not be a regular expression"));
+    let search = ctx.arg(a, 0);
+    if search.is_object() {
+        let key = Key::Atom(ctx.local.known.sym_match);
+        let like = match ctx.mem.get(search.as_ref(), key)? {
+            Get::Value(v) if v.is_undefined() => ctx.is_kind(search, kind::REGEXP),
+            Get::Value(v) => ctx.truthy(v),
+            Get::Getter(_) => {
+                // js/string.js calls it, and this native again with a string.
+                let (callee, this, args) = (ctx.own_value(), ctx.this(a), ctx.args(a).to_vec());
+                ctx.tail_call(callee, this, &args)?;
+                false
+            }
+        };
+        if like {
+            return Err(Throw::type_error("First argument must not be a regular expression"));
+        }
     }
     let needle = ctx.str_arg(a, 0)?;
     Ok((s, needle))
@@ -208,7 +224,16 @@ fn find(ctx: &mut Ctx<'_>, s: Value, needle: Value, from: u32) -> Option<usize> 
         let from = from as usize;
         return text::find_bytes(hay.get(from..)?, bytes).map(|at| at + from);
     }
-    text::index_of(hay, bytes, from as usize)
+    if text::starts_low(bytes) || text::ends_high(bytes) {
+        return text::index_of(hay, bytes, from as usize);
+    }
+    if bytes.is_empty() {
+        return Some(from as usize);
+    }
+    let (start, inside) = heap.locate(s, from);
+    let start = if inside { start + 4 } else { start };
+    let found = text::find_bytes(&heap.str_bytes(s)[start..], heap.str_bytes(needle))?;
+    Some(heap.unit_at_byte(s, start + found))
 }
 
 fn position(found: Option<usize>) -> Value {
@@ -274,7 +299,11 @@ fn collate(a: &[u8], b: &[u8]) -> Ordering {
     let weights = |bytes: &[u8]| -> Vec<(u32, u32, bool)> {
         text::code_points(bytes).filter(counts).map(weight).collect()
     };
-    let (x, y) = (weights(a), weights(b));
+    // Canonically equivalent texts are equal.
+    let composed = |bytes: &[u8]| {
+        if bytes.is_ascii() { bytes.to_vec() } else { text::normalize(bytes, b"NFC") }
+    };
+    let (x, y) = (weights(&composed(a)), weights(&composed(b)));
     let primary = x.iter().map(|w| w.0).cmp(y.iter().map(|w| w.0));
     primary
         .then_with(|| x.iter().map(|w| w.1).cmp(y.iter().map(|w| w.1)))
@@ -308,10 +337,20 @@ fn normalize(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             return Err(Throw::range_error("The normalization form should be one of NFC, NFD, NFKC, NFKD."));
         }
     }
+    let form = if ctx.arg(a, 0).is_undefined() {
+        b"NFC".to_vec()
+    } else {
+        let form = ctx.str_arg(a, 0)?;
+        ctx.heap.str_bytes(form).to_vec()
+    };
     if ctx.heap.is_ascii(s) {
         return Ok(s);
     }
-    Err(Throw::type_error("normalize() of text beyond ASCII is not part of this version"))
+    // A character decomposes into at most 18 (Unicode's stability policy bounds it).
+    ctx.heap.check_room(ctx.heap.string_bytes_len(s) * 3)?;
+    ctx.heap.work += ctx.heap.string_bytes_len(s) as u64 * CASE_FUEL;
+    let text = text::normalize(ctx.heap.str_bytes(s), &form);
+    ctx.heap.new_string(&text)
 }
 
 fn pad(ctx: &mut Ctx<'_>, a: Args, at_start: bool) -> Result<Value, Throw> {
@@ -432,18 +471,43 @@ fn split(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     }
     let len = ctx.heap.string_len(s);
     if ctx.heap.string_len(separator) == 0 {
-        let count = len.min(limit);
-        ctx.heap.check_room(count as usize * 8)?;
-        let array = ctx.new_array(count)?;
-        ctx.heap.work += u64::from(count);
-        let units: Vec<u16> = text::units(ctx.heap.str_bytes(s)).take(count as usize).collect();
-        for unit in units {
-            let v = unit_string(ctx, unit)?;
-            ctx.mem.array_push(array, v)?;
-        }
-        return Ok(array.object());
+        return split_units(ctx, s, len.min(limit));
     }
     split_by(ctx, s, separator, limit)
+}
+
+/// One string for each of the first `count` units; state: the array, the byte where it goes on.
+fn split_units(ctx: &mut Ctx<'_>, s: Value, count: u32) -> Result<Value, Throw> {
+    let (array, mut at) = match ctx.progress().as_deref() {
+        Some([array, at]) => (array.as_ref(), at.as_index().unwrap_or(0) as usize),
+        _ => {
+            ctx.heap.check_room(count as usize * 8)?;
+            (ctx.new_array(count)?, 0)
+        }
+    };
+    while ctx.array_len(array) < count {
+        let (point, width) = text::decode(ctx.heap.str_bytes(s), at);
+        at += width;
+        let mut units = [0; 2];
+        let units = match char::from_u32(point) {
+            Some(c) => c.encode_utf16(&mut units),
+            None => {
+                units[0] = (point & 0xffff) as u16;
+                &mut units[..1]
+            }
+        };
+        for unit in units.iter().take((count - ctx.array_len(array)) as usize) {
+            let v = unit_string(ctx, *unit)?;
+            ctx.mem.array_push(array, v)?;
+        }
+        if ctx.array_len(array).is_multiple_of(4096) {
+            ctx.heap.work += 4096;
+            if ctx.array_len(array) < count && ctx.slice_over() {
+                return Err(ctx.yields(&[array.object(), Value::from_usize(at)]));
+            }
+        }
+    }
+    Ok(array.object())
 }
 
 fn unit_string(ctx: &mut Ctx<'_>, unit: u16) -> Result<Value, Throw> {
@@ -457,35 +521,53 @@ fn unit_string(ctx: &mut Ctx<'_>, unit: u16) -> Result<Value, Throw> {
 
 /// Pieces between separators: found on bytes where a match can't cut a pair.
 fn split_by(ctx: &mut Ctx<'_>, s: Value, separator: Value, limit: u32) -> Result<Value, Throw> {
-    let array = ctx.new_array(0)?;
-    let hay = ctx.heap.str_bytes(s).to_vec();
+    // State: the array, the byte and the unit where it goes on.
+    let (array, mut start, mut unit) = match ctx.progress().as_deref() {
+        Some([array, start, unit]) => {
+            (array.as_ref(), start.as_index().unwrap_or(0) as usize, unit.as_index().unwrap_or(0))
+        }
+        _ => (ctx.new_array(0)?, 0, 0),
+    };
     let needle = ctx.heap.str_bytes(separator).to_vec();
-    ctx.heap.work += hay.len() as u64 / 16;
     let halves = text::starts_low(&needle) || text::ends_high(&needle);
-    let (mut start, mut unit) = (0, 0u32);
     let width = ctx.heap.string_len(separator);
     let len = ctx.heap.string_len(s);
     while ctx.array_len(array) < limit {
         let part = if halves {
-            let Some(at) = text::index_of(&hay, &needle, unit as usize) else { break };
+            let Some(at) = text::index_of(ctx.heap.str_bytes(s), &needle, unit as usize) else { break };
             let at = u32::try_from(at).unwrap_or(u32::MAX);
             let part = ctx.heap.substring(s, unit, at)?;
             unit = at + width;
             part
         } else {
-            let Some(at) = text::find_bytes(&hay[start..], &needle) else { break };
-            let part = small_string(ctx, &hay[start..start + at])?;
+            let Some(at) = text::find_bytes(&ctx.heap.str_bytes(s)[start..], &needle) else { break };
+            ctx.heap.work += at as u64 / 16;
+            let part = byte_piece(ctx, s, start, start + at)?;
             start += at + needle.len();
             part
         };
         ctx.heap.work += 4;
         ctx.mem.array_push(array, part)?;
+        if ctx.array_len(array).is_multiple_of(1024) && ctx.slice_over() {
+            return Err(ctx.yields(&[array.object(), Value::from_usize(start), Value::from_u32(unit)]));
+        }
     }
     if ctx.array_len(array) < limit {
-        let rest = if halves { ctx.heap.substring(s, unit, len)? } else { small_string(ctx, &hay[start..])? };
+        let end = ctx.heap.string_bytes_len(s);
+        let rest = if halves { ctx.heap.substring(s, unit, len)? } else { byte_piece(ctx, s, start, end)? };
         ctx.mem.array_push(array, rest)?;
     }
     Ok(array.object())
+}
+
+/// Bytes `from..to` of a flat string, cut between characters.
+fn byte_piece(ctx: &mut Ctx<'_>, s: Value, from: usize, to: usize) -> Result<Value, Throw> {
+    if ctx.heap.is_ascii(s) && to - from > 1 {
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        return ctx.heap.substring(s, place(from), place(to));
+    }
+    let part = ctx.heap.str_bytes(s)[from..to].to_vec();
+    small_string(ctx, &part)
 }
 
 fn small_string(ctx: &mut Ctx<'_>, bytes: &[u8]) -> Result<Value, Throw> {
@@ -498,12 +580,14 @@ fn small_string(ctx: &mut Ctx<'_>, bytes: &[u8]) -> Result<Value, Throw> {
 
 fn lower(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let s = ctx.str_this(a)?;
-    case(ctx, s, u8::is_ascii_uppercase, <[u8]>::make_ascii_lowercase, text::lower)
+    case(ctx, s, u8::is_ascii_uppercase, <[u8]>::make_ascii_lowercase, text::lower_part)
 }
 
 fn upper(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let s = ctx.str_this(a)?;
-    case(ctx, s, u8::is_ascii_lowercase, <[u8]>::make_ascii_uppercase, text::upper)
+    case(ctx, s, u8::is_ascii_lowercase, <[u8]>::make_ascii_uppercase, |b, from, to| {
+        text::upper(&b[from..to])
+    })
 }
 
 fn case(
@@ -511,7 +595,7 @@ fn case(
     s: Value,
     changes: fn(&u8) -> bool,
     ascii: fn(&mut [u8]),
-    full: fn(&[u8]) -> Vec<u8>,
+    full: fn(&[u8], usize, usize) -> Vec<u8>,
 ) -> Result<Value, Throw> {
     let bytes = ctx.heap.str_bytes(s);
     if ctx.heap.is_ascii(s) {
@@ -522,11 +606,41 @@ fn case(
         ascii(&mut copy);
         return ctx.heap.new_string(&copy);
     }
-    // A character's other case is at most three times as long.
-    ctx.heap.check_room(bytes.len() * 3)?;
-    let mapped = full(ctx.heap.str_bytes(s));
-    ctx.heap.work += mapped.len() as u64 / 4;
-    ctx.heap.new_string(&mapped)
+    // In pieces, between which the slice may end; state: the text so far, bytes of the source done.
+    let len = bytes.len();
+    let (mut done, mut at) = match ctx.progress().as_deref() {
+        Some([done, at]) => (*done, at.as_index().unwrap_or(0) as usize),
+        _ => (ctx.local.known.empty, 0),
+    };
+    while at < len {
+        let end = case_cut(ctx.heap.str_bytes(s), at);
+        let mapped = full(ctx.heap.str_bytes(s), at, end);
+        ctx.heap.work += (end - at) as u64 * CASE_FUEL;
+        let piece = ctx.heap.new_string(&mapped)?;
+        done = ctx.heap.concat(done, piece)?;
+        at = end;
+        if at < len && ctx.slice_over() {
+            return Err(ctx.yields(&[done, Value::from_usize(at)]));
+        }
+    }
+    ctx.heap.flat(done)
+}
+
+/// Bytes that a case mapping does between two looks at the fuel.
+const CASE_BYTES: usize = 8 * 1024;
+/// Fuel of a byte of it: as slow as that many instructions.
+const CASE_FUEL: u64 = 16;
+
+/// Where a piece that starts at `from` ends.
+fn case_cut(bytes: &[u8], from: usize) -> usize {
+    let mut end = from + CASE_BYTES;
+    if end >= bytes.len() {
+        return bytes.len();
+    }
+    while bytes[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    end
 }
 
 /// thisStringValue.

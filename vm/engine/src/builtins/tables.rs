@@ -15,6 +15,8 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("(set_iterator)", "Set Iterator"),
     ("(string_iterator)", "String Iterator"),
     ("(regexp_iterator)", "RegExp String Iterator"),
+    ("(iterator_helper)", "Iterator Helper"),
+    ("(async_function)", "AsyncFunction"),
 ];
 
 /// Properties that are the same function as another one: where, name, name of the other (there, or a global).
@@ -25,4 +27,24 @@ pub(crate) const ALIASES: &[(&str, &str, &str)] = &[
     ("Set.prototype", "keys", "values"),
     ("Number", "parseFloat", "parseFloat"),
     ("Number", "parseInt", "parseInt"),
+];
+
+/// `Array.prototype[Symbol.unscopables]`.
+pub(crate) const UNSCOPABLES: &[&str] = &[
+    "at",
+    "copyWithin",
+    "entries",
+    "fill",
+    "find",
+    "findIndex",
+    "findLast",
+    "findLastIndex",
+    "flat",
+    "flatMap",
+    "includes",
+    "keys",
+    "toReversed",
+    "toSorted",
+    "toSpliced",
+    "values",
 ];

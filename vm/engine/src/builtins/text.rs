@@ -93,7 +93,12 @@ pub fn locate(bytes: &[u8], index: usize) -> (usize, bool) {
 /// The code unit at `index`.
 #[must_use]
 pub fn unit_at(bytes: &[u8], index: usize) -> Option<u16> {
-    let (at, second) = locate(bytes, index);
+    located_unit(bytes, locate(bytes, index))
+}
+
+/// The code unit at a place that `locate` has found.
+#[must_use]
+pub fn located_unit(bytes: &[u8], (at, second): (usize, bool)) -> Option<u16> {
     if at >= bytes.len() {
         return None;
     }
@@ -104,7 +109,12 @@ pub fn unit_at(bytes: &[u8], index: usize) -> Option<u16> {
 /// The code point that starts at code unit `index`, as `codePointAt` defines it.
 #[must_use]
 pub fn code_point_at(bytes: &[u8], index: usize) -> Option<u32> {
-    let (at, second) = locate(bytes, index);
+    located_point(bytes, locate(bytes, index))
+}
+
+/// The code point at a place that `locate` has found.
+#[must_use]
+pub fn located_point(bytes: &[u8], (at, second): (usize, bool)) -> Option<u32> {
     if at >= bytes.len() {
         return None;
     }
@@ -184,12 +194,19 @@ pub fn slice(bytes: &[u8], from: usize, to: usize) -> Cow<'_, [u8]> {
     if from >= to {
         return Cow::Borrowed(&[]);
     }
-    let (start, start_inside) = locate(bytes, from);
-    let (end, end_inside) = {
-        let units_before = from - usize::from(start_inside);
-        let (at, inside) = locate(&bytes[start..], to - units_before);
-        (start + at, inside)
-    };
+    let place = locate(bytes, from);
+    let units_before = from - usize::from(place.1);
+    let (at, inside) = locate(&bytes[place.0..], to - units_before);
+    slice_between(bytes, place, (place.0 + at, inside))
+}
+
+/// The units between two places that `locate` has found.
+#[must_use]
+pub fn slice_between(
+    bytes: &[u8],
+    (start, start_inside): (usize, bool),
+    (end, end_inside): (usize, bool),
+) -> Cow<'_, [u8]> {
     if !start_inside && !end_inside {
         return Cow::Borrowed(&bytes[start..end]);
     }
@@ -319,6 +336,39 @@ pub fn upper(bytes: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn lower(bytes: &[u8]) -> Vec<u8> {
     map_text(bytes, |text| text.to_lowercase())
+}
+
+/// The text in a normalization form (UAX 15), `NFC` where it is none of the others.
+#[must_use]
+pub fn normalize(bytes: &[u8], form: &[u8]) -> Vec<u8> {
+    use unicode_normalization::UnicodeNormalization;
+    map_text(bytes, |text| match form {
+        b"NFD" => text.nfd().collect(),
+        b"NFKC" => text.nfkc().collect(),
+        b"NFKD" => text.nfkd().collect(),
+        _ => text.nfc().collect(),
+    })
+}
+
+/// Bytes around a piece that its lower case may depend on: a sigma looks for letters on both sides.
+const CASE_CONTEXT: usize = 128;
+
+/// Bytes `from..to` of a text in lower case. Only a sigma's depends on what stands around it, and both its
+/// forms are as long, so what the surroundings become can be cut off again.
+#[must_use]
+pub fn lower_part(bytes: &[u8], from: usize, to: usize) -> Vec<u8> {
+    let boundary = |mut at: usize| {
+        while at > 0 && at < bytes.len() && bytes[at] & 0xc0 == 0x80 {
+            at -= 1;
+        }
+        at
+    };
+    let before = boundary(from.saturating_sub(CASE_CONTEXT));
+    let after = boundary((to + CASE_CONTEXT).min(bytes.len()));
+    let mut all = lower(&bytes[before..after]);
+    all.truncate(all.len() - lower(&bytes[to..after]).len());
+    all.drain(..lower(&bytes[before..from]).len());
+    all
 }
 
 fn map_text(bytes: &[u8], map: impl Fn(&str) -> String) -> Vec<u8> {

@@ -27,6 +27,7 @@ pub(super) fn native_names() -> &'static NativeNames {
             let part = match native.kind {
                 Kind::Method => "",
                 Kind::Getter => "get ",
+                Kind::Setter => "set ",
                 Kind::Constructor(_) | Kind::ErrorConstructor(_) => "new ",
                 Kind::Helper => "%",
             };

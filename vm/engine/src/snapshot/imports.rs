@@ -115,11 +115,13 @@ impl Numbers {
 
     /// The number of a function of the built-in scripts.
     pub(super) fn function(&mut self, world: &World<'_>, index: u32) -> Result<u32, SnapshotError> {
+        let hash = world.intrinsics.code.hashes.get(index as usize);
+        let hash = *hash.ok_or(SnapshotError::Unsupported("a built-in function without code"))?;
+        // Functions that do the same are one: the first of them.
+        let index = world.intrinsics.code.functions.get(&hash).copied().unwrap_or(index);
         if let Some(number) = self.functions.get(&index) {
             return Ok(*number);
         }
-        let hash = world.intrinsics.code.hashes.get(index as usize);
-        let hash = *hash.ok_or(SnapshotError::Unsupported("a built-in function without code"))?;
         let name = function_name(world, index);
         let mut w = Writer(&mut self.record);
         w.u8(5);

@@ -523,7 +523,9 @@ impl Loader<'_, '_> {
             kind::QUERY => word <= 1,
             kind::RESPONSE => (200..600).contains(&word),
             // 3 is that of matchAll, whose state is an object.
-            kind::ITERATOR => word < 16 && (word & 3 != 3 || word == 3),
+            kind::ITERATOR => {
+                (word < 16 && word & 3 != 3) || word == 3 || word == mode::HELPER || word == mode::WRAP
+            }
             _ => word == 0,
         };
         require(fine, "an object's own word")?;
@@ -580,7 +582,7 @@ impl Loader<'_, '_> {
             }
             (kind::ITERATOR, 4) => {
                 let v = self.raw_value(word)?;
-                let over = match cell.word(3) & 12 {
+                let over = match cell.word(3) & mode::WHAT {
                     mode::MAP | mode::SET => is(v, kind::DICT),
                     mode::STRING => v.is_string() && self.kind_of(v) == kind::STRING,
                     _ => v.is_object(),

@@ -185,6 +185,7 @@ impl Loader<'_, '_> {
         let (pc, base, flags) = (r.int32()?, r.int32()?, r.u8()?);
         let closure = self.value(r.u64()?)?;
         let cont = self.cont(&mut r)?;
+        let function = if unit == 1 { self.same_code(function, closure) } else { function };
         let frame = Frame { function, pc, base, unit, flags, closure, cont };
         self.check_frame(&frame)?;
 
@@ -215,6 +216,17 @@ impl Loader<'_, '_> {
         r.done("a call")?;
         fiber.frames.push(frame);
         Ok(())
+    }
+
+    /// Functions of the built-in scripts that do the same have one name: the call is of its closure's.
+    fn same_code(&self, function: u32, closure: Value) -> u32 {
+        if self.mem.kind_of(closure) != Some(kind::CLOSURE) {
+            return function;
+        }
+        let (unit, of) = self.mem.function_of(closure.as_ref());
+        let hashes = &super::builtins(self.mem.heap, self.mem.local).code.hashes;
+        let same = hashes.get(of as usize).is_some_and(|h| Some(h) == hashes.get(function as usize));
+        if unit == 1 && same { of } else { function }
     }
 
     fn check_frame(&self, f: &Frame) -> Check {

@@ -34,6 +34,7 @@ pub(crate) use imports::Numbers;
 pub(crate) use names::Names;
 
 use crate::api::{BlueprintId, StartError, TaskHandle, Trap};
+use crate::fiber::Frame;
 use crate::heap::Heap;
 use crate::mem::Local;
 use crate::throw::Throw;
@@ -256,6 +257,10 @@ impl Vm {
         }
         if mem.heap.has_overlay() {
             return Err(SnapshotError::Unsupported("it has changed built-in objects"));
+        }
+        // Only at the end of a slice: it never waits there for anything.
+        if state.fibers.iter().flat_map(|f| f.frames.last()).any(Frame::is_yielded) {
+            return Err(SnapshotError::Unsupported("it is in the middle of a built-in function"));
         }
         // A restored arena has gaps where garbage was.
         #[cfg(debug_assertions)]

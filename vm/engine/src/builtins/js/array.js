@@ -5,10 +5,25 @@
 // A key says where a function goes, and its `length` where the parameters don't.
 // ECMA-262 section 23.1; the order of observable steps follows it.
 return function ({
-  call, define, isArray, newArray, objectToString, show, sortByKeys, toInt, toLength, toObject,
+  arrayFor, call, define, freshArray, isArray, isConstructor, newArray, objectToString, plainIterable, show,
+  sortByKeys, symAsyncIterator, symIsConcatSpreadable, symIterator, symSpecies, toInt, toLength, toObject,
 }) {
-  const iterator = Symbol.iterator;
+  const isObject = v => (typeof v === "object" && v !== null) || typeof v === "function";
+  const Builtin = Array;
   const MAX = 9007199254740991;
+
+  const methodOf = (v, name) => {
+    const f = v[name];
+    if (f === undefined || f === null) return undefined;
+    callable(f);
+    return f;
+  };
+  const closeQuietly = it => {
+    try {
+      const f = it.return;
+      if (f !== undefined && f !== null) call(f, it);
+    } catch {}
+  };
 
   const callable = f => {
     if (typeof f !== "function") throw new TypeError(show(f) + " is not a function");
@@ -100,7 +115,7 @@ return function ({
   const sorted = (list, compare) => {
     if (compare !== undefined) return mergeSort(list, compare);
     const keys = newArray(list.length);
-    for (let i = 0; i < list.length; i++) keys[i] = `${list[i]}`;
+    for (let i = 0; i < list.length; i++) define(keys, i, `${list[i]}`);
     return sortByKeys(list, keys);
   };
   const comparator = compare => {
@@ -108,17 +123,22 @@ return function ({
       throw new TypeError("The comparison function must be either a function or undefined");
     }
   };
-  const flatten = (target, start, source, depth, mapper, thisArg) => {
-    const len = toLength(source.length);
+  const spreadable = e => {
+    if (!isObject(e)) return false;
+    const v = e[symIsConcatSpreadable];
+    return v === undefined ? isArray(e) : !!v;
+  };
+  const flatten = (target, start, source, len, depth, mapper, thisArg) => {
     let at = start;
     for (let k = 0; k < len; k++) {
       let v = source[k];
       if (v === undefined && !(k in source)) continue;
       if (mapper !== undefined) v = call(mapper, thisArg, v, k, source);
       if (depth > 0 && isArray(v)) {
-        at = flatten(target, at, v, depth - 1, undefined, undefined);
+        at = flatten(target, at, v, toLength(v.length), depth - 1, undefined, undefined);
       } else {
-        target[at++] = v;
+        if (at >= MAX) throw new TypeError("Array is too long");
+        define(target, at++, v);
       }
     }
     return at;
@@ -127,33 +147,124 @@ return function ({
   return {
     "Array.from/1"(items, mapper, thisArg) {
       if (mapper !== undefined) callable(mapper);
-      const construct = typeof this === "function" && this !== Array;
       if (items === undefined || items === null) throw new TypeError(show(items) + " is not iterable");
-      if (items[iterator] !== undefined && items[iterator] !== null) {
-        const a = construct ? new this() : [];
+      const using = methodOf(items, symIterator);
+      if (using !== undefined) {
+        const a = isConstructor(this) && this !== Builtin ? new this() : [];
         let k = 0;
-        for (const item of items) {
-          define(a, k, mapper === undefined ? item : call(mapper, thisArg, item, k));
-          k++;
+        if (plainIterable(items)) {
+          for (const item of items) {
+            define(a, k, mapper === undefined ? item : call(mapper, thisArg, item, k));
+            k++;
+          }
+          a.length = k;
+          return a;
         }
-        a.length = k;
-        return a;
+        const it = call(using, items);
+        if (!isObject(it)) throw new TypeError(show(it) + " is not an object");
+        const next = it.next;
+        for (; ; k++) {
+          const result = call(next, it);
+          if (!isObject(result)) throw new TypeError("Iterator result " + show(result) + " is not an object");
+          if (result.done) {
+            a.length = k;
+            return a;
+          }
+          const item = result.value;
+          try {
+            define(a, k, mapper === undefined ? item : call(mapper, thisArg, item, k));
+          } catch (error) {
+            closeQuietly(it);
+            throw error;
+          }
+        }
       }
       const source = toObject(items);
       const len = toLength(source.length);
-      const a = construct ? new this(len) : newArray(len);
+      const a = isConstructor(this) && this !== Builtin ? new this(len) : newArray(len);
       for (let k = 0; k < len; k++) {
         define(a, k, mapper === undefined ? source[k] : call(mapper, thisArg, source[k], k));
       }
       a.length = len;
       return a;
     },
+    async "Array.fromAsync/1"(items, mapper, thisArg) {
+      if (mapper !== undefined) callable(mapper);
+      let using = methodOf(items, symAsyncIterator);
+      const waits = using !== undefined;
+      if (!waits) using = methodOf(items, symIterator);
+      if (using === undefined) {
+        const source = toObject(items);
+        const len = toLength(source.length);
+        const a = isConstructor(this) ? new this(len) : newArray(len);
+        for (let k = 0; k < len; k++) {
+          let v = await source[k];
+          if (mapper !== undefined) v = await call(mapper, thisArg, v, k);
+          define(a, k, v);
+        }
+        a.length = len;
+        return a;
+      }
+      const a = isConstructor(this) ? new this() : [];
+      const it = call(using, items);
+      if (!isObject(it)) throw new TypeError(show(it) + " is not an object");
+      const next = it.next;
+      for (let k = 0; ; k++) {
+        let result = call(next, it);
+        if (waits) result = await result;
+        if (!isObject(result)) throw new TypeError("Iterator result " + show(result) + " is not an object");
+        const done = result.done;
+        let v = done && waits ? undefined : result.value;
+        if (!waits) {
+          try {
+            v = await v;
+          } catch (error) {
+            if (!done) closeQuietly(it);
+            throw error;
+          }
+        }
+        if (done) {
+          a.length = k;
+          return a;
+        }
+        try {
+          if (mapper !== undefined) v = await call(mapper, thisArg, v, k);
+          define(a, k, v);
+        } catch (error) {
+          try {
+            const f = it.return;
+            if (f !== undefined && f !== null) {
+              const closed = call(f, it);
+              if (waits) await closed;
+            }
+          } catch {}
+          throw error;
+        }
+      }
+    },
     "Array.of/0"(...items) {
-      if (typeof this !== "function" || this === Array) return items;
+      if (!isConstructor(this) || this === Builtin) return items;
       const a = new this(items.length);
       for (let k = 0; k < items.length; k++) define(a, k, items[k]);
       a.length = items.length;
       return a;
+    },
+    // ArraySpeciesCreate, where `constructor` isn't the built-in one.
+    "%arrayFor"(o, len) {
+      let C = o.constructor;
+      if (isObject(C)) {
+        C = C[symSpecies];
+        if (C === null) C = undefined;
+      }
+      if (C === undefined) return newArray(len);
+      if (!isConstructor(C)) throw new TypeError("object.constructor[Symbol.species] is not a constructor");
+      return new C(len);
+    },
+    // `array.length = value`, where the value is an object: ArraySetLength.
+    "%setLength"(value) {
+      const n = value >>> 0;
+      if (+value !== n) throw new RangeError("Invalid array length");
+      this.length = n;
     },
 
     "Array.prototype.at"(index) {
@@ -164,11 +275,12 @@ return function ({
       return k < 0 || k >= len ? undefined : o[k];
     },
     "Array.prototype.concat/1"(...items) {
-      const a = [];
+      const o = toObject(this);
+      const a = arrayFor(o, 0);
       let n = 0;
       for (let i = -1; i < items.length; i++) {
-        const e = i < 0 ? toObject(this) : items[i];
-        if (isArray(e)) {
+        const e = i < 0 ? o : items[i];
+        if (spreadable(e)) {
           const len = toLength(e.length);
           if (n + len > MAX) throw new TypeError("Array is too long");
           for (let k = 0; k < len; k++) {
@@ -226,8 +338,17 @@ return function ({
       const o = toObject(this);
       const len = toLength(o.length);
       callable(callback);
-      const a = [];
+      let a = freshArray(o, 0);
       let to = 0;
+      if (a === undefined) {
+        a = arrayFor(o, 0);
+        for (let k = 0; k < len; k++) {
+          if (!(k in o)) continue;
+          const v = o[k];
+          if (call(callback, thisArg, v, k, o)) define(a, to++, v);
+        }
+        return a;
+      }
       for (let k = 0; k < len; k++) {
         const v = o[k];
         if (v === undefined && !(k in o)) continue;
@@ -275,17 +396,18 @@ return function ({
     },
     "Array.prototype.flat/0"(depth) {
       const o = toObject(this);
+      const len = toLength(o.length);
       const levels = depth === undefined ? 1 : toInt(depth);
-      const a = [];
-      flatten(a, 0, o, levels, undefined, undefined);
+      const a = arrayFor(o, 0);
+      flatten(a, 0, o, len, levels, undefined, undefined);
       return a;
     },
     "Array.prototype.flatMap/1"(callback, thisArg) {
       const o = toObject(this);
-      toLength(o.length);
+      const len = toLength(o.length);
       callable(callback);
-      const a = [];
-      flatten(a, 0, o, 1, callback, thisArg);
+      const a = arrayFor(o, 0);
+      flatten(a, 0, o, len, 1, callback, thisArg);
       return a;
     },
     "Array.prototype.forEach/1"(callback, thisArg) {
@@ -344,12 +466,18 @@ return function ({
       const o = toObject(this);
       const len = toLength(o.length);
       callable(callback);
-      const a = newArray(len);
+      let a = freshArray(o, len);
+      if (a === undefined) {
+        a = arrayFor(o, len);
+        for (let k = 0; k < len; k++) if (k in o) define(a, k, call(callback, thisArg, o[k], k, o));
+        return a;
+      }
       for (let k = 0; k < len; k++) {
         const v = o[k];
         if (v === undefined && !(k in o)) continue;
         a[k] = thisArg === undefined ? callback(v, k, o) : call(callback, thisArg, v, k, o);
       }
+      a.length = len;
       return a;
     },
     "Array.prototype.pop"() {
@@ -406,16 +534,14 @@ return function ({
         sum = o[k--];
       }
       for (; k >= 0; k--) {
-        const v = o[k];
-        if (v === undefined && !(k in o)) continue;
-        sum = callback(sum, v, k, o);
+        if (k in o) sum = callback(sum, o[k], k, o);
       }
       return sum;
     },
     "Array.prototype.reverse"() {
       const o = toObject(this);
       const len = toLength(o.length);
-      const middle = Math.floor(len / 2);
+      const middle = (len - len % 2) / 2;
       for (let low = 0; low < middle; low++) {
         const high = len - 1 - low;
         const hasLow = low in o;
@@ -450,7 +576,7 @@ return function ({
       const len = toLength(o.length);
       let k = relative(start, len);
       const final = endOf(end, len);
-      const a = newArray(final > k ? final - k : 0);
+      const a = arrayFor(o, final > k ? final - k : 0);
       let n = 0;
       for (; k < final; k++, n++) {
         const v = o[k];
@@ -479,7 +605,7 @@ return function ({
       let undefineds = 0;
       for (let k = 0; k < len; k++) {
         const v = o[k];
-        if (v !== undefined) list[count++] = v;
+        if (v !== undefined) define(list, count++, v);
         else if (k in o) undefineds++;
       }
       const result = sorted(list, compare);
@@ -501,7 +627,7 @@ return function ({
         removed = n < 0 ? 0 : n > len - start ? len - start : n;
       }
       if (len + inserted - removed > MAX) throw new TypeError("Array is too long");
-      const a = newArray(removed);
+      const a = arrayFor(o, removed);
       for (let k = 0; k < removed; k++) if (start + k in o) define(a, k, o[start + k]);
       a.length = removed;
       if (inserted < removed) {
@@ -535,7 +661,7 @@ return function ({
       const o = toObject(this);
       const len = toLength(o.length);
       const a = newArray(len);
-      for (let k = 0; k < len; k++) a[k] = o[len - 1 - k];
+      for (let k = 0; k < len; k++) define(a, k, o[len - 1 - k]);
       return a;
     },
     "Array.prototype.toSorted"(compare) {
@@ -547,10 +673,10 @@ return function ({
       let count = 0;
       for (let k = 0; k < len; k++) {
         const v = o[k];
-        if (v !== undefined) list[count++] = v;
+        if (v !== undefined) define(list, count++, v);
       }
       const result = sorted(list, compare);
-      for (let k = 0; k < len; k++) a[k] = k < count ? result[k] : undefined;
+      for (let k = 0; k < len; k++) define(a, k, k < count ? result[k] : undefined);
       return a;
     },
     "Array.prototype.toSpliced/2"(...args) {
@@ -567,9 +693,9 @@ return function ({
       if (len + inserted - removed > MAX) throw new TypeError("Array is too long");
       const a = newArray(len + inserted - removed);
       let n = 0;
-      for (let k = 0; k < start; k++) a[n++] = o[k];
-      for (let i = 2; i < args.length; i++) a[n++] = args[i];
-      for (let k = start + removed; k < len; k++) a[n++] = o[k];
+      for (let k = 0; k < start; k++) define(a, n++, o[k]);
+      for (let i = 2; i < args.length; i++) define(a, n++, args[i]);
+      for (let k = start + removed; k < len; k++) define(a, n++, o[k]);
       return a;
     },
     "Array.prototype.toString"() {
@@ -599,7 +725,7 @@ return function ({
       const at = n < 0 ? len + n : n;
       if (at >= len || at < 0) throw new RangeError("Invalid index : " + n);
       const a = newArray(len);
-      for (let k = 0; k < len; k++) a[k] = k === at ? value : o[k];
+      for (let k = 0; k < len; k++) define(a, k, k === at ? value : o[k]);
       return a;
     },
   };

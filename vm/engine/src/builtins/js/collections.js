@@ -2,9 +2,12 @@
 // (`h.walk`) is a live position in one: entries that a callback adds are visited,
 // removed ones are not. ECMA-262 sections 24.1 and 24.2.
 return function ({
-  call, key, mapGet, mapSet, setAdd, setDelete, setHas, setSize, show, step, toInt, value, walk,
+  call, define, key, mapHas, mapGet, mapSet, setAdd, setDelete, setHas, setSize, show, step, toInt, value, walk,
   walkMap, walkSet,
 }) {
+
+  const Maps = Map;
+  const Sets = Set;
 
   const callable = f => {
     if (typeof f !== "function") throw new TypeError(show(f) + " is not a function");
@@ -25,22 +28,30 @@ return function ({
     return { other, size: count, has, keys };
   };
   // Calls `each` with the keys of a record until it answers true.
-  const eachKey = (r, each) => {
+  const eachKey = (r, each, begin) => {
     const it = call(r.keys, r.other);
-    if (typeof it !== "object" || it === null) throw new TypeError(show(it) + " is not an object");
+    if ((typeof it !== "object" || it === null) && typeof it !== "function") throw new TypeError(show(it) + " is not an object");
     const next = it.next;
+    if (begin !== undefined) begin();
     for (;;) {
       const result = call(next, it);
-      if (typeof result !== "object" || result === null) throw new TypeError(show(result) + " is not an object");
+      if ((typeof result !== "object" || result === null) && typeof result !== "function") {
+        throw new TypeError(show(result) + " is not an object");
+      }
       if (result.done) return;
       if (each(result.value)) {
-        if (it.return !== undefined) it.return();
+        const close = it.return;
+        if (close === undefined || close === null) return;
+        const closed = call(close, it);
+        if ((typeof closed !== "object" || closed === null) && typeof closed !== "function") {
+          throw new TypeError(show(closed) + " is not an object");
+        }
         return;
       }
     }
   };
   const copy = set => {
-    const to = new Set();
+    const to = new Sets();
     const w = walk(set);
     while (step(w)) setAdd(to, key(w));
     return to;
@@ -68,15 +79,23 @@ return function ({
     "Map.groupBy/2"(items, callback) {
       if (items === undefined || items === null) throw new TypeError(show(items) + " is not iterable");
       callable(callback);
-      const groups = new Map();
+      const groups = new Maps();
       let k = 0;
       for (const item of items) {
         const at = callback(item, k++);
         const group = mapGet(groups, at);
         if (group === undefined) mapSet(groups, at, [item]);
-        else group[group.length] = item;
+        else define(group, group.length, item);
       }
       return groups;
+    },
+    "Map.prototype.getOrInsertComputed/2"(k, callback) {
+      walkMap(this);
+      callable(callback);
+      if (mapHas(this, k)) return mapGet(this, k);
+      const value = call(callback, undefined, k === 0 ? 0 : k);
+      mapSet(this, k, value);
+      return value;
     },
     "Map.prototype.forEach/1"(callback, thisArg) {
       const w = walkMap(this);
@@ -91,17 +110,23 @@ return function ({
     "Set.prototype.union/1"(other) {
       walkSet(this);
       const r = record(other);
-      const result = copy(this);
-      eachKey(r, k => {
-        setAdd(result, k);
-        return false;
-      });
+      let result;
+      eachKey(
+        r,
+        k => {
+          setAdd(result, k);
+          return false;
+        },
+        () => {
+          result = copy(this);
+        },
+      );
       return result;
     },
     "Set.prototype.intersection/1"(other) {
       walkSet(this);
       const r = record(other);
-      const result = new Set();
+      const result = new Sets();
       if (setSize(this) <= r.size) {
         const w = walk(this);
         while (step(w)) {
@@ -137,12 +162,18 @@ return function ({
     "Set.prototype.symmetricDifference/1"(other) {
       walkSet(this);
       const r = record(other);
-      const result = copy(this);
-      eachKey(r, k => {
-        if (setHas(this, k)) setDelete(result, k);
-        else setAdd(result, k);
-        return false;
-      });
+      let result;
+      eachKey(
+        r,
+        k => {
+          if (setHas(this, k)) setDelete(result, k);
+          else setAdd(result, k);
+          return false;
+        },
+        () => {
+          result = copy(this);
+        },
+      );
       return result;
     },
     "Set.prototype.isSubsetOf/1"(other) {

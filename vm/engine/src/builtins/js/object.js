@@ -1,7 +1,7 @@
 // Object: what may call accessors or iterate. ECMA-262 section 20.1.
 return function ({
-  call, createFrom, define, defineOwn, isEnumerable, objectToString, ownKeys, show, toKey, toLength,
-  toObject,
+  call, createFrom, define, defineOwn, isArray, isEnumerable, objectToString, ownKeys, show, symToStringTag,
+  toKey, toLength, toObject,
 }) {
 
   const object = (v, what) => {
@@ -47,15 +47,23 @@ return function ({
     }
     return { flags, value, get, set };
   };
+  // ArraySetLength wants a value that is a length, and looks at it twice.
+  const lengthOf = (o, key, d) => {
+    if ((d.flags & 8) === 0 || key !== "length" || !isArray(o)) return;
+    const n = d.value >>> 0;
+    if (+d.value !== n) throw new RangeError("Invalid array length");
+    d.value = n;
+  };
   const defineAll = (o, props) => {
     const from = toObject(props);
     const keys = ownKeys(from);
     const list = [];
     for (let i = 0; i < keys.length; i++) {
-      if (isEnumerable(from, keys[i])) list[list.length] = { key: keys[i], d: describe(from[keys[i]]) };
+      if (isEnumerable(from, keys[i])) define(list, list.length, { key: keys[i], d: describe(from[keys[i]]) });
     }
     for (let i = 0; i < list.length; i++) {
       const { key, d } = list[i];
+      lengthOf(o, key, d);
       defineOwn(o, key, d.flags, d.value, d.get, d.set);
     }
     return o;
@@ -82,6 +90,7 @@ return function ({
       object(o, "Object.defineProperty called on non-object: ");
       const name = toKey(key);
       const d = describe(descriptor);
+      lengthOf(o, name, d);
       defineOwn(o, name, d.flags, d.value, d.get, d.set);
       return o;
     },
@@ -94,7 +103,7 @@ return function ({
       const a = [];
       for (let i = 0; i < keys.length; i++) {
         const key = keys[i];
-        if (typeof key === "string" && isEnumerable(from, key)) a[a.length] = [key, from[key]];
+        if (typeof key === "string" && isEnumerable(from, key)) define(a, a.length, [key, from[key]]);
       }
       return a;
     },
@@ -104,7 +113,7 @@ return function ({
       const a = [];
       for (let i = 0; i < keys.length; i++) {
         const key = keys[i];
-        if (typeof key === "string" && isEnumerable(from, key)) a[a.length] = from[key];
+        if (typeof key === "string" && isEnumerable(from, key)) define(a, a.length, from[key]);
       }
       return a;
     },
@@ -114,7 +123,8 @@ return function ({
       for (const entry of entries) {
         object(entry, "Iterator value is not an entry object: ");
         const key = entry[0];
-        define(o, toKey(key), entry[1]);
+        const value = entry[1];
+        define(o, toKey(key), value);
       }
       return o;
     },
@@ -127,13 +137,13 @@ return function ({
         const key = toKey(callback(item, k++));
         const group = groups[key];
         if (group === undefined) groups[key] = [item];
-        else group[group.length] = item;
+        else define(group, group.length, item);
       }
       return groups;
     },
     // Where Symbol.toStringTag is an accessor.
     "Object.prototype.toString/0"() {
-      const tag = this[Symbol.toStringTag];
+      const tag = this[symToStringTag];
       return typeof tag === "string" ? "[object " + tag + "]" : objectToString(this);
     },
     // Where the list has accessors.
@@ -141,8 +151,18 @@ return function ({
       const args = [];
       const len = toLength(list.length);
       if (len > 65535) throw new RangeError("too many arguments");
-      for (let i = 0; i < len; i++) args[i] = list[i];
+      for (let i = 0; i < len; i++) define(args, i, list[i]);
       return call(this, thisArg, ...args);
+    },
+    "Object.prototype.__defineGetter__/2"(key, get) {
+      const o = toObject(this);
+      if (typeof get !== "function") throw new TypeError("Getter must be a function: " + show(get));
+      defineOwn(o, toKey(key), 128 | 34 | 68, undefined, get, undefined);
+    },
+    "Object.prototype.__defineSetter__/2"(key, set) {
+      const o = toObject(this);
+      if (typeof set !== "function") throw new TypeError("Setter must be a function: " + show(set));
+      defineOwn(o, toKey(key), 256 | 34 | 68, undefined, undefined, set);
     },
     "Object.prototype.toLocaleString/0"() {
       return this.toString();

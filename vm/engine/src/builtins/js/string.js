@@ -1,9 +1,21 @@
 // String: replacers that are functions. ECMA-262 section 22.1.3.
 return function ({
-  call, expand, indexOf, isRegExpObject, substring,
+  call, expand, indexOf, isRegExp, isRegExpObject, substring, symMatch, toLength, toObject,
 }) {
   const symReplace = Symbol.replace;
 
+  const plain = {
+    includes: String.prototype.includes,
+    startsWith: String.prototype.startsWith,
+    endsWith: String.prototype.endsWith,
+  };
+  const unlikeRegExp = search => {
+    const v = search[symMatch];
+    if (v !== undefined ? v : isRegExp(search)) {
+      throw new TypeError("First argument must not be a regular expression");
+    }
+    return `${search}`;
+  };
   const start = (self, name) => {
     if (self === undefined || self === null) {
       throw new TypeError("String.prototype." + name + " called on null or undefined");
@@ -17,6 +29,26 @@ return function ({
   };
 
   return {
+    "String.raw/1"(template, ...values) {
+      const literals = toObject(toObject(template).raw);
+      const len = toLength(literals.length);
+      let text = "";
+      for (let i = 0; i < len; i++) {
+        text += `${literals[i]}`;
+        if (i + 1 < len && i < values.length) text += `${values[i]}`;
+      }
+      return text;
+    },
+    // Where Symbol.match of what is searched for is an accessor.
+    "String.prototype.includes/1"(search, position) {
+      return call(plain.includes, this, unlikeRegExp(search), position);
+    },
+    "String.prototype.startsWith/1"(search, position) {
+      return call(plain.startsWith, this, unlikeRegExp(search), position);
+    },
+    "String.prototype.endsWith/1"(search, position) {
+      return call(plain.endsWith, this, unlikeRegExp(search), position);
+    },
     "String.prototype.replace/2"(search, replacement) {
       start(this, "replace");
       const other = custom(this, search, replacement);
