@@ -57,6 +57,24 @@ impl Loader for Folder {
         });
         found
     }
+
+    fn queries(&self) -> Vec<String> {
+        self.sql_files()
+    }
+}
+
+impl Folder {
+    /// Paths of `sql/*.sql`, in order.
+    fn sql_files(&self) -> Vec<String> {
+        let files = fs::read_dir(self.root.join("sql")).into_iter().flatten().flatten();
+        let mut found: Vec<String> = files
+            .filter_map(|file| file.file_name().into_string().ok())
+            .filter(|name| name.ends_with(".sql") && !name.starts_with('.'))
+            .map(|name| format!("sql/{name}"))
+            .collect();
+        found.sort();
+        found
+    }
 }
 
 /// Why an app can't be served, ready to be shown.

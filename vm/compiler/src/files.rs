@@ -72,7 +72,42 @@ pub(crate) enum Target {
 /// A blueprint (file 0) with what it imports.
 pub(crate) struct Files<'a> {
     pub(crate) list: Vec<File<'a>>,
+    /// The named queries of sql/.
+    pub(crate) queries: Vec<crate::sqlfile::NamedQuery>,
     pub(crate) options: Options,
+}
+
+/// Reads sql/; a name that is there twice is an error.
+fn queries(loader: &dyn Loader, sink: &mut Sink) -> Vec<crate::sqlfile::NamedQuery> {
+    let mut all: Vec<crate::sqlfile::NamedQuery> = Vec::new();
+    for path in loader.queries() {
+        let Some(text) = loader.load(&path) else { continue };
+        let found = match crate::sqlfile::parse(&path, &text) {
+            Ok(found) => found,
+            Err(error) => {
+                sink.push(*error);
+                continue;
+            }
+        };
+        for query in found {
+            if let Some(other) = all.iter().find(|other| other.name == query.name) {
+                let start = u32::try_from(query.start).unwrap_or(0);
+                sink.push(Diagnostic {
+                    severity: Severity::Error,
+                    code: "FB0603",
+                    message: format!("the query `{}` is there twice", query.name),
+                    file: path.as_str().into(),
+                    text: (*text).into(),
+                    place: Place { start, end: start + 2 },
+                    labels: Vec::new(),
+                    hint: Some(format!("the other one is in `{}`", other.file)),
+                });
+            } else {
+                all.push(query);
+            }
+        }
+    }
+    all
 }
 
 impl<'a> Files<'a> {
@@ -101,7 +136,8 @@ impl<'a> Files<'a> {
                 hint: None,
             }),
         }
-        Self { list: loading.list.into_iter().flatten().collect(), options }
+        let list = loading.list.into_iter().flatten().collect();
+        Self { list, queries: queries(loader, sink), options }
     }
 
     /// Files in the order in which their top levels run: imports first.

@@ -12,6 +12,7 @@
 //! | `files` | loads a blueprint and what it imports, parses, links names |
 //! | `scope` | what each variable needs: register, cell or slot; checks before initialisation |
 //! | `emit` | one function under construction: registers, jumps, sites, positions |
+//! | [`sqlfile`] | `sql/*.sql`: named queries |
 //! | `lower` | tree to instructions: statements, expressions, patterns, calls, chains |
 //! | `work` | `work()` chains, read at build time |
 //!
@@ -25,6 +26,7 @@ mod files;
 mod lower;
 mod nesting;
 mod scope;
+pub mod sqlfile;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -38,6 +40,10 @@ pub trait Loader: Sync {
     fn load(&self, path: &str) -> Option<Box<str>>;
     /// Paths of the modules that can be imported, for "did you mean".
     fn modules(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Paths of the files with named queries (`sql/*.sql`), in order.
+    fn queries(&self) -> Vec<String> {
         Vec::new()
     }
 }

@@ -51,7 +51,7 @@ impl Ctx<'_> {
             }
             HostFn::DbWhereLambda => {
                 let query = arg(0);
-                self.mem.add_query_op(query, b"%where", args.get(1..).unwrap_or_default())?;
+                self.mem.add_query_lambda(query, args.get(1..).unwrap_or_default())?;
                 query
             }
             HostFn::Http => {

@@ -61,5 +61,5 @@ pub use api::{
 };
 pub use blueprint::Blueprint;
 pub use snapshot::{Packing, RecordKey, RestoreInput, SNAPSHOT_VERSION, Snapshot, SnapshotError};
-pub use value_ref::{QueryOp, ValueRef};
+pub use value_ref::{QueryOp, QueryOps, ValueRef};
 pub use vm::{Vm, VmError};

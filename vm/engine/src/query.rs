@@ -1,9 +1,13 @@
 //! `db()` and `http()` as objects: a query collects calls until a verb ends it.
 //!
-//! Word 4 of a QUERY is an array: name, arguments (array), name, arguments, ... Word 3
+//! Word 4 of a QUERY is an array: number, arguments (array), number, arguments, ... Word 3
 //! is 1 once it has been carried out.
 
-#![expect(clippy::cast_possible_truncation, reason = "numbers of transactions were 32 bits before")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "numbers of calls are small, those of transactions were 32 bits before"
+)]
 
 use crate::builtins::{Kind, Native};
 use crate::ctx::{Args, Ctx};
@@ -15,16 +19,18 @@ use forebay_bytecode::HostFn;
 
 macro_rules! steps {
     ($($name:literal $f:ident),*) => {
-        $(fn $f(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> { step(ctx, a, $name) })*
+        $(fn $f(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> { step(ctx, a, const { number_of($name) }) })*
         /// Calls that are collected.
-        const STEPS: &[(&str, crate::builtins::NativeFn)] = &[$(($name, $f)),*];
+        pub(crate) const STEPS: &[Native] = &[$(method("(query)", $name, 1, $f)),*];
+        const STEP_NAMES: &[&str] = &[$($name),*];
     };
 }
 macro_rules! verbs {
     ($($name:literal $f:ident),*) => {
-        $(fn $f(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> { verb(ctx, a, $name) })*
+        $(fn $f(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> { verb(ctx, a, const { number_of($name) }) })*
         /// Calls that carry the query out.
-        const VERBS: &[(&str, crate::builtins::NativeFn)] = &[$(($name, $f)),*];
+        pub(crate) const VERBS: &[Native] = &[$(method("(query)", $name, 0, $f)),*];
+        const VERB_NAMES: &[&str] = &[$($name),*];
     };
 }
 macro_rules! methods {
@@ -35,9 +41,55 @@ macro_rules! methods {
 
 steps! {
     "table" table, "from" from, "where" where_, "order" order, "limit" limit, "offset" offset,
-    "select" select, "returning" returning, "all" all, "insert" insert, "update" update, "delete" delete
+    "select" select, "returning" returning, "all" all, "insert" insert, "update" update, "delete" delete,
+    "and" and, "or" or, "in" in_, "notIn" not_in, "like" like, "ilike" ilike, "between" between,
+    "isNull" is_null, "notNull" not_null, "join" join, "leftJoin" left_join, "distinct" distinct,
+    "group" group, "having" having, "onConflict" on_conflict
 }
-verbs! { "get" get, "first" first, "count" count, "exists" exists }
+verbs! {
+    "get" get, "first" first, "count" count, "exists" exists, "find" find, "sum" sum, "avg" avg, "min" min,
+    "max" max, "raw" raw, "toSQL" to_sql, "explain" explain
+}
+
+/// The call that the compiler makes of a lambda.
+const LAMBDA: u32 = 0;
+
+/// Numbers of verbs begin here; saved tasks carry numbers, so both lists are append-only.
+const VERBS_FROM: u32 = 128;
+
+/// The number under which a query keeps a call.
+const fn number_of(name: &str) -> u32 {
+    const fn at(names: &[&str], name: &str) -> Option<u32> {
+        let mut index = 0;
+        while index < names.len() {
+            let (a, b) = (names[index].as_bytes(), name.as_bytes());
+            let mut same = a.len() == b.len();
+            let mut byte = 0;
+            while same && byte < a.len() {
+                same = a[byte] == b[byte];
+                byte += 1;
+            }
+            if same {
+                return Some(index as u32 + 1);
+            }
+            index += 1;
+        }
+        None
+    }
+    match (at(STEP_NAMES, name), at(VERB_NAMES, name)) {
+        (Some(number), _) => number,
+        (None, Some(number)) => VERBS_FROM + number - 1,
+        (None, None) => LAMBDA,
+    }
+}
+
+/// The name of a call, as the worker matches on it.
+pub(crate) fn op_name(number: u32) -> &'static str {
+    let Some(index) = (number as usize).checked_sub(1) else { return "%lambda" };
+    let verb = number.checked_sub(VERBS_FROM).and_then(|verb| VERB_NAMES.get(verb as usize));
+    STEP_NAMES.get(index).or(verb).copied().unwrap_or("?")
+}
+
 methods! {
     "GET" http_get false, "HEAD" http_head false, "DELETE" http_delete false,
     "POST" http_post true, "PUT" http_put true, "PATCH" http_patch true
@@ -51,24 +103,8 @@ const fn helper(name: &'static str, length: u8, call: crate::builtins::NativeFn)
     Native { on: "", name, length, call, kind: Kind::Helper }
 }
 
-/// Natives of queries, transactions and outbound requests.
+/// Natives of transactions and outbound requests.
 pub(crate) const NATIVES: &[Native] = &[
-    method("(query)", "table", 1, table),
-    method("(query)", "from", 1, from),
-    method("(query)", "where", 1, where_),
-    method("(query)", "order", 1, order),
-    method("(query)", "limit", 1, limit),
-    method("(query)", "offset", 1, offset),
-    method("(query)", "select", 0, select),
-    method("(query)", "returning", 0, returning),
-    method("(query)", "all", 0, all),
-    method("(query)", "insert", 1, insert),
-    method("(query)", "update", 1, update),
-    method("(query)", "delete", 0, delete),
-    method("(query)", "get", 0, get),
-    method("(query)", "first", 0, first),
-    method("(query)", "count", 0, count),
-    method("(query)", "exists", 0, exists),
     helper("txEnter", 1, tx_enter),
     helper("txBegin", 1, tx_begin),
     helper("txRun", 1, tx_run),
@@ -86,23 +122,15 @@ pub(crate) const NATIVES: &[Native] = &[
     method("(request)", "json", 0, request_json),
 ];
 
-/// The name of an operation, as the worker matches on it.
-pub(crate) fn op_name(text: &str) -> &'static str {
-    if text == "%where" {
-        return "%where";
-    }
-    STEPS.iter().chain(VERBS).map(|(name, _)| *name).find(|name| *name == text).unwrap_or("?")
-}
-
-fn step(ctx: &mut Ctx<'_>, a: Args, name: &str) -> Result<Value, Throw> {
+fn step(ctx: &mut Ctx<'_>, a: Args, number: u32) -> Result<Value, Throw> {
     let this = ctx.this(a);
     let args = ctx.args(a).to_vec();
-    ctx.mem.add_query_op(this, name.as_bytes(), &args)?;
+    ctx.mem.add_query_op(this, number, &args)?;
     Ok(this)
 }
 
-fn verb(ctx: &mut Ctx<'_>, a: Args, name: &str) -> Result<Value, Throw> {
-    let this = step(ctx, a, name)?;
+fn verb(ctx: &mut Ctx<'_>, a: Args, number: u32) -> Result<Value, Throw> {
+    let this = step(ctx, a, number)?;
     ctx.mem.heap.store(this.as_ref(), 3, 1);
     ctx.effect(HostFn::Query, &[this])
 }
@@ -203,20 +231,32 @@ impl Mem<'_> {
     }
 
     /// Collects one call.
-    pub(crate) fn add_query_op(&mut self, query: Value, name: &[u8], args: &[Value]) -> Result<(), Throw> {
+    pub(crate) fn add_query_op(&mut self, query: Value, number: u32, args: &[Value]) -> Result<(), Throw> {
         if !self.is_kind(query, kind::QUERY) {
             return Err(Throw::type_error("not a query: start with db()"));
         }
         self.check_mutable(query.as_ref())?;
         if let Some(at) = args.iter().position(|v| v.is_undefined()) {
-            let name = String::from_utf8_lossy(name).into_owned();
-            return Err(Throw::type_error(format!("{name}: argument {} is undefined", at + 1)));
+            let name = if number == LAMBDA { "a lambda" } else { op_name(number) };
+            // Of a lambda the predicate and a count come first.
+            let at = if number == LAMBDA { (at + 1).saturating_sub(2) } else { at + 1 };
+            let what = if number == LAMBDA { "value" } else { "argument" };
+            return Err(Throw::type_error(format!("{name}: {what} {at} is undefined")));
         }
         let ops = self.heap.get(query.as_ref(), 4).as_ref();
-        let name = self.intern(name)?;
         let list = self.new_array_of(args)?.object();
-        self.array_push(ops, name)?;
+        for (index, v) in (0u32..).zip(args).filter(|(_, v)| v.is_string()) {
+            // Readers at the boundary don't change the heap: strings are flat for them.
+            let flat = self.heap.flat(*v)?;
+            self.define_data(list.as_ref(), crate::object::Key::Index(index), flat)?;
+        }
+        self.array_push(ops, Value::int(number as i32))?;
         self.array_push(ops, list)
+    }
+
+    /// Collects a lambda.
+    pub(crate) fn add_query_lambda(&mut self, query: Value, args: &[Value]) -> Result<(), Throw> {
+        self.add_query_op(query, LAMBDA, args)
     }
 
     /// A verb was called that waits for the end of the chain.
@@ -226,9 +266,22 @@ impl Mem<'_> {
             return false;
         }
         let ops = self.heap.get(r, 4).as_ref();
+        const WRITES: [u32; 3] = [number_of("insert"), number_of("update"), number_of("delete")];
         (0..self.array_len(ops)).step_by(2).any(|at| {
-            let name = self.dense_element(ops, at).unwrap_or_default();
-            name.is_string() && matches!(self.heap.str_bytes(name), b"insert" | b"update" | b"delete")
+            let number = self.dense_element(ops, at).and_then(|v| v.as_number()).unwrap_or_default();
+            // `update(r => ...)` came as a lambda; its name is in the data.
+            WRITES.contains(&(number as u32)) || number == 0.0 && self.is_update_lambda(ops, at + 1)
         })
+    }
+
+    /// Whether a lambda's data begins as `["update", ...` does (docs/formats/value.md).
+    fn is_update_lambda(&self, ops: crate::value::Ref, at: u32) -> bool {
+        let Some(list) = self.dense_element(ops, at).filter(|v| self.is_kind(*v, kind::ARRAY)) else {
+            return false;
+        };
+        let Some(data) = self.dense_element(list.as_ref(), 0) else { return false };
+        data.is_cell()
+            && self.heap.kind(data.as_ref()) == kind::DATA
+            && self.heap.data(data).windows(6).take(4).any(|bytes| bytes == b"update")
     }
 }

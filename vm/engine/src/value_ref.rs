@@ -20,12 +20,63 @@ pub struct ValueRef<'a> {
 }
 
 /// A query's call: its name and arguments.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct QueryOp<'a> {
-    /// `table`, `where`, `%where`, `get`, ...
+    /// Its number, which says no more than the name, and is shorter.
+    pub number: u32,
+    /// `table`, `where`, `get`, ...; `%lambda` for what the compiler made of one.
     pub name: &'static str,
-    /// As the script passed them; of `%where` the predicate's bytes, then what it captured.
-    pub args: Vec<ValueRef<'a>>,
+    /// The arguments, a list. Of `%lambda`: the data, a count, that many arguments besides the lambda, and what
+    /// it captured.
+    pub args: ValueRef<'a>,
+}
+
+impl<'a> QueryOp<'a> {
+    /// How many arguments there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.args.array_len().unwrap_or(0)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Argument `index`; undefined beyond the last.
+    #[must_use]
+    pub fn arg(&self, index: usize) -> ValueRef<'a> {
+        self.args.at(index)
+    }
+
+    /// The arguments, in order.
+    pub fn iter(&self) -> impl Iterator<Item = ValueRef<'a>> + use<'a> {
+        let args = self.args;
+        (0..self.len()).map(move |index| args.at(index))
+    }
+}
+
+/// The calls of a query, in order.
+#[derive(Clone, Copy)]
+pub struct QueryOps<'a> {
+    pub(crate) list: Option<ValueRef<'a>>,
+    pub(crate) at: usize,
+}
+
+impl<'a> Iterator for QueryOps<'a> {
+    type Item = QueryOp<'a>;
+
+    fn next(&mut self) -> Option<QueryOp<'a>> {
+        let list = self.list?;
+        if self.at + 1 >= list.array_len().unwrap_or(0) {
+            return None;
+        }
+        let number = list.at(self.at).as_f64().unwrap_or(-1.0) as u32;
+        let args = list.at(self.at + 1);
+        self.at += 2;
+        Some(QueryOp { number, name: crate::query::op_name(number), args })
+    }
 }
 
 impl<'a> ValueRef<'a> {
@@ -82,6 +133,12 @@ impl<'a> ValueRef<'a> {
             return Some(self.heap.data(self.heap.get(v.as_ref(), 4)));
         }
         None
+    }
+
+    /// An object that is a map of names and values: no array, date, bytes or other kind.
+    #[must_use]
+    pub fn is_plain_object(&self) -> bool {
+        self.value.is_object() && self.heap.kind(self.value.as_ref()) == kind::OBJECT
     }
 
     /// Whether it is undefined.

@@ -12,11 +12,10 @@ use crate::fiber::{Job, TaskState};
 use crate::heap::{Arena, Heap, kind};
 use crate::mem::{Local, Mem};
 use crate::object::{Key, Own, flag};
-use crate::query::op_name;
 use crate::run::Turn;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::{Value, space};
-use crate::value_ref::{Building, QueryOp, Sink, ValueRef};
+use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
 use forebay_base::limits::TaskLimits;
 use forebay_base::{Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource};
 use forebay_bytecode::module::uses;
@@ -365,22 +364,15 @@ impl Vm {
 
     /// The calls of the query that a `HostFn::Query` effect carries, in order.
     #[must_use]
-    pub fn query(&self, task: TaskHandle, effect: EffectId) -> Vec<QueryOp<'_>> {
-        let Some((heap, local, state)) = self.read(task) else { return Vec::new() };
-        let Some(pending) = state.pending.iter().find(|p| p.id == effect) else { return Vec::new() };
+    pub fn query(&self, task: TaskHandle, effect: EffectId) -> QueryOps<'_> {
+        let none = QueryOps { list: None, at: 0 };
+        let Some((heap, local, state)) = self.read(task) else { return none };
+        let Some(pending) = state.pending.iter().find(|p| p.id == effect) else { return none };
         let query = ValueRef { heap, local, value: pending.arguments }.at(0);
         if !query.value.is_object() || heap.kind(query.value.as_ref()) != kind::QUERY {
-            return Vec::new();
+            return none;
         }
-        let list = ValueRef { value: heap.get(query.value.as_ref(), 4), ..query };
-        let mut ops = Vec::new();
-        for at in (0..list.array_len().unwrap_or(0)).step_by(2) {
-            let name = op_name(list.at(at).as_str().unwrap_or(""));
-            let args = list.at(at + 1);
-            let args = (0..args.array_len().unwrap_or(0)).map(|i| args.at(i)).collect();
-            ops.push(QueryOp { name, args });
-        }
-        ops
+        QueryOps { list: Some(ValueRef { value: heap.get(query.value.as_ref(), 4), ..query }), at: 0 }
     }
 
     /// The database that a query was started for: `db(name)`.

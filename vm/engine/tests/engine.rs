@@ -360,10 +360,10 @@ fn queries_collect_their_calls() {
     assert_eq!(bench.run(task), Run::Parked);
     let mut effects = Vec::new();
     bench.vm.take_effects(task, &mut effects);
-    let ops = bench.vm.query(task, effects[0].id);
+    let ops: Vec<_> = bench.vm.query(task, effects[0].id).collect();
     let names: Vec<&str> = ops.iter().map(|op| op.name).collect();
     assert_eq!(names, ["table", "where", "get"]);
-    assert_eq!(ops[1].args[1].as_i64(), Some(7));
+    assert_eq!(ops[1].arg(1).as_i64(), Some(7));
     let sink = bench.vm.result_sink(task, effects[0].id).unwrap();
     Value::List(vec![Value::Int(1)]).emit(sink).unwrap();
     bench.vm.resume_with_result(task, effects[0].id).unwrap();

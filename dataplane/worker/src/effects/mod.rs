@@ -11,6 +11,7 @@
 //! ```
 
 mod kv;
+mod plans;
 mod sql;
 mod time;
 mod tx;
@@ -58,7 +59,7 @@ pub(crate) struct Waiting {
 pub(crate) enum What {
     Kv(kv::Pending),
     /// A statement of this database.
-    Sql(usize),
+    Sql(usize, Option<std::rc::Rc<plans::Statement>>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
     Http,
@@ -78,6 +79,7 @@ pub(crate) struct Effects {
     /// The first is the one that `db()` means.
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
+    plans: plans::Plans,
     upstream: Upstream,
     owners: HashMap<ConnectionId, Owner>,
     metrics: Arc<CoreMetrics>,
@@ -107,6 +109,7 @@ impl Effects {
             kv: kv::Kv::new(config),
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
+            plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
             owners: HashMap::new(),
             metrics: Arc::clone(metrics),
@@ -293,7 +296,7 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql(database) | What::Tx(database, _) => {
+                    What::Sql(database, _) | What::Tx(database, _) => {
                         if let Some(sql) = self.databases.get_mut(database) {
                             sql.abandon(key, reactor.now());
                         }

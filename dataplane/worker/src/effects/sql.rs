@@ -4,15 +4,14 @@
 use std::net::SocketAddr;
 
 use forebay_base::limits::DatabaseLimits;
-use forebay_base::value::{ValueBuilder, codec};
-use forebay_base::{CoreId, Monotonic, Value, ValueSink};
-use forebay_engine::{ErrorSpec, QueryOp, ValueRef, Vm};
+use forebay_base::{CoreId, Monotonic, Value, ValueSink, ValueSource as _};
+use forebay_engine::{ErrorSpec, Vm};
 use forebay_postgres::config::Host;
 use forebay_postgres::pool::{Action, Link, OVER, Pool};
-use forebay_postgres::{Config, Delivery, Event, Query, QueryError, Receiver, Token};
+use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Token};
 use forebay_ring::{Close, Endpoint, Reactor, TimerId};
 
-use super::{Call, Effects, Fault, Owner, Waiting, What};
+use super::{Call, Effects, Fault, Owner, Waiting, What, plans};
 use crate::back::{BackConfig, Level};
 use crate::slots::Slots;
 use crate::tokens;
@@ -31,7 +30,6 @@ pub(crate) struct Sql {
     name: Name,
     connections: Vec<(Link, forebay_base::ConnectionId)>,
     timer: Option<(Monotonic, TimerId)>,
-    text: String,
     /// Whether the last thing that the log heard is that the database is away.
     away: bool,
 }
@@ -85,7 +83,6 @@ impl Sql {
             config,
             connections: Vec::new(),
             timer: None,
-            text: String::new(),
             away: false,
         };
         sql.make_pool(now);
@@ -195,10 +192,23 @@ impl Effects {
         }
     }
 
-    fn send_query(&mut self, vm: &Vm, call: &Call<'_>) -> Result<(), Refusal> {
+    fn send_query(&mut self, vm: &mut Vm, call: &Call<'_>) -> Result<(), Refusal> {
         let wrong = |message: String| ("TypeError", message, None);
-        let tree = describe(&vm.query(call.task, call.effect.id)).map_err(wrong)?;
-        let query = Query::from_value(&tree).map_err(|error| wrong(error.to_string()))?;
+        let mut leaves = Vec::new();
+        let statement = self.plans.of(vm.query(call.task, call.effect.id), &mut leaves).map_err(wrong)?;
+        let owned = plans::owned(&leaves).map_err(wrong)?;
+        let mut params = Vec::with_capacity(statement.plan.sources.len());
+        plans::parameters(&statement.plan, &leaves, &owned, &mut params);
+        if statement.shown {
+            let shown = Value::Map(vec![
+                ("sql".into(), Value::Str(statement.plan.text.clone())),
+                ("params".into(), Value::List(params.iter().map(Param::to_value).collect())),
+            ]);
+            drop(params);
+            drop(leaves);
+            self.answer(vm, call, &mut |sink| shown.emit(sink));
+            return Ok(());
+        }
         let label = vm.query_database(call.task, call.effect.id);
         let inside = match vm.transaction(call.task, call.effect.id) {
             0 => None,
@@ -217,28 +227,19 @@ impl Effects {
             }
             (None, label) => self.database(label)?,
         };
-        let mut text = std::mem::take(&mut self.databases[database].text);
-        let mut params = Vec::new();
-        let rendered = match query.render(&mut text, &mut params) {
-            Ok(rendered) => rendered,
-            Err(error) => return Err(wrong(error.to_string())),
-        };
-        let sql = forebay_postgres::Sql {
-            text: &text,
-            hash: forebay_postgres::query::hash_text(&text),
-            access: rendered.access,
-        };
-        let key = self.wait(call, What::Sql(database));
+        let plan = &statement.plan;
+        let sql = forebay_postgres::Sql { text: &plan.text, hash: plan.hash, access: plan.access };
+        let must_exist = statement.must_exist.is_some().then(|| std::rc::Rc::clone(&statement));
+        let key = self.wait(call, What::Sql(database, must_exist));
         let sent = self.pool(database).and_then(|pool| {
             match inside {
-                None => pool.query(Token(key), &sql, &params, rendered.shape, Delivery::Whole, call.now),
+                None => pool.query(Token(key), &sql, &params, plan.shape, Delivery::Whole, call.now),
                 Some((_, root)) => {
-                    pool.query_in(root, Token(key), &sql, &params, rendered.shape, Delivery::Whole)
+                    pool.query_in(root, Token(key), &sql, &params, plan.shape, Delivery::Whole)
                 }
             }
             .map_err(|error| if error == OVER { super::tx::lost() } else { refusal_of(error) })
         });
-        self.databases[database].text = text;
         if sent.is_err() {
             self.unwait(key);
         }
@@ -294,9 +295,21 @@ impl Effects {
                 Event::Done { token, result } => {
                     let Some(waiting) = self.done(token.0) else { continue };
                     self.metrics.sql.record(now.since(waiting.since));
-                    let outcome = match waiting.what {
+                    let outcome = match &waiting.what {
+                        What::Sql(_, Some(statement)) if matches!(&result, Ok(done) if done.rows == 0) => {
+                            let name = statement.must_exist.as_deref().unwrap_or_default();
+                            let message = format!("sql.{name}: no row, and `:one` promises one");
+                            let spec = ErrorSpec {
+                                name: "NotFoundError",
+                                message: &message,
+                                code: None,
+                                props: &[],
+                            };
+                            let _ = vm.resume_error(waiting.task, waiting.effect, &spec);
+                            continue;
+                        }
                         What::Tx(_, step) => {
-                            let number = self.tx_done(step, result.is_ok());
+                            let number = self.tx_done(*step, result.is_ok());
                             result.map(|_| Some(number))
                         }
                         _ => result.map(|_| None),
@@ -473,70 +486,4 @@ fn fault_of(error: &QueryError) -> Refusal {
         QueryError::Value(_) | QueryError::ResultTooLarge { .. } => ("RangeError", error.to_string(), None),
         QueryError::Refused(_) => ("TypeError", error.to_string(), None),
     }
-}
-
-/// The chain's calls as the map that `Query::from_value` reads.
-fn describe(ops: &[QueryOp<'_>]) -> Result<Value, String> {
-    let mut map: Vec<(Box<str>, Value)> = Vec::new();
-    let mut wheres = Vec::new();
-    let mut order = Vec::new();
-    for op in ops {
-        let name = op.name;
-        let tree =
-            |value: &ValueRef<'_>| ValueBuilder::build(value).map_err(|error| format!("{name}: {error}"));
-        let args: Vec<Value> = match name {
-            // The predicate is data, the rest are captured values.
-            "%where" => op.args.iter().skip(1).map(tree).collect::<Result<_, _>>()?,
-            _ => op.args.iter().map(tree).collect::<Result<_, _>>()?,
-        };
-        let mut set = |key: &str, value: Value| map.push((key.into(), value));
-        let columns = |args: Vec<Value>| match <[Value; 1]>::try_from(args) {
-            Ok([Value::List(items)]) => Value::List(items),
-            Ok([one]) => Value::List(vec![one]),
-            Err(many) => Value::List(many),
-        };
-        let first = |args: Vec<Value>| args.into_iter().next().unwrap_or(Value::Undefined);
-        match name {
-            "table" | "from" => set("table", first(args)),
-            "%where" => {
-                let predicate = op.args.first().and_then(|data| data.as_bytes()).unwrap_or_default();
-                let mut builder = ValueBuilder::default();
-                codec::decode(predicate, &mut builder).map_err(|error| format!("where: {error}"))?;
-                let predicate = builder.finish().unwrap_or_default();
-                wheres.push(Value::List(vec!["lambda".into(), predicate, Value::List(args)]));
-            }
-            "where" => {
-                let kind = if matches!(args.as_slice(), [Value::Map(_)]) { "object" } else { "pair" };
-                let mut items = vec![Value::from(kind)];
-                items.extend(args);
-                wheres.push(Value::List(items));
-            }
-            "order" => {
-                let mut items = args;
-                if items.len() == 1 {
-                    items.push("asc".into());
-                }
-                order.push(Value::List(items));
-            }
-            "select" | "returning" => set(name, columns(args)),
-            "limit" | "offset" => set(name, first(args)),
-            "all" => set("all", Value::Bool(true)),
-            "get" | "first" | "count" | "exists" | "delete" => set("verb", name.into()),
-            "insert" | "update" => {
-                set("verb", name.into());
-                set("values", first(args));
-            }
-            other => return Err(format!("db(): {other} can't be used here")),
-        }
-    }
-    if !wheres.is_empty() {
-        map.push(("where".into(), Value::List(wheres)));
-    }
-    if !order.is_empty() {
-        map.push(("order".into(), Value::List(order)));
-    }
-    if !map.iter().any(|(key, _)| &**key == "verb") {
-        map.push(("verb".into(), "get".into()));
-    }
-    Ok(Value::Map(map))
 }

@@ -57,23 +57,36 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Renders a query whose values are leaves.
+    /// Renders a query. `planned`: its values are leaves.
     ///
     /// # Errors
     /// As [`Query::render`]; the message may show a leaf where a value would be.
-    pub fn of(query: &Query<'_>) -> Result<Self, BuilderError> {
+    pub fn of(query: &Query<'_>, planned: bool) -> Result<Self, BuilderError> {
         let (mut text, mut params) = (String::new(), Vec::new());
         let rendered = query.render(&mut text, &mut params)?;
-        let source = |param: &Param<'_>| match number_of(param) {
+        let mut plan = Self::raw(&text, params.into_iter(), planned);
+        (plan.shape, plan.access) = (rendered.shape, rendered.access);
+        Ok(plan)
+    }
+
+    /// A statement that was written by hand; it may write.
+    pub fn raw<'p>(text: &str, params: impl Iterator<Item = Param<'p>>, planned: bool) -> Self {
+        let source = |param: Param<'p>| match number_of(&param).filter(|_| planned) {
             Some(number) => Source::Leaf(number),
             None => Source::Constant(param.to_value()),
         };
-        Ok(Self {
-            hash: hash_text(&text),
+        Self {
+            hash: hash_text(text),
             text: text.into(),
-            shape: rendered.shape,
-            access: rendered.access,
-            sources: params.iter().map(source).collect(),
-        })
+            shape: Shape::Rows,
+            access: Access::Write,
+            sources: params.map(source).collect(),
+        }
+    }
+
+    /// Another text for the same parameters.
+    pub fn set_text(&mut self, text: String) {
+        self.hash = hash_text(&text);
+        self.text = text.into();
     }
 }

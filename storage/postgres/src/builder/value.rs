@@ -13,7 +13,7 @@
 //!             | ["null" | "notnull", column] | ["between", column, low, high] | LAMBDA | ["or", WHERE]
 //! ITEM        "column" | "table.column as name" | EXPRESSIONS
 //! LAMBDA      ["lambda", tree, [captured, ...]]
-//! EXPRESSIONS ["lambda", {name: tree, ...}, [captured, ...]]
+//! EXPRESSIONS ["lambda", ["named", [name, tree], ...], [captured, ...]]
 //! ```
 //!
 //! Only `table` and `verb` are needed. Nothing is copied but the lists.
@@ -224,20 +224,32 @@ fn lambda<'a>(what: &str, item: &'a Value) -> Result<Tree<'a>, BuilderError> {
     }
 }
 
-/// `["lambda", {name: tree, ...}, [captured, ...]]`
+/// `["lambda", ["named", [name, tree], ...], [captured, ...]]`
 fn expressions<'a>(what: &str, item: &'a Value) -> Result<Vec<(&'a str, Tree<'a>)>, BuilderError> {
     let Tree { tree, captured } = lambda(what, item)?;
-    let Value::Map(pairs) = tree else {
-        return Err(BuilderError::new(format!("{what}: expected an object of names and expressions")));
+    let wrong = || BuilderError::new(format!("{what}: expected an object of names and expressions"));
+    let pairs = match list(what, tree)? {
+        [Value::Str(head), pairs @ ..] if &**head == "named" && !pairs.is_empty() => pairs,
+        _ => return Err(wrong()),
     };
-    Ok(pairs.iter().map(|(name, tree)| (&**name, Tree { tree, captured: captured.clone() })).collect())
+    let one = |pair: &'a Value| match pair.as_list() {
+        Some([Value::Str(name), tree]) => Ok((&**name, Tree { tree, captured: captured.clone() })),
+        _ => Err(wrong()),
+    };
+    pairs.iter().map(one).collect()
+}
+
+/// Whether a lambda gives several expressions.
+fn is_named(item: &Value) -> bool {
+    let tree = item.as_list().and_then(|parts| parts.get(1)).and_then(Value::as_list);
+    tree.and_then(|tree| tree.first()).and_then(Value::as_str) == Some("named")
 }
 
 fn items<'a>(what: &str, value: &'a Value) -> Result<Vec<Item<'a>>, BuilderError> {
     let mut found = Vec::new();
     for item in list(what, value)? {
         match item {
-            Value::List(parts) if matches!(parts.get(1), Some(Value::Map(_))) => {
+            Value::List(_) if is_named(item) => {
                 let named = expressions(what, item)?;
                 found.extend(named.into_iter().map(|(name, tree)| Item::Expression(tree, Some(name))));
             }

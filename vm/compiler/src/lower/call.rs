@@ -204,6 +204,7 @@ impl<'a> Lower<'_, 'a> {
             Expression::StaticMemberExpression(m) => {
                 if let Expression::Identifier(id) = strip(&m.object) {
                     match self.resolve(id) {
+                        Name::Unknown if id.name == "sql" => return self.named_query(c, m, want),
                         Name::Host(HostFn::Req) => {}
                         Name::Host(_) | Name::Namespace => {
                             let path = format!("{}.{}", id.name, m.property.name);
@@ -219,9 +220,7 @@ impl<'a> Lower<'_, 'a> {
                         _ => {}
                     }
                 }
-                if m.property.name == "where"
-                    && let Some(register) = self.where_lambda(c, m, want)
-                {
+                if let Some(register) = self.query_lambda(c, m, want) {
                     return register;
                 }
             }
@@ -573,7 +572,7 @@ impl<'a> Lower<'_, 'a> {
         register
     }
 
-    fn error_at_load(&mut self, span: Span, what: &str) {
+    pub(super) fn error_at_load(&mut self, span: Span, what: &str) {
         let message = format!("{what} can't be used while the module loads");
         let hint = "the top level runs once, without I/O or clocks: call it inside a handler";
         self.error("FB0402", span, message, Some(hint));

@@ -29,7 +29,6 @@ pub(super) fn not_built(name: &str) -> Option<&'static str> {
         "event" => "`event`",
         "crypto" => "`crypto`",
         "task" => "`task`",
-        "sql" => "`sql`",
         "render" => "`render`",
         _ => return None,
     })

@@ -1,14 +1,14 @@
-//! `where(row => condition)` in a chain that starts at `db()`: the condition is
-//! compiled to the predicate data of docs/formats/predicate.md, or refused.
+//! Lambdas in a chain that starts at `db()`: `where(u => ...)`, `join("orders", (u, o) => ...)`,
+//! `select(u => ({ name: u.name }))` and their kin are compiled to the data of docs/formats/predicate.md, or refused.
 //!
-//! Whatever mentions the row must have a form in SQL; whatever doesn't is
+//! Whatever mentions a row must have a form in SQL; whatever doesn't is
 //! evaluated when the chain runs and becomes a parameter.
 
 use forebay_base::value::{Value, codec};
 use forebay_bytecode::{HostFn, Instr, Op};
 use oxc_ast::ast::{
-    Argument, ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, CallExpression, Expression,
-    StaticMemberExpression,
+    ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, CallExpression, Expression,
+    ObjectPropertyKind, StaticMemberExpression,
 };
 use oxc_ast_visit::Visit;
 use oxc_span::{GetSpan, Span};
@@ -17,6 +17,7 @@ use oxc_syntax::symbol::SymbolId;
 
 use super::function::strip;
 use super::{Lower, Want};
+use crate::diagnostic::did_you_mean;
 use crate::emit::Reg;
 use crate::scope::Kind;
 
@@ -25,7 +26,30 @@ const DEPTH_MAX: usize = 60;
 /// Captured values of one predicate.
 const CAPTURES_MAX: usize = 250;
 
-/// What the lambda's parameter gives.
+/// What a method takes a lambda for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A condition on rows or groups.
+    Condition,
+    /// A condition that connects tables; behind their names.
+    Join,
+    /// Something to sort or group by.
+    Operand,
+    /// Several, with names.
+    Named,
+}
+
+fn role(method: &str) -> Option<Role> {
+    Some(match method {
+        "where" | "and" | "or" | "having" => Role::Condition,
+        "join" | "leftJoin" => Role::Join,
+        "order" | "group" => Role::Operand,
+        "select" | "update" => Role::Named,
+        _ => return None,
+    })
+}
+
+/// What a parameter of the lambda gives.
 struct Row {
     /// `u` of `u => u.age`.
     whole: Option<SymbolId>,
@@ -34,19 +58,33 @@ struct Row {
 }
 
 struct Predicate<'a> {
-    row: Row,
+    /// One for each table, in the order of the query.
+    rows: Vec<Row>,
     captured: Vec<&'a Expression<'a>>,
 }
 
+/// Functions over the rows of a group. They are no names of the language: a variable of that name is that variable.
+const AGGREGATES: [&str; 6] = ["count", "countDistinct", "sum", "avg", "min", "max"];
+
 impl<'a> Lower<'_, 'a> {
-    /// A `where(lambda)` of a database chain; `None` if it is an ordinary call.
-    pub(super) fn where_lambda(
+    /// A lambda of a database chain; `None` if it is an ordinary call.
+    pub(super) fn query_lambda(
         &mut self,
         c: &'a CallExpression<'a>,
         m: &'a StaticMemberExpression<'a>,
         want: Want,
     ) -> Option<Reg> {
-        let [argument] = c.arguments.as_slice() else { return None };
+        let role = role(&m.property.name)?;
+        let at = match role {
+            Role::Join => c.arguments.len().checked_sub(1)?,
+            _ => 0,
+        };
+        let counts = match role {
+            Role::Join => 2..=3,
+            Role::Operand if m.property.name == "order" => 1..=2,
+            _ => 1..=1,
+        };
+        let argument = c.arguments.get(at).filter(|_| counts.contains(&c.arguments.len()))?;
         if !self.is_rooted_in_db(&m.object) {
             return None;
         }
@@ -54,7 +92,7 @@ impl<'a> Lower<'_, 'a> {
         let arrow = match strip(e) {
             Expression::ArrowFunctionExpression(arrow) => arrow,
             Expression::FunctionExpression(f) => {
-                self.refuse_lambda(f.span, "a condition is an arrow with an expression");
+                self.refuse_lambda(f.span, "this must be an arrow with an expression, to be compiled to SQL");
                 return Some(self.target(want));
             }
             Expression::Identifier(id) => {
@@ -62,7 +100,7 @@ impl<'a> Lower<'_, 'a> {
                     self.files.list[self.file()].semantic.scoping().get_reference(r).symbol_id()
                 });
                 if symbol.is_some_and(|s| self.variable(s).kind == Kind::Function) {
-                    self.refuse_lambda(id.span, "a condition must be written here, to be compiled to SQL");
+                    self.refuse_lambda(id.span, "a lambda must be written here, to be compiled to SQL");
                     return Some(self.target(want));
                 }
                 return None;
@@ -70,10 +108,111 @@ impl<'a> Lower<'_, 'a> {
             _ => return None,
         };
         let ArrowFunctionBody::FunctionBody(block) = &arrow.body else {
-            return Some(self.lambda(c, m, arrow, want));
+            return Some(self.lambda(c, m, arrow, role, at, want));
         };
-        self.refuse_lambda(block.span, "a condition is an expression, not a block");
+        self.refuse_lambda(block.span, "a lambda of a query is an expression, not a block");
         Some(self.target(want))
+    }
+
+    /// `sql.name({...})`: a query of sql/, carried out at once.
+    pub(super) fn named_query(
+        &mut self,
+        c: &'a CallExpression<'a>,
+        m: &'a StaticMemberExpression<'a>,
+        want: Want,
+    ) -> Reg {
+        let name = m.property.name.as_str();
+        let Some(query) = self.files.queries.iter().find(|query| query.name == name).cloned() else {
+            let names: Vec<&str> = self.files.queries.iter().map(|query| &*query.name).collect();
+            let hint = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| match names.as_slice() {
+                [] => "write it into sql/*.sql, below `-- name: x :one`".to_owned(),
+                names => format!("there are {}", names.join(", ")),
+            });
+            self.error("FB0604", m.property.span, format!("there is no query `{name}` in sql/"), Some(&hint));
+            return self.target(want);
+        };
+        let shape = format!("`sql.{name}({{ {} }})`", query.params.join(", "));
+        let argument = match c.arguments.as_slice() {
+            [] if query.params.is_empty() => None,
+            [argument] if let Some(e) = argument.as_expression() => Some(e),
+            _ => {
+                self.error("FB0604", c.span, format!("`sql.{name}` takes one object"), Some(&shape));
+                return self.target(want);
+            }
+        };
+        if c.optional || m.optional {
+            self.error("FB0604", c.span, "a named query is always there: call it without `?.`", None);
+        }
+        if self.is_load_time() {
+            self.error_at_load(c.span, &format!("`sql.{name}()`"));
+        }
+        let mark = self.f().next;
+        let (base, data, plain) = (self.f().take(), self.f().take(), self.f().take());
+        let values: Vec<Reg> = query.params.iter().map(|_| self.f().take()).collect();
+        self.f().emit(Instr::abc(Op::HostCall, 0, base, 0, HostFn::Db as u16), c.span);
+        let tree = Value::List(vec![text(&query.text), text(query.kind.name()), text(name)]);
+        match codec::encode(&node("sql", vec![tree])) {
+            Ok(bytes) => {
+                let constant = self.pool.data(bytes);
+                self.f().abx(Op::LoadConst, data, constant, c.span);
+            }
+            Err(why) => self.error("FB0604", c.span, format!("this query is too large: {why}"), None),
+        }
+        self.f().emit(Instr::asbx(Op::LoadInt, plain, 0), c.span);
+        if let Some(argument) = argument {
+            self.query_values(&query.params, &values, argument, &shape);
+        }
+        let count = u8::try_from(values.len() + 3).unwrap_or(u8::MAX);
+        self.note_use(HostFn::DbWhereLambda);
+        self.f().emit(Instr::abc(Op::HostCall, count, base, base, HostFn::DbWhereLambda as u16), c.span);
+        self.f().next = mark;
+        let register = self.target(want);
+        self.f().emit(Instr::abc(Op::HostCall, 1, register, base, HostFn::Query as u16), c.span);
+        register
+    }
+
+    /// The values of a named query's parameters, each into its register.
+    fn query_values(&mut self, params: &[String], values: &[Reg], argument: &'a Expression<'a>, shape: &str) {
+        if let Expression::ObjectExpression(object) = strip(argument) {
+            let plain: Option<Vec<_>> = object
+                .properties
+                .iter()
+                .map(|property| match property {
+                    ObjectPropertyKind::ObjectProperty(p) if !p.computed && !p.method => {
+                        self.static_key(&p.key, false).map(|name| (name, p))
+                    }
+                    _ => None,
+                })
+                .collect();
+            if let Some(plain) = plain {
+                for (name, property) in &plain {
+                    match params.iter().position(|param| param == name) {
+                        Some(index) => {
+                            self.expression(&property.value, Want::Free(values[index]));
+                        }
+                        None => {
+                            let hint = did_you_mean(name, params.iter().map(String::as_str));
+                            let hint = hint.as_deref().unwrap_or(shape);
+                            let message = format!("the query has no parameter `{name}`");
+                            self.error("FB0604", property.span, message, Some(hint));
+                        }
+                    }
+                }
+                for param in params {
+                    if !plain.iter().any(|(name, _)| name == param) {
+                        let message = format!("the parameter `{param}` is missing");
+                        self.error("FB0604", argument.span(), message, Some(shape));
+                    }
+                }
+                return;
+            }
+        }
+        let object = self.expression(argument, Want::Any);
+        for (param, register) in params.iter().zip(values) {
+            let name = self.pool.string(param);
+            let site = self.f().site(name);
+            self.f().abc(Op::GetField, *register, object, site, argument.span());
+        }
     }
 
     fn refuse_lambda(&mut self, span: Span, message: &str) {
@@ -85,35 +224,52 @@ impl<'a> Lower<'_, 'a> {
         c: &'a CallExpression<'a>,
         m: &'a StaticMemberExpression<'a>,
         arrow: &'a ArrowFunctionExpression<'a>,
+        role: Role,
+        at: usize,
         want: Want,
     ) -> Reg {
         let mark = self.f().next;
         let query = self.f().take();
         let data = self.f().take();
+        let plain = self.f().take();
         if m.optional || c.optional {
-            self.error("FB0601", c.span, "a query is always there: call `where` without `?.`", None);
+            let message = format!("a query is always there: call `{}` without `?.`", m.property.name);
+            self.error("FB0601", c.span, message, None);
         }
         self.expression(&m.object, Want::Free(query));
-        let row = self.row(arrow);
+        let rows = self.rows(arrow, role);
         let body = arrow.body.as_expression();
-        if let (Some(row), Some(body)) = (row, body) {
-            let mut predicate = Predicate { row, captured: Vec::new() };
-            let tree = self.predicate(&mut predicate, body, 0);
+        if let (Some(rows), Some(body)) = (rows, body) {
+            let mut predicate = Predicate { rows, captured: Vec::new() };
+            let tree = match role {
+                Role::Condition | Role::Join => self.sql_condition(&mut predicate, body, 0),
+                Role::Operand => self.sql_value(&mut predicate, body, 0),
+                Role::Named => self.named(&mut predicate, body),
+            };
             if let Some(tree) = tree {
-                match codec::encode(&tree) {
+                match codec::encode(&node(&m.property.name, vec![tree])) {
                     Ok(bytes) => {
                         let constant = self.pool.data(bytes);
                         self.f().abx(Op::LoadConst, data, constant, arrow.span);
                     }
                     Err(why) => {
-                        self.error("FB0601", body.span(), format!("this condition is too large: {why}"), None)
+                        self.error("FB0601", body.span(), format!("this lambda is too large: {why}"), None)
                     }
                 }
-                for e in &predicate.captured {
+                let others: Vec<&'a Expression<'a>> = c
+                    .arguments
+                    .iter()
+                    .enumerate()
+                    .filter(|(index, _)| *index != at)
+                    .filter_map(|(_, argument)| argument.as_expression())
+                    .collect();
+                let count = i32::try_from(others.len()).unwrap_or(0);
+                self.f().emit(Instr::asbx(Op::LoadInt, plain, count), c.span);
+                for e in others.iter().chain(&predicate.captured) {
                     let register = self.f().take();
                     self.expression(e, Want::Free(register));
                 }
-                let n = u8::try_from(predicate.captured.len() + 2).unwrap_or(u8::MAX);
+                let n = u8::try_from(predicate.captured.len() + others.len() + 3).unwrap_or(u8::MAX);
                 self.f().next = mark;
                 let register = self.target(want);
                 self.note_use(HostFn::DbWhereLambda);
@@ -126,17 +282,29 @@ impl<'a> Lower<'_, 'a> {
         self.target(want)
     }
 
-    fn row(&mut self, arrow: &'a ArrowFunctionExpression<'a>) -> Option<Row> {
-        let shape = "`where(u => ...)` or `where(({age, role}) => ...)`";
-        let [parameter] = arrow.params.items.as_slice() else {
-            self.error("FB0601", arrow.params.span, "a condition takes one row", Some(shape));
-            return None;
+    fn rows(&mut self, arrow: &'a ArrowFunctionExpression<'a>, role: Role) -> Option<Vec<Row>> {
+        let items = &arrow.params.items;
+        let shape = match role {
+            Role::Join => {
+                "`join(\"orders\", (user, order) => order.user_id == user.id)`: a row of each table so far, then of the new one"
+            }
+            Role::Named => "`select(u => ({ name: u.name }))`",
+            Role::Condition | Role::Operand => "`where(u => ...)` or `where(({age, role}) => ...)`",
         };
-        if arrow.r#async || arrow.params.rest.is_some() || parameter.initializer.is_some() {
-            self.error("FB0601", arrow.params.span, "a condition takes one row", Some(shape));
+        let least = if role == Role::Join { 2 } else { 1 };
+        if items.len() < least
+            || arrow.r#async
+            || arrow.params.rest.is_some()
+            || items.iter().any(|parameter| parameter.initializer.is_some())
+        {
+            self.error("FB0601", arrow.params.span, "a lambda of a query takes rows", Some(shape));
             return None;
         }
-        match &parameter.pattern {
+        items.iter().map(|parameter| self.row(&parameter.pattern, shape)).collect()
+    }
+
+    fn row(&mut self, pattern: &'a BindingPattern<'a>, shape: &str) -> Option<Row> {
+        match pattern {
             BindingPattern::BindingIdentifier(id) => {
                 Some(Row { whole: id.symbol_id.get(), columns: Vec::new() })
             }
@@ -157,91 +325,186 @@ impl<'a> Lower<'_, 'a> {
                 Some(Row { whole: None, columns })
             }
             other => {
-                self.error("FB0601", other.span(), "a condition takes one row", Some(shape));
+                self.error("FB0601", other.span(), "a lambda of a query takes rows", Some(shape));
                 None
             }
         }
     }
 
-    /// A condition or operand; `None` after an error.
-    fn predicate(&mut self, p: &mut Predicate<'a>, e: &'a Expression<'a>, depth: usize) -> Option<Value> {
-        let e = strip(e);
-        if depth > DEPTH_MAX {
-            self.error("FB0601", e.span(), "this condition is nested too deeply", None);
+    /// `({name: expression, ...})` as `["named", [name, tree], ...]`: the order is the columns'.
+    fn named(&mut self, p: &mut Predicate<'a>, body: &'a Expression<'a>) -> Option<Value> {
+        let shape = "`select(u => ({ name: u.name, total: sum(u.amount) }))`";
+        let Expression::ObjectExpression(object) = strip(body) else {
+            self.error(
+                "FB0601",
+                body.span(),
+                "this lambda gives an object of names and expressions",
+                Some(shape),
+            );
+            return None;
+        };
+        let mut pairs = Vec::new();
+        for property in &object.properties {
+            let ObjectPropertyKind::ObjectProperty(property) = property else {
+                self.error("FB0601", property.span(), "a spread has no form in SQL here", Some(shape));
+                return None;
+            };
+            let Some(name) = self.static_key(&property.key, property.computed) else {
+                self.error("FB0601", property.span, "a column's name is a constant", Some(shape));
+                return None;
+            };
+            let tree = self.sql_value(p, &property.value, 0)?;
+            pairs.push(Value::List(vec![text(&name), tree]));
+        }
+        if pairs.is_empty() {
+            self.error("FB0601", body.span(), "this object is empty", Some(shape));
             return None;
         }
-        if !self.mentions(&p.row, e) {
+        Some(node("named", pairs))
+    }
+
+    /// A condition, or an operand.
+    fn sql_value(&mut self, p: &mut Predicate<'a>, e: &'a Expression<'a>, depth: usize) -> Option<Value> {
+        let is_condition = match strip(e) {
+            Expression::LogicalExpression(l) => l.operator != LogicalOperator::Coalesce,
+            Expression::UnaryExpression(u) => u.operator == UnaryOperator::LogicalNot,
+            Expression::BinaryExpression(b) => comparison(b.operator).is_some(),
+            Expression::CallExpression(c) => matches!(strip(&c.callee), Expression::StaticMemberExpression(m)
+                if matches!(&*m.property.name, "includes" | "startsWith" | "endsWith" | "like" | "ilike")),
+            _ => false,
+        };
+        if is_condition { self.sql_condition(p, e, depth) } else { self.sql_operand(p, e, depth) }
+    }
+
+    fn is_too_deep(&mut self, e: &Expression<'a>, depth: usize) -> bool {
+        if depth > DEPTH_MAX {
+            self.error("FB0601", e.span(), "this lambda is nested too deeply", None);
+        }
+        depth > DEPTH_MAX
+    }
+
+    /// Something that is true or false; `None` after an error.
+    fn sql_condition(&mut self, p: &mut Predicate<'a>, e: &'a Expression<'a>, depth: usize) -> Option<Value> {
+        let e = strip(e);
+        if self.is_too_deep(e, depth) {
+            return None;
+        }
+        if !self.mentions(&p.rows, e) {
             return self.operand_value(p, e);
         }
-        if let Some(column) = self.column(&p.row, e) {
-            return Some(node("col", vec![text(&column)]));
+        if let Some(column) = self.column(&p.rows, e) {
+            return Some(column);
         }
         match e {
-            Expression::LogicalExpression(l) => {
-                let op = match l.operator {
-                    LogicalOperator::And => "and",
-                    LogicalOperator::Or => "or",
-                    LogicalOperator::Coalesce => {
-                        self.no_sql(l.span, "`??` has no form in SQL here");
-                        return None;
-                    }
-                };
-                let left = self.predicate(p, &l.left, depth + 1);
-                let right = self.predicate(p, &l.right, depth + 1);
+            Expression::LogicalExpression(l) if l.operator != LogicalOperator::Coalesce => {
+                let op = if l.operator == LogicalOperator::And { "and" } else { "or" };
+                let left = self.sql_condition(p, &l.left, depth + 1);
+                let right = self.sql_condition(p, &l.right, depth + 1);
                 Some(node(op, vec![left?, right?]))
             }
             Expression::UnaryExpression(u) if u.operator == UnaryOperator::LogicalNot => {
-                let inner = self.predicate(p, &u.argument, depth + 1)?;
+                let inner = self.sql_condition(p, &u.argument, depth + 1)?;
                 Some(node("not", vec![inner]))
             }
+            Expression::BinaryExpression(b) if let Some(op) = comparison(b.operator) => {
+                let left = self.sql_operand(p, &b.left, depth + 1);
+                let right = self.sql_operand(p, &b.right, depth + 1);
+                Some(node(op, vec![left?, right?]))
+            }
+            Expression::CallExpression(c) => self.condition_call(p, c, depth),
+            other => {
+                self.no_sql(other.span(), "this is no condition that SQL has");
+                None
+            }
+        }
+    }
+
+    fn condition_call(
+        &mut self,
+        p: &mut Predicate<'a>,
+        c: &'a CallExpression<'a>,
+        depth: usize,
+    ) -> Option<Value> {
+        if let Expression::StaticMemberExpression(m) = strip(&c.callee)
+            && !m.optional
+            && !c.optional
+            && let [argument] = c.arguments.as_slice()
+            && let Some(argument) = argument.as_expression()
+        {
+            let op = match &*m.property.name {
+                "includes" if !self.mentions(&p.rows, &m.object) => {
+                    let x = self.sql_operand(p, argument, depth + 1)?;
+                    let list = self.operand_value(p, &m.object)?;
+                    return Some(node("in", vec![x, list]));
+                }
+                "includes" => "contains",
+                "startsWith" => "starts",
+                "endsWith" => "ends",
+                "like" => "like",
+                "ilike" => "ilike",
+                _ => {
+                    self.no_sql(c.span, "this call has no form in SQL");
+                    return None;
+                }
+            };
+            let x = self.sql_operand(p, &m.object, depth + 1)?;
+            let y = self.sql_operand(p, argument, depth + 1)?;
+            return Some(node(op, vec![x, y]));
+        }
+        self.no_sql(c.span, "this call has no form in SQL");
+        None
+    }
+
+    /// Something with a value; `None` after an error.
+    fn sql_operand(&mut self, p: &mut Predicate<'a>, e: &'a Expression<'a>, depth: usize) -> Option<Value> {
+        let e = strip(e);
+        if self.is_too_deep(e, depth) {
+            return None;
+        }
+        if !self.mentions(&p.rows, e) {
+            return self.operand_value(p, e);
+        }
+        if let Some(column) = self.column(&p.rows, e) {
+            return Some(column);
+        }
+        match e {
             Expression::BinaryExpression(b) => {
                 let op = match b.operator {
-                    BinaryOperator::Equality | BinaryOperator::StrictEquality => "==",
-                    BinaryOperator::Inequality | BinaryOperator::StrictInequality => "!=",
-                    BinaryOperator::LessThan => "<",
-                    BinaryOperator::LessEqualThan => "<=",
-                    BinaryOperator::GreaterThan => ">",
-                    BinaryOperator::GreaterEqualThan => ">=",
                     BinaryOperator::Addition => "+",
                     BinaryOperator::Subtraction => "-",
                     BinaryOperator::Multiplication => "*",
                     BinaryOperator::Division => "/",
                     BinaryOperator::Remainder => "%",
-                    BinaryOperator::Exponential
-                    | BinaryOperator::ShiftLeft
-                    | BinaryOperator::ShiftRight
-                    | BinaryOperator::ShiftRightZeroFill
-                    | BinaryOperator::BitwiseOR
-                    | BinaryOperator::BitwiseXOR
-                    | BinaryOperator::BitwiseAnd
-                    | BinaryOperator::In
-                    | BinaryOperator::Instanceof => {
+                    _ => {
                         let message = format!("`{}` has no form in SQL here", b.operator.as_str());
                         self.no_sql(b.span, &message);
                         return None;
                     }
                 };
-                let left = self.predicate(p, &b.left, depth + 1);
-                let right = self.predicate(p, &b.right, depth + 1);
+                let left = self.sql_operand(p, &b.left, depth + 1);
+                let right = self.sql_operand(p, &b.right, depth + 1);
                 Some(node(op, vec![left?, right?]))
             }
-            Expression::CallExpression(c) => {
-                if let Expression::StaticMemberExpression(m) = strip(&c.callee)
-                    && m.property.name == "includes"
-                    && !m.optional
-                    && !c.optional
-                    && let [Argument::StaticMemberExpression(_) | Argument::Identifier(_)] =
-                        c.arguments.as_slice()
-                    && let Some(wanted) = c.arguments.first().and_then(Argument::as_expression)
-                    && !self.mentions(&p.row, &m.object)
-                {
-                    let x = self.predicate(p, wanted, depth + 1)?;
-                    let list = self.operand_value(p, &m.object)?;
-                    return Some(node("in", vec![x, list]));
-                }
-                self.no_sql(c.span, "this call has no form in SQL");
-                None
+            Expression::LogicalExpression(l) if l.operator == LogicalOperator::Coalesce => {
+                let left = self.sql_operand(p, &l.left, depth + 1);
+                let right = self.sql_operand(p, &l.right, depth + 1);
+                Some(node("coalesce", vec![left?, right?]))
             }
+            Expression::UnaryExpression(u) if u.operator == UnaryOperator::UnaryNegation => {
+                let inner = self.sql_operand(p, &u.argument, depth + 1)?;
+                Some(node("neg", vec![inner]))
+            }
+            Expression::ConditionalExpression(t) => {
+                let test = self.sql_condition(p, &t.test, depth + 1);
+                let left = self.sql_operand(p, &t.consequent, depth + 1);
+                let right = self.sql_operand(p, &t.alternate, depth + 1);
+                Some(node("case", vec![test?, left?, right?]))
+            }
+            Expression::StaticMemberExpression(m) if m.property.name == "length" && !m.optional => {
+                let inner = self.sql_operand(p, &m.object, depth + 1)?;
+                Some(node("length", vec![inner]))
+            }
+            Expression::CallExpression(c) => self.operand_call(p, c, depth),
             other => {
                 self.no_sql(other.span(), "this has no form in SQL");
                 None
@@ -249,8 +512,58 @@ impl<'a> Lower<'_, 'a> {
         }
     }
 
+    fn operand_call(
+        &mut self,
+        p: &mut Predicate<'a>,
+        c: &'a CallExpression<'a>,
+        depth: usize,
+    ) -> Option<Value> {
+        if let Some(name) = self.aggregate(c) {
+            return match c.arguments.as_slice() {
+                [] if name == "count" => Some(node("count", Vec::new())),
+                [argument] if let Some(argument) = argument.as_expression() => {
+                    let inner = self.sql_operand(p, argument, depth + 1)?;
+                    Some(node(name, vec![inner]))
+                }
+                _ => {
+                    self.no_sql(c.span, &format!("`{name}` takes one column"));
+                    None
+                }
+            };
+        }
+        if let Expression::StaticMemberExpression(m) = strip(&c.callee)
+            && !m.optional
+            && !c.optional
+            && c.arguments.is_empty()
+        {
+            let op = match &*m.property.name {
+                "toLowerCase" | "lower" => Some("lower"),
+                "toUpperCase" | "upper" => Some("upper"),
+                "trim" => Some("trim"),
+                "trimStart" => Some("trimStart"),
+                "trimEnd" => Some("trimEnd"),
+                "len" => Some("length"),
+                _ => None,
+            };
+            if let Some(op) = op {
+                let inner = self.sql_operand(p, &m.object, depth + 1)?;
+                return Some(node(op, vec![inner]));
+            }
+        }
+        self.no_sql(c.span, "this call has no form in SQL");
+        None
+    }
+
+    /// The aggregate that a call is.
+    fn aggregate(&self, c: &CallExpression<'a>) -> Option<&'static str> {
+        let Expression::Identifier(id) = strip(&c.callee) else { return None };
+        let scoping = self.files.list[self.file()].semantic.scoping();
+        let bound = id.reference_id.get().and_then(|r| scoping.get_reference(r).symbol_id());
+        AGGREGATES.iter().find(|name| **name == id.name && bound.is_none()).copied()
+    }
+
     fn no_sql(&mut self, span: Span, message: &str) {
-        let hint = "columns can be compared, combined with && || !, calculated with + - * / %, and looked up: `[1, 2].includes(u.x)`";
+        let hint = "columns can be compared, combined with && || !, calculated with + - * / % ??, looked up with `[1, 2].includes(u.x)`; text has startsWith, endsWith, includes, like, ilike, toLowerCase, toUpperCase, trim and length; groups have count, sum, avg, min and max";
         self.error("FB0602", span, message, Some(hint));
     }
 
@@ -260,7 +573,7 @@ impl<'a> Lower<'_, 'a> {
             return Some(node("lit", vec![value]));
         }
         if p.captured.len() >= CAPTURES_MAX {
-            self.error("FB0601", e.span(), "this condition has too many parameters", None);
+            self.error("FB0601", e.span(), "this lambda has too many parameters", None);
             return None;
         }
         p.captured.push(e);
@@ -273,46 +586,76 @@ impl<'a> Lower<'_, 'a> {
         self.files.list[self.file()].semantic.scoping().get_reference(id.reference_id.get()?).symbol_id()
     }
 
-    /// The column that an expression is.
-    fn column(&mut self, row: &Row, e: &'a Expression<'a>) -> Option<String> {
-        match e {
+    /// The column that an expression is, as a node.
+    fn column(&mut self, rows: &[Row], e: &'a Expression<'a>) -> Option<Value> {
+        let (row, name) = match e {
             Expression::Identifier(_) => {
                 let symbol = self.symbol_of(e)?;
-                row.columns.iter().find(|(s, _)| *s == symbol).map(|(_, column)| column.clone())
+                rows.iter().enumerate().find_map(|(at, row)| {
+                    row.columns.iter().find(|(s, _)| *s == symbol).map(|(_, column)| (at, column.clone()))
+                })?
             }
             Expression::StaticMemberExpression(m) if !m.optional => {
                 let symbol = self.symbol_of(&m.object)?;
-                (row.whole == Some(symbol)).then(|| m.property.name.to_string())
+                let at = rows.iter().position(|row| row.whole == Some(symbol))?;
+                (at, m.property.name.to_string())
             }
             Expression::ComputedMemberExpression(m) if !m.optional => {
                 let symbol = self.symbol_of(&m.object)?;
-                if row.whole == Some(symbol) { self.constant_key(&m.expression) } else { None }
+                let at = rows.iter().position(|row| row.whole == Some(symbol))?;
+                (at, self.constant_key(&m.expression)?)
             }
-            _ => None,
+            _ => return None,
+        };
+        let mut parts = Vec::new();
+        if rows.len() > 1 {
+            parts.push(Value::Int(i64::try_from(row).unwrap_or(i64::MAX)));
         }
+        parts.push(text(&name));
+        Some(node("col", parts))
     }
 
-    /// Whether an expression depends on the row.
-    fn mentions(&self, row: &Row, e: &Expression<'a>) -> bool {
-        let mut search = Search { lower: self, row, found: false };
+    /// Whether an expression depends on a row.
+    fn mentions(&self, rows: &[Row], e: &Expression<'a>) -> bool {
+        let mut search = Search { lower: self, rows, found: false };
         search.visit_expression(e);
         search.found
     }
 }
 
+/// The node of a comparison.
+fn comparison(operator: BinaryOperator) -> Option<&'static str> {
+    Some(match operator {
+        BinaryOperator::Equality | BinaryOperator::StrictEquality => "==",
+        BinaryOperator::Inequality | BinaryOperator::StrictInequality => "!=",
+        BinaryOperator::LessThan => "<",
+        BinaryOperator::LessEqualThan => "<=",
+        BinaryOperator::GreaterThan => ">",
+        BinaryOperator::GreaterEqualThan => ">=",
+        _ => return None,
+    })
+}
+
 struct Search<'l, 'p, 'a> {
     lower: &'l Lower<'p, 'a>,
-    row: &'l Row,
+    rows: &'l [Row],
     found: bool,
 }
 
 impl<'a> Visit<'a> for Search<'_, '_, 'a> {
+    fn visit_call_expression(&mut self, c: &CallExpression<'a>) {
+        self.found |= self.lower.aggregate(c).is_some();
+        oxc_ast_visit::walk::walk_call_expression(self, c);
+    }
+
     fn visit_identifier_reference(&mut self, id: &oxc_ast::ast::IdentifierReference<'a>) {
         let scoping = self.lower.files.list[self.lower.file()].semantic.scoping();
         let symbol = id.reference_id.get().and_then(|r| scoping.get_reference(r).symbol_id());
         if let Some(symbol) = symbol {
-            self.found |=
-                self.row.whole == Some(symbol) || self.row.columns.iter().any(|(s, _)| *s == symbol);
+            self.found |= self
+                .rows
+                .iter()
+                .any(|row| row.whole == Some(symbol) || row.columns.iter().any(|(s, _)| *s == symbol));
         }
     }
 }

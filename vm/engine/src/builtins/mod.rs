@@ -86,6 +86,8 @@ const GROUPS: &[&[Native]] = &[
     objects::NATIVES,
     regexp::NATIVES,
     strings::NATIVES,
+    crate::query::STEPS,
+    crate::query::VERBS,
     crate::query::NATIVES,
 ];
 
