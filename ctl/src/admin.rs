@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod server;
+pub mod store;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -62,6 +63,11 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// Not expected.
     fn drain(&self) -> Result<Value, ControlError>;
+    /// One command on the store: `command` is the request's JSON (docs/ADMIN.md).
+    ///
+    /// # Errors
+    /// 400 if the command isn't one, 422 if the store refuses it, 503 if it takes no writes.
+    fn kv(&self, command: &Value) -> Result<Value, ControlError>;
 }
 
 /// A command that was understood and refused.

@@ -67,6 +67,8 @@ pub struct Config {
     pub task: TaskLimits,
     /// `[worker]`.
     pub worker: WorkerLimits,
+    /// `[kv]`: what each tenant may store.
+    pub quota: forebay_kv::Quota,
     /// `[database]`, if there is one.
     pub database: Option<Database>,
     /// `[database.NAME]`, for `db("NAME")`.
@@ -355,6 +357,18 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
         worker.power_of_two("request_queue", request_queue, 2..=1 << 20);
         worker.count("tasks", tasks, 1..=1 << 20);
         worker.fuel("slice_fuel", slice_fuel);
+    }
+    {
+        let kv = top.table("kv");
+        let limit = |key: &'static str, into: &mut u64| {
+            let mut value = usize::try_from(*into).unwrap_or(usize::MAX);
+            kv.size(key, &mut value, 1..=1 << 50);
+            *into = value as u64;
+        };
+        limit("bytes", &mut config.quota.bytes);
+        let mut keys = usize::try_from(config.quota.keys).unwrap_or(usize::MAX);
+        kv.count("keys", &mut keys, 1..=1 << 40);
+        config.quota.keys = keys as u64;
     }
     {
         let database = top.table("database");

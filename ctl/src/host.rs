@@ -227,6 +227,9 @@ impl Control for Hosted {
     fn topology(&self) -> Value {
         self.service.topology()
     }
+    fn kv(&self, command: &Value) -> Result<Value, ControlError> {
+        self.service.kv(command)
+    }
 
     fn deploy(&self) -> Result<Value, ControlError> {
         let _one = self.deploying.lock().unwrap_or_else(PoisonError::into_inner);

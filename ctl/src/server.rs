@@ -206,7 +206,7 @@ impl Server {
         let wakers = Arc::new(StoreWakers::default());
         let cores = u16::try_from(plan.lanes.len()).unwrap_or(u16::MAX);
         let store = Store::open(
-            forebay_kv::Config::new(&data, cores),
+            forebay_kv::Config { quota: config.quota, ..forebay_kv::Config::new(&data, cores) },
             Arc::clone(&wakers) as Arc<dyn forebay_kv::Wake>,
         )
         .map_err(|error| Failure::because(format_args!("data folder {}", data.display()), error))?;
@@ -400,11 +400,26 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
         .name("store".to_owned())
         .spawn(move || {
             let mut failing = false;
+            let mut waits = 0;
             while let Some(store) = weak.upgrade() {
-                if store.wait_for_maintenance(Duration::from_millis(200)) {
+                waits += 1;
+                // Now and then without a reason: keys expire.
+                if store.wait_for_maintenance(Duration::from_millis(200)) || waits % 50 == 0 {
                     match store.maintain(crate::log::now()) {
                         Ok(()) => failing = false,
-                        Err(forebay_kv::Error::Unavailable(_)) => return,
+                        Err(forebay_kv::Error::Unavailable(forebay_kv::Unavailable::Closed)) => return,
+                        Err(forebay_kv::Error::Unavailable(forebay_kv::Unavailable::Poisoned)) => {
+                            match store.heal() {
+                                Ok(()) => {
+                                    logger.warn("the store was opened again after a failed write").send()
+                                }
+                                Err(error) => {
+                                    logger.error("the store stays read-only").show("why", error).send();
+                                }
+                            }
+                            drop(store);
+                            std::thread::sleep(Duration::from_secs(1));
+                        }
                         Err(error) => {
                             if !failing {
                                 logger.error("the store can't prepare a segment").show("why", error).send();
@@ -422,6 +437,10 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
 }
 
 impl Control for Server {
+    fn kv(&self, command: &Value) -> Result<Value, ControlError> {
+        crate::admin::store::run(&self.store, command)
+    }
+
     fn status(&self) -> Value {
         let generation = self.runtime.generation();
         let store = self.store.stats();

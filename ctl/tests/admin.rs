@@ -22,6 +22,9 @@ struct Fake {
 }
 
 impl Control for Fake {
+    fn kv(&self, command: &Value) -> Result<Value, ControlError> {
+        Ok(command.clone())
+    }
     fn status(&self) -> Value {
         json!({ "version": "0.1.0", "cores": [{ "core": 0, "tasks": 3 }] })
     }

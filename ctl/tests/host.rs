@@ -32,6 +32,9 @@ impl Fake {
 }
 
 impl Control for Fake {
+    fn kv(&self, command: &Value) -> Result<Value, ControlError> {
+        Ok(command.clone())
+    }
     fn status(&self) -> Value {
         json!({ "deploys": self.deploys.load(Ordering::SeqCst) })
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use forebay_base::limits::{DatabaseLimits, TaskLimits};
 use forebay_base::{ConnectionId, Monotonic, TenantId, Timestamp, ValueError, ValueSink};
-use forebay_engine::{Blueprint, BlueprintId, EffectId, Entry, NoHost, RequestInput, Run, TaskHandle, Vm, VmConfig};
+use forebay_engine::{
+    Blueprint, BlueprintId, EffectId, Entry, NoHost, RequestInput, Run, TaskHandle, Vm, VmConfig,
+};
 use forebay_postgres::{Action, Delivery, Event, Link, Param, Pool, Receiver, Shape, Sql, Token};
 use forebay_ring::{Endpoint, Event as RingEvent, Reactor, Transport, UringReactor, Wait};
 
@@ -100,7 +102,8 @@ impl Driver {
     fn new(folder: &str, connections: usize) -> Self {
         let config = server::config(folder);
         let endpoint = Endpoint::Unix(config.unix_socket().unwrap());
-        let reactor = UringReactor::new(forebay_ring::Config { connections: 64, ..Default::default() }).unwrap();
+        let reactor =
+            UringReactor::new(forebay_ring::Config { connections: 64, ..Default::default() }).unwrap();
         let limits = DatabaseLimits { connections, window: 64, ..DatabaseLimits::default() };
         let pool = Pool::new(config, limits, 1, reactor.now());
         Self { reactor, pool, endpoint, links: Vec::new() }
@@ -118,7 +121,7 @@ impl Driver {
                     self.reactor.output(*connection).unwrap().push(&bytes);
                     self.pool.handle_sent(link, bytes);
                 }
-                Action::Close { .. } => panic!("{:?}", self.pool.stats()),
+                Action::Close { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
             }
         }
     }
@@ -158,19 +161,21 @@ impl Driver {
 
 pub fn run(what: Scenario, folder: &str, meter: &mut Meter) {
     match what {
-        Scenario::Id(in_flight) => select(folder, in_flight, true, meter),
-        Scenario::Twenty { .. } => select(folder, 20, false, meter),
+        Scenario::Id(in_flight) => select(folder, in_flight, true, Sql::new(SELECT), meter),
+        Scenario::IdGroup(in_flight) => select(folder, in_flight, true, Sql::read(SELECT), meter),
+        // What isn't known to be a read never shares its Sync.
+        Scenario::Twenty { group: false } => select(folder, 20, false, Sql::new(SELECT), meter),
+        Scenario::Twenty { group: true } => select(folder, 20, false, Sql::read(SELECT), meter),
         Scenario::Rows => rows(folder, meter),
-        Scenario::Copy => todo!(),
+        Scenario::Copy => panic!("the client has no COPY yet"),
     }
 }
 
 /// Keeps `in_flight` selects under way, refilled one by one or all at once.
-fn select(folder: &str, in_flight: usize, refill: bool, meter: &mut Meter) {
+fn select(folder: &str, in_flight: usize, refill: bool, sql: Sql<'_>, meter: &mut Meter) {
     let connections = if in_flight == 1 { 1 } else { 4 };
     let mut driver = Driver::new(folder, connections);
     driver.ready(connections);
-    let sql = Sql::read(SELECT);
     let mut check = Check::default();
     let (mut next, mut serial, mut flying) = (0, 0u64, 0);
     loop {

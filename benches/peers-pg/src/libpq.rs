@@ -78,7 +78,9 @@ pub fn run(what: Scenario, folder: &str, meter: &mut Meter) {
                 }
             }
         }
-        Scenario::Id(in_flight) => pipeline(&connection, in_flight, 1, true, meter),
+        Scenario::Id(in_flight) | Scenario::IdGroup(in_flight) => {
+            pipeline(&connection, in_flight, 1, true, meter)
+        }
         Scenario::Twenty { group } => pipeline(&connection, 20, if group { 20 } else { 1 }, false, meter),
         Scenario::Rows => {
             connection.prepare(ROWS);
@@ -86,8 +88,15 @@ pub fn run(what: Scenario, folder: &str, meter: &mut Meter) {
                 let none = std::ptr::null();
                 // SAFETY: no parameters; values are read within the lengths that libpq reports.
                 unsafe {
-                    let result =
-                        PQexecPrepared(connection.0, c"s".as_ptr(), 0, none, std::ptr::null(), std::ptr::null(), 1);
+                    let result = PQexecPrepared(
+                        connection.0,
+                        c"s".as_ptr(),
+                        0,
+                        none,
+                        std::ptr::null(),
+                        std::ptr::null(),
+                        1,
+                    );
                     assert_eq!(PQresultStatus(result), ExecStatusType::PGRES_TUPLES_OK);
                     let rows = PQntuples(result);
                     let mut all = Vec::with_capacity(rows as usize);

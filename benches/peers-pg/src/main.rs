@@ -10,6 +10,7 @@
 //! | scenario | one operation |
 //! |---|---|
 //! | `id1`, `id16`, `id64` | a select by primary key, this many in flight |
+//! | `id64g` | the same, ours proven to read and sharing Syncs |
 //! | `q20` | one of 20 independent selects that start together, a Sync each |
 //! | `q20g` | the same with one Sync (ours: as many as the proof of a read group allows) |
 //! | `rows` | a result of 1000 rows x 7 columns, decoded: ours into values of the virtual machine |
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scenario {
     Id(usize),
+    IdGroup(usize),
     Twenty { group: bool },
     Rows,
     Copy,
@@ -110,6 +112,7 @@ fn scenario(name: &str) -> Scenario {
         "id1" => Scenario::Id(1),
         "id16" => Scenario::Id(16),
         "id64" => Scenario::Id(64),
+        "id64g" => Scenario::IdGroup(64),
         "q20" => Scenario::Twenty { group: false },
         "q20g" => Scenario::Twenty { group: true },
         "rows" => Scenario::Rows,
@@ -119,14 +122,15 @@ fn scenario(name: &str) -> Scenario {
 }
 
 /// Scenario, unit, the peer that ratios are against, everyone who runs.
-const PLAN: [(&str, &str, &str, &[&str]); 7] = [
+const PLAN: [(&str, &str, &str, &[&str]); 8] = [
     ("id1", "us", "libpq", &["forebay", "tokio", "tokio-pool", "sqlx", "libpq"]),
     ("id16", "us", "tokio", &["forebay", "tokio", "tokio-pool", "sqlx", "libpq"]),
     ("id64", "us", "tokio", &["forebay", "tokio", "tokio-pool", "sqlx", "libpq"]),
+    ("id64g", "us", "tokio", &["forebay", "tokio"]),
     ("q20", "us", "tokio", &["forebay", "tokio", "sqlx", "libpq"]),
-    ("q20g", "us", "tokio", &["forebay", "libpq"]),
+    ("q20g", "us", "tokio", &["forebay", "tokio", "libpq"]),
     ("rows", "us", "tokio", &["forebay", "tokio", "sqlx", "libpq"]),
-    ("copy", "ns", "tokio", &["forebay", "tokio", "libpq"]),
+    ("copy", "ns", "tokio", &["tokio", "libpq"]),
 ];
 
 fn one(client: &str, scenario_name: &str, seconds: f64, folder: &str) {

@@ -35,7 +35,8 @@ pub fn config(folder: &str) -> Config {
 impl Server {
     pub fn start() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let fixed = ["18", "17", "16", "15", "14"].map(|v| PathBuf::from(format!("/usr/lib/postgresql/{v}/bin")));
+        let fixed =
+            ["18", "17", "16", "15", "14"].map(|v| PathBuf::from(format!("/usr/lib/postgresql/{v}/bin")));
         let bin = std::env::split_paths(&path)
             .chain(fixed)
             .find(|folder| folder.join("initdb").is_file())

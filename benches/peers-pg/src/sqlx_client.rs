@@ -18,7 +18,7 @@ pub fn run(what: Scenario, folder: &str, meter: &mut Meter) {
     runtime.block_on(async {
         let options = PgConnectOptions::new().socket(folder).username("postgres").database("postgres");
         let connections = match what {
-            Scenario::Id(n) => n.min(16),
+            Scenario::Id(n) | Scenario::IdGroup(n) => n.min(16),
             _ => 16,
         };
         let pool = PgPoolOptions::new()
@@ -29,7 +29,7 @@ pub fn run(what: Scenario, folder: &str, meter: &mut Meter) {
             .await
             .unwrap();
         match what {
-            Scenario::Id(in_flight) => {
+            Scenario::Id(in_flight) | Scenario::IdGroup(in_flight) => {
                 let next = Rc::new(RefCell::new(0));
                 let meter = Rc::new(RefCell::new(meter));
                 join_all((0..in_flight).map(|_| {

@@ -28,7 +28,7 @@ pub fn run(what: Scenario, folder: &str, pooled: bool, meter: &mut Meter) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         match what {
-            Scenario::Id(in_flight) => {
+            Scenario::Id(in_flight) | Scenario::IdGroup(in_flight) => {
                 let connections = if pooled { in_flight.min(16) } else { 1 };
                 let mut clients = Vec::new();
                 for _ in 0..connections {

@@ -24,12 +24,21 @@ pub struct Reply {
 /// # Errors
 /// Of the socket; `InvalidData` if the answer is not one, or too large.
 pub fn ask(socket: &Path, method: &str, path: &str) -> io::Result<Reply> {
+    send(socket, method, path, "")
+}
+
+/// As [`ask`], with a body.
+///
+/// # Errors
+/// As [`ask`].
+pub fn send(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<Reply> {
     let (short, _folder) = short_path(socket)?;
     let mut stream = UnixStream::connect(short)?;
     stream.set_write_timeout(Some(PEER_TIMEOUT))?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: forebay\r\n{length}Connection: close\r\n\r\n")?;
+    let length = if method == "POST" { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: forebay\r\n{length}Connection: close\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
     let mut bytes = Vec::new();
     stream.take(ANSWER_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > ANSWER_BYTES_MAX {

@@ -222,20 +222,25 @@ fn route(request: &Request, control: &dyn Control) -> Answer {
         },
         ("/v1/deploy", "POST") => result(control.deploy()),
         ("/v1/drain", "POST") => result(control.drain()),
+        ("/v1/kv", "POST") => match serde_json::from_slice(&request.body) {
+            Ok(command) => result(control.kv(&command)),
+            Err(error) => problem(400, "admin/json", &format!("the body isn't JSON: {error}")),
+        },
         ("/v1/status" | "/v1/routes" | "/v1/topology" | "/v1/metrics", _) => {
             Answer { allow: Some("GET"), ..problem(405, "admin/method", "this is read with GET") }
         }
-        ("/v1/deploy" | "/v1/drain", _) => {
+        ("/v1/deploy" | "/v1/drain" | "/v1/kv", _) => {
             Answer { allow: Some("POST"), ..problem(405, "admin/method", "this is done with POST") }
         }
         _ => problem(404, "admin/not-found", "there is no such path on the admin socket"),
     }
 }
 
-/// A request; the commands so far take no body, so it is read and dropped.
+/// A request with its body.
 struct Request {
     method: String,
     path: String,
+    body: Vec<u8>,
 }
 
 enum Refusal {
@@ -279,7 +284,7 @@ fn read_request(stream: &UnixStream, deadline: Instant) -> Result<Request, Refus
         bytes.extend_from_slice(&chunk[..count]);
         Ok(())
     };
-    let (request, head_bytes, body_bytes, expects) = loop {
+    let (mut request, head_bytes, body_bytes, expects) = loop {
         more(&mut bytes)?;
         let mut headers = [httparse::EMPTY_HEADER; HEADER_COUNT_MAX];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -307,6 +312,7 @@ fn read_request(stream: &UnixStream, deadline: Instant) -> Result<Request, Refus
                 let request = Request {
                     method: parsed.method.unwrap_or_default().to_owned(),
                     path: parsed.path.unwrap_or_default().to_owned(),
+                    body: Vec::new(),
                 };
                 break (request, head, length, expects);
             }
@@ -325,6 +331,7 @@ fn read_request(stream: &UnixStream, deadline: Instant) -> Result<Request, Refus
     while bytes.len() < head_bytes + body_bytes {
         more(&mut bytes)?;
     }
+    request.body = bytes[head_bytes..head_bytes + body_bytes].to_vec();
     Ok(request)
 }
 

@@ -27,6 +27,26 @@ pub enum KvCommand {
     Dump(DumpArgs),
     /// Check every checksum and record; changes nothing
     Verify(VerifyArgs),
+    /// Rewrite what is mostly garbage, so that the folder takes less space
+    Compact(VerifyArgs),
+    /// Write a backup into a new folder; of a running server's: forebay ctl kv backup
+    Backup(CopyArgs),
+    /// Make a data folder of a backup, and verify it
+    Restore(CopyArgs),
+}
+
+/// Arguments of `forebay kv backup` and `forebay kv restore`.
+#[derive(Debug, clap::Args)]
+pub struct CopyArgs {
+    /// Data folder, or the backup to restore
+    #[arg(value_name = "FROM")]
+    pub from: PathBuf,
+    /// Folder to make; it must not exist, or be empty
+    #[arg(value_name = "TO")]
+    pub to: PathBuf,
+    /// Print a JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `forebay kv dump`.
@@ -59,6 +79,9 @@ pub fn run(args: &KvArgs) -> Outcome {
     match &args.command {
         KvCommand::Dump(args) => dump(args),
         KvCommand::Verify(args) => verify(args),
+        KvCommand::Compact(args) => compact(args),
+        KvCommand::Backup(args) => backup(args),
+        KvCommand::Restore(args) => restore(args),
     }
 }
 
@@ -81,9 +104,58 @@ fn verify(args: &VerifyArgs) -> Outcome {
     Ok(())
 }
 
+fn failed(error: forebay_kv::Error) -> Failure {
+    Failure::Failed(error.to_string())
+}
+
+fn show(value: &Json, json: bool) {
+    let text = if json { value.to_string() } else { crate::admin::client::render(value) };
+    println!("{text}");
+}
+
+fn compact(args: &VerifyArgs) -> Outcome {
+    let folder = store_folder(&args.dir)?;
+    let mut config = Config::new(folder, 1);
+    // Nobody waits for the disk meanwhile: what little garbage there is goes, too.
+    config.garbage_percent = 5;
+    let store = Store::open(config, std::sync::Arc::new(NoWake)).map_err(failed)?;
+    let before = store.stats();
+    // The segment that is written to is rewritten like the others.
+    store.seal().map_err(failed)?;
+    store.maintain(crate::log::now()).map_err(failed)?;
+    let after = store.stats();
+    store.close().map_err(failed)?;
+    let value = json!({
+        "keys": after.keys, "live_bytes": after.live_bytes,
+        "log_bytes_before": before.log_bytes, "log_bytes_after": after.log_bytes,
+    });
+    show(&value, args.json);
+    Ok(())
+}
+
+fn backup(args: &CopyArgs) -> Outcome {
+    let folder = store_folder(&args.from)?;
+    let store = Store::open(Config::new(folder, 1), std::sync::Arc::new(NoWake)).map_err(failed)?;
+    let backup = store.backup(&args.to).map_err(failed)?;
+    store.close().map_err(failed)?;
+    show(&json!({ "folder": args.to, "segments": backup.segments, "bytes": backup.bytes }), args.json);
+    Ok(())
+}
+
+fn restore(args: &CopyArgs) -> Outcome {
+    let from = store_folder(&args.from)?;
+    let copied = forebay_kv::restore(from, &args.to).map_err(failed)?;
+    let report = forebay_kv::verify(&Config::new(&args.to, 1)).map_err(failed)?;
+    let value = json!({
+        "folder": args.to, "segments": copied.segments, "bytes": copied.bytes,
+        "records": report.records, "keys": report.keys,
+    });
+    show(&value, args.json);
+    Ok(())
+}
+
 fn dump(args: &DumpArgs) -> Outcome {
     let folder = store_folder(&args.dir)?;
-    let failed = |error: forebay_kv::Error| Failure::Failed(error.to_string());
     let store = Store::open(Config::new(folder, 1), std::sync::Arc::new(NoWake)).map_err(failed)?;
     let now = crate::log::now();
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -108,7 +180,7 @@ fn dump(args: &DumpArgs) -> Outcome {
 }
 
 /// One key. What JSON can't say is an object with one key that begins with `$`.
-fn line(key: &[u8], value: &[u8]) -> Json {
+pub(crate) fn line(key: &[u8], value: &[u8]) -> Json {
     let mut builder = ValueBuilder::default();
     let decoded = codec::decode(value, &mut builder).map(|()| builder.finish());
     let value = match decoded {
@@ -122,7 +194,7 @@ fn line(key: &[u8], value: &[u8]) -> Json {
     }
 }
 
-fn to_json(value: &Value) -> Json {
+pub(crate) fn to_json(value: &Value) -> Json {
     match value {
         Value::Undefined => json!({ "$undefined": true }),
         Value::Null => Json::Null,

@@ -67,6 +67,10 @@ request_queue = 256
 tasks = 128
 slice_fuel = 10_000
 
+[kv]
+keys = 1_000
+bytes = "1GiB"
+
 [database]
 url = "$DATABASE_URL"
 connections = 4
@@ -111,6 +115,7 @@ allow = ["STRIPE_KEY", "REGION"]
         }
     );
     assert_eq!(config.worker, WorkerLimits { request_queue: 256, tasks: 128, slice_fuel: 10_000 });
+    assert_eq!(config.quota, forebay_kv::Quota { keys: 1000, bytes: 1 << 30 });
     let database = config.database.as_ref().unwrap();
     assert_eq!(
         database.limits,
@@ -253,7 +258,7 @@ fn every_key_is_documented_in_its_section() {
     let text = include_str!("../../../docs/CONFIGURATION.md");
     for (section, key) in Config::keys() {
         let heading = match (section, key) {
-            ("", "limits" | "worker" | "database" | "env" | "dev") => continue,
+            ("", "limits" | "worker" | "kv" | "database" | "env" | "dev") => continue,
             ("", _) => "## Top level".to_owned(),
             ("dev", key) => format!("## [dev.{key}]"),
             (section, _) => format!("## [{section}]"),

@@ -8,12 +8,14 @@
 //! | `back` | tasks: jobs to runs, runs to answers |
 //! | `effects` | what parked tasks wait for: kv, sql, http, sleep |
 //! | `upstream` | outbound HTTP |
+//! | `compute` | a thread for passwords' proofs |
 //! | [`generation`] | what is served: routes, blueprints, files; [`assets`]: static files |
 //! | [`metrics`] | what a core counts |
 //! | `mailbox`, `messages`, `tokens`, `slots` | commands, what travels through the rings, names of what is in flight |
 
 pub mod assets;
 pub mod back;
+mod compute;
 mod core;
 mod effects;
 mod front;

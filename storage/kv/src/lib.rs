@@ -24,6 +24,7 @@
 //! [`testing::SimDisk`] behind it.
 
 mod api;
+mod backup;
 mod blocking;
 mod compact;
 mod disk;
@@ -32,6 +33,7 @@ mod key;
 mod log;
 mod map;
 mod medium;
+mod outside;
 mod prepare;
 mod quota;
 mod record;
@@ -48,6 +50,7 @@ pub use api::{
     Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, SEGMENT_BYTES, SEGMENT_BYTES_MIN, Unavailable,
     Wake,
 };
+pub use backup::{Backup, restore};
 pub use blocking::{Blocking, Session};
 pub use disk::DiskFolder;
 pub use index::{Item, Page};

@@ -186,6 +186,20 @@ impl Log {
         true
     }
 
+    /// Seals the active segment, if anything was written to it, and goes on in the next. False if there is none.
+    pub(crate) fn seal(&mut self) -> bool {
+        if self.offset == record::FIRST_RECORD {
+            return true;
+        }
+        let Some(next) = self.spares.pop_front() else { return false };
+        self.append_seal();
+        self.seeds = next.seeds(next.header.epoch);
+        self.active = next;
+        self.rolled = true;
+        self.offset = record::FIRST_RECORD;
+        true
+    }
+
     fn append_seal(&mut self) {
         self.append_record(Fields {
             kind: Kind::Seal,

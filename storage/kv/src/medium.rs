@@ -38,6 +38,8 @@ pub trait Medium: Send + Sync {
 pub trait SegmentFile: Send + Sync {
     /// Bytes of the file.
     fn bytes(&self) -> io::Result<u64>;
+    /// Names of the file: with more than one, a backup has it too.
+    fn links(&self) -> io::Result<u64>;
     /// One write; returns how much was written. With `durable` it returns after the data is on disk
     /// (`RWF_DSYNC` of pwritev2(2)).
     fn write_at(&self, offset: u64, bytes: &[u8], durable: bool) -> io::Result<usize>;

@@ -11,6 +11,7 @@
 //! to go on. A recycled segment keeps its bytes; its new id and salt make them invalid.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::api::{Config, Error, SEGMENT_BYTES_MIN, Unavailable};
 use crate::record::{SEAL_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -115,12 +116,14 @@ impl Store {
     /// A segment that nothing points into any more becomes a spare, if one is missing, or goes.
     pub(crate) fn retire(&self, victim: Arc<Segment>) -> Result<(), Error> {
         let live: u64 = self.read_index().segments().map(|(_, usage)| usage.live).sum();
+        let ours =
+            victim.file.links().is_ok_and(|links| links == 1) && !self.reopened.load(Ordering::Acquire);
         let header = {
             let mut log = self.lock_log();
             let (bytes, wanted) = (victim.header.bytes, segment_bytes(&self.config, live, log.wanted_bytes));
             let missing = log.spares.len() < self.config.spares() && log.stopped.is_none();
             let fits = bytes >= wanted / 2 && bytes <= wanted.saturating_mul(2) && log.wanted_bytes == 0;
-            (missing && fits).then(|| {
+            (missing && fits && ours).then(|| {
                 let id = log.next_segment;
                 log.next_segment += 1;
                 SegmentHeader { id, epoch: log.epoch, bytes, salt: self.medium.random(), recycled: true }

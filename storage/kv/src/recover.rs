@@ -14,10 +14,11 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use forebay_base::Lsn;
 
-use crate::api::{Config, Error, Wake};
+use crate::api::{Config, Error, Unavailable, Wake};
 use crate::disk::DiskFolder;
 use crate::index::{Change, Index};
 use crate::key::Key;
@@ -30,7 +31,7 @@ use crate::record::{
 };
 use crate::segment::{SUFFIX, SUFFIX_TMP, Segment};
 use crate::space::Space;
-use crate::store::Store;
+use crate::store::{Store, lock};
 
 /// Checksummed bytes, in segments, that the search behind a bad record may cost.
 /// Honest data needs one; beyond it the bytes were made to be slow.
@@ -87,19 +88,51 @@ impl Store {
         if config.cores == 0 || config.spare_segments == 0 {
             return Err(Error::Config { what: "cores and spare_segments are at least 1".to_owned() });
         }
-        let scanned = scan(&*medium, &config)?;
-        let index = scanned.index;
-        if !scanned.leftovers.is_empty() {
-            for name in &scanned.leftovers {
-                medium.remove(name).map_err(|e| Error::io(format!("removing {name}"), e))?;
-            }
-            medium.sync_folder().map_err(|e| Error::io("syncing the data folder", e))?;
-        }
-        let live = index.segments().map(|(_, usage)| usage.live).sum();
-        let end = start_epoch(&*medium, &config, scanned.unsealed, scanned.tail, live)?;
-        let log = Log::new(end, &config);
+        let (index, log) = reopen(&*medium, &config)?;
         Ok(Self::assemble(config, medium, wake, index, log))
     }
+}
+
+impl Store {
+    /// Opens the folder again in place, after a failed write has poisoned the store: what was acknowledged is there;
+    /// of what was answered [`crate::Outcome::Unknown`], and of writes without sync, the log decides. Nothing happens to a store
+    /// that isn't poisoned.
+    ///
+    /// # Errors
+    /// As [`Store::open`]: the store stays poisoned, and reads go on.
+    pub fn heal(&self) -> Result<(), Error> {
+        let _one = lock(&self.maintenance);
+        {
+            let log = self.lock_log();
+            // A write in flight would be taken for one of the next life.
+            if log.stopped != Some(Unavailable::Poisoned) || log.in_flight.is_some() {
+                return Ok(());
+            }
+        }
+        let (index, log) = reopen(&*self.medium, &self.config)?;
+        self.reopened.store(true, Ordering::Release);
+        let mut current = self.lock_log();
+        let stats = current.stats;
+        *self.write_index() = index;
+        *current = log;
+        current.stats = stats;
+        Ok(())
+    }
+}
+
+/// Reads the folder, and makes the log's end fit to go on from.
+fn reopen(medium: &dyn Medium, config: &Config) -> Result<(Index, Log), Error> {
+    let scanned = scan(medium, config)?;
+    let index = scanned.index;
+    if !scanned.leftovers.is_empty() {
+        for name in &scanned.leftovers {
+            medium.remove(name).map_err(|e| Error::io(format!("removing {name}"), e))?;
+        }
+        medium.sync_folder().map_err(|e| Error::io("syncing the data folder", e))?;
+    }
+    let live = index.segments().map(|(_, usage)| usage.live).sum();
+    let end = start_epoch(medium, config, scanned.unsealed, scanned.tail, live)?;
+    Ok((index, Log::new(end, config)))
 }
 
 /// What the segments say.

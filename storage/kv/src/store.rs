@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -36,12 +37,16 @@ pub struct Store {
     wake: Arc<dyn Wake>,
     log: Mutex<Log>,
     index: RwLock<Index>,
-    /// Completions per core; the last is of the maintenance thread.
+    /// Completions per core; the last two are of the maintenance thread and of whoever is no core.
     queues: Box<[Mutex<Vec<Completion>>]>,
     /// Signalled when a commit finished and when maintenance has something to do.
     changed: Condvar,
     /// Held by the one who prepares segments or compacts.
     pub(crate) maintenance: Mutex<()>,
+    /// Held by the one thread that writes without being a core; its last token.
+    pub(crate) outside: Mutex<u64>,
+    /// The store was opened again in place: who read before may hold other maps of the same files.
+    pub(crate) reopened: AtomicBool,
 }
 
 impl std::fmt::Debug for Store {
@@ -148,7 +153,7 @@ impl Store {
         index: Index,
         log: Log,
     ) -> Arc<Self> {
-        let queues = (0..=config.cores).map(|_| Mutex::default()).collect();
+        let queues = (0..config.cores + 2).map(|_| Mutex::default()).collect();
         Arc::new(Self {
             config,
             medium,
@@ -158,6 +163,8 @@ impl Store {
             queues,
             changed: Condvar::new(),
             maintenance: Mutex::new(()),
+            outside: Mutex::new(0),
+            reopened: AtomicBool::new(false),
         })
     }
 
@@ -478,6 +485,14 @@ impl Store {
         }
     }
 
+    /// Waits until a commit has finished, or `timeout` is over.
+    pub(crate) fn wait_for_change(&self, timeout: Duration) {
+        let log = self.lock_log();
+        if log.in_flight.is_some() || !log.stalled.is_empty() {
+            drop(self.changed.wait_timeout(log, timeout));
+        }
+    }
+
     /// The queue of whoever does maintenance.
     pub(crate) fn maintenance_core(&self) -> CoreId {
         CoreId(self.config.cores)
@@ -695,7 +710,7 @@ impl Store {
             queue.push(completion);
             queue.len() == 1
         };
-        if was_empty && core != here {
+        if was_empty && core != here && core.0 < self.config.cores {
             self.wake.wake(core);
         }
     }

@@ -299,3 +299,41 @@ fn quotas_are_per_tenant() {
     assert_eq!(session.del(Timestamp(0), TenantId(1), b"b").unwrap(), Outcome::Ok);
     assert_eq!(session.set(Timestamp(0), TenantId(1), b"d", b"1").unwrap(), Outcome::Ok);
 }
+
+/// A backup of a store that is written to holds what was acknowledged before, whole batches only, and stays as it is.
+#[test]
+fn a_backup_is_a_moment_of_the_store() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (data, saved, restored) =
+        (temporary.path().join("data"), temporary.path().join("saved"), temporary.path().join("restored"));
+    let store = Blocking::open(config(&data, 2)).unwrap();
+    let now = Timestamp(0);
+    let write = |core: u16, n: u32| {
+        let value = [n.to_le_bytes(); 50].concat();
+        let key = (n % 300).to_be_bytes();
+        let ops = [b"left/", b"also/"].map(|prefix| [&prefix[..], &key].concat());
+        let ops: Vec<Op<'_>> = ops.iter().map(|key| Op::Set { key, value: &value, expires: None }).collect();
+        let mut session = store.session(CoreId(core));
+        assert_eq!(session.batch(now, TenantId(0), &ops, n.is_multiple_of(50)).unwrap().outcome, Outcome::Ok);
+    };
+    (0..1500).for_each(|n| write(0, n));
+    let backup = std::thread::scope(|scope| {
+        scope.spawn(|| (1500..3000).for_each(|n| write(1, n)));
+        store.store().backup(&saved).unwrap()
+    });
+    assert!(backup.segments > 1, "{backup:?}");
+    assert!(matches!(store.store().backup(&saved), Err(Error::Config { .. })));
+    // Compaction makes garbage of all that the backup holds.
+    (3000..9000).for_each(|n| write(0, n));
+    store.store().maintain(now).unwrap();
+    assert_eq!(forebay_kv::restore(&saved, &restored).unwrap(), backup);
+    let copy = Blocking::open(config(&restored, 1)).unwrap();
+    let page = |prefix: &[u8]| copy.store().scan(now, TenantId(0), prefix, None, 1000).unwrap().items;
+    let (left, also) = (page(b"left/"), page(b"also/"));
+    assert_eq!((left.len(), also.len()), (300, 300));
+    for (left, also) in left.iter().zip(&also) {
+        assert_eq!(left.value[..], also.value[..], "half a batch");
+        let n = u32::from_le_bytes(left.value[..4].try_into().unwrap());
+        assert!((1200..3000).contains(&n), "{n} isn't of that moment");
+    }
+}

@@ -148,7 +148,7 @@ impl Bench {
                     stream.write_all(&bytes).unwrap();
                     self.pool.handle_sent(link, bytes);
                 }
-                Action::Close { .. } => panic!("{:?}", self.pool.stats()),
+                Action::Close { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
             }
         }
     }

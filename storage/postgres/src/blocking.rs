@@ -12,7 +12,7 @@ use forebay_base::value::ValueBuilder;
 use forebay_base::{Value, ValueSink};
 
 use crate::config::{Config, Host};
-use crate::connection::{Connection, Use};
+use crate::connection::{Connection, Target, Use};
 use crate::error::{QueryError, ServerError};
 use crate::param::Param;
 use crate::query::{Complete, Delivery, Event, Receiver, Shape, Sql, Token};
@@ -57,17 +57,36 @@ impl Client {
     /// [`QueryError::Unavailable`], with the address and the reason.
     pub fn connect(config: &Config) -> Result<Self, QueryError> {
         let config = Arc::new(config.clone());
-        let unavailable = |e: io::Error| QueryError::Unavailable(format!("{}: {e}", config.address()).into());
-        let (stream, timeouts) = open(&config).map_err(unavailable)?;
+        let mut failed: Option<(Target, QueryError)> = None;
+        for target in Target::plan(&config, seed()) {
+            match Self::attempt(&config, target) {
+                Ok(client) => return Ok(client),
+                // What the first attempt at a host said is worth more than what its fallback says.
+                Err(_) if failed.as_ref().is_some_and(|(before, _)| before.same_host(&target)) => {}
+                Err(error) => failed = Some((target, error)),
+            }
+        }
+        Err(failed.map_or_else(|| QueryError::Unavailable("no host".into()), |(_, error)| error))
+    }
+
+    fn attempt(config: &Arc<Config>, target: Target) -> Result<Self, QueryError> {
+        let unavailable =
+            |e: io::Error| QueryError::Unavailable(format!("{}: {e}", config.address_of(target.host)).into());
+        let (stream, timeouts) = open(config, target.host).map_err(unavailable)?;
+        let limits = DatabaseLimits::default();
         let mut client = Self {
             stream,
-            connection: Connection::new(Arc::clone(&config), &DatabaseLimits::default(), Use::Owned),
+            connection: Connection::new(Arc::clone(config), &limits, Use::Owned, target),
             received: vec![0; READ_BYTES],
             output: Vec::new(),
             notices: Vec::new(),
         };
         while !client.connection.is_ready() {
             client.turn(&mut One(&mut ValueBuilder::default()))?;
+            if let Some(mut job) = client.connection.poll_job() {
+                job.run();
+                client.connection.handle_job(job);
+            }
         }
         timeouts(None).map_err(unavailable)?;
         Ok(client)
@@ -200,6 +219,9 @@ impl Client {
         if self.connection.take_output(&mut self.output) {
             self.stream.write_all(&self.output)?;
         }
+        if self.connection.closed().is_some() {
+            return Ok(());
+        }
         let count = loop {
             match self.stream.read(&mut self.received) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -228,11 +250,17 @@ impl Drop for Client {
 /// Sets or clears the timeouts of a stream.
 type Timeouts = Box<dyn Fn(Option<Duration>) -> io::Result<()>>;
 
-fn open(config: &Config) -> io::Result<(Box<dyn Stream>, Timeouts)> {
+/// Where the shuffle of balanced hosts starts: different in each process.
+fn seed() -> u64 {
+    u64::from(std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn open(config: &Config, host: usize) -> io::Result<(Box<dyn Stream>, Timeouts)> {
     let limit = Some(config.connect_timeout);
-    match &config.host {
-        Host::Unix(_) => {
-            let stream = UnixStream::connect(config.unix_socket().unwrap_or_default())?;
+    let (name, port, _) = config.host(host);
+    match name {
+        Host::Unix(folder) => {
+            let stream = UnixStream::connect(folder.join(format!(".s.PGSQL.{port}")))?;
             let other = stream.try_clone()?;
             let timeouts: Timeouts = Box::new(move |limit| {
                 other.set_read_timeout(limit)?;
@@ -243,7 +271,7 @@ fn open(config: &Config) -> io::Result<(Box<dyn Stream>, Timeouts)> {
         }
         Host::Tcp(name) => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-            for address in (name.as_str(), config.port).to_socket_addrs()? {
+            for address in (name.as_str(), port).to_socket_addrs()? {
                 match TcpStream::connect_timeout(&address, config.connect_timeout) {
                     Ok(stream) => {
                         stream.set_nodelay(true)?;

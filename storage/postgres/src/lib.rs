@@ -24,7 +24,7 @@
 //! | [`blocking`] | the same state machine over std sockets, for migrations, the CLI and tests |
 //! | [`migrate`] | `migrations/*.sql`, applied once and in order |
 //!
-//! Protocol source: PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55 in version 15), protocol 3.0.
+//! Protocol source: PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55 in version 15), protocol 3.0 and 3.2.
 //!
 //! # The pool, for the worker that owns the sockets
 //! ```text
@@ -36,6 +36,7 @@
 //!     Action::Connect { link }                               then handle_connected or handle_closed
 //!     Action::Send { link, bytes }                           one per link at a time; then handle_sent
 //!     Action::Close { link }                                 then nothing more for this link
+//!     Action::Compute { link, job }                          job.run() on another thread, then handle_job
 //! pool.handle_connected(link)
 //! pool.handle_sent(link, bytes)                            gives the buffer back
 //! pool.handle_bytes(link, &bytes, now, &mut receiver)      rows go to receiver.sink(token)
@@ -45,8 +46,8 @@
 //! ```
 //! `Link` carries a generation: what arrives for an old one is ignored.
 //!
-//! Absent on purpose for now, and refused with an error that says so: TLS, COPY, LISTEN, cursors, several hosts.
-//! Absent without a word: cancelling a statement at the server, one Sync for several read-only queries.
+//! Absent on purpose for now, and refused with an error that says so: COPY, LISTEN, cursors outside of `tx`.
+//! Absent without a word: cancelling a statement at the server.
 
 pub mod blocking;
 pub mod builder;

@@ -12,7 +12,8 @@ use forebay_base::limits::DatabaseLimits;
 use forebay_base::value::ValueBuilder;
 use forebay_base::{Value, ValueSink};
 use forebay_postgres::blocking::Client;
-use forebay_postgres::connection::{Connection, Use};
+use forebay_postgres::config::Session;
+use forebay_postgres::connection::{Connection, Encryption, Target, Use};
 use forebay_postgres::migrate::{MigrateError, State, migrate, status};
 use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Shape, Sql, Token};
 
@@ -57,12 +58,14 @@ fn authentication() {
 fn a_server_that_skips_its_proof_is_refused() {
     // AuthenticationSASL, then AuthenticationOk and ReadyForQuery without the exchange.
     let config = Arc::new(Config { password: Some("x".to_owned()), ..common::config() });
-    let mut connection = Connection::new(config, &DatabaseLimits::default(), Use::Owned);
+    let mut connection = Connection::new(config, &DatabaseLimits::default(), Use::Owned, PLAIN);
     let mut bytes = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0".to_vec();
     bytes.extend(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I");
     connection.handle_bytes(&bytes, &mut Sinks::default());
     assert!(connection.closed().unwrap().contains("before it proved"), "{:?}", connection.closed());
 }
+
+const PLAIN: Target = Target { host: 0, encryption: Encryption::Plain, session: Session::Any };
 
 /// Sinks, and how often each was asked for.
 #[derive(Default)]
@@ -127,7 +130,8 @@ fn any_fragmentation_gives_the_same_events() {
     let config = Arc::new(common::config());
     for delivery in [Delivery::Whole, Delivery::Streaming] {
         let mut stream = UnixStream::connect(config.unix_socket().unwrap()).unwrap();
-        let mut connection = Connection::new(Arc::clone(&config), &DatabaseLimits::default(), Use::Owned);
+        let mut connection =
+            Connection::new(Arc::clone(&config), &DatabaseLimits::default(), Use::Owned, PLAIN);
         let mut sinks = Sinks::default();
         let (mut startup, mut rest) = (Vec::new(), Vec::new());
         let mut buffer = vec![0; 65536];
@@ -150,7 +154,8 @@ fn any_fragmentation_gives_the_same_events() {
         assert!(expected.len() > 25, "{expected:#?}");
 
         let replay = |startup: &[&[u8]], rest: &mut dyn Iterator<Item = &[u8]>| {
-            let mut connection = Connection::new(Arc::clone(&config), &DatabaseLimits::default(), Use::Owned);
+            let mut connection =
+                Connection::new(Arc::clone(&config), &DatabaseLimits::default(), Use::Owned, PLAIN);
             let mut sinks = Sinks::default();
             for piece in startup {
                 connection.handle_bytes(piece, &mut sinks);
@@ -185,7 +190,8 @@ fn any_fragmentation_gives_the_same_events() {
                 let at = usize::try_from(rng.below(bytes.len() as u64)).unwrap();
                 bytes[at] = rng.next_u64().to_le_bytes()[0];
             }
-            let mut connection = Connection::new(Arc::clone(&config), &DatabaseLimits::default(), Use::Owned);
+            let mut connection =
+                Connection::new(Arc::clone(&config), &DatabaseLimits::default(), Use::Owned, PLAIN);
             let mut sinks = Sinks::default();
             connection.handle_bytes(&startup, &mut sinks);
             ask(&mut connection, delivery);

@@ -27,6 +27,7 @@ use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 
 use crate::back::{BackConfig, Log};
+use crate::compute::Compute;
 use crate::metrics::{CoreMetrics, EffectKind};
 use crate::slots::Slots;
 use crate::tokens;
@@ -81,6 +82,7 @@ pub(crate) struct Effects {
     transactions: tx::Transactions,
     plans: plans::Plans,
     upstream: Upstream,
+    compute: Compute,
     owners: HashMap<ConnectionId, Owner>,
     metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
@@ -111,6 +113,7 @@ impl Effects {
             transactions: tx::Transactions::default(),
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
+            compute: Compute::new(reactor.waker()),
             owners: HashMap::new(),
             metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),
@@ -421,6 +424,11 @@ impl Effects {
         while let Some((database, found)) = self.upstream.databases.pop() {
             if let Some(sql) = self.databases.get_mut(database) {
                 sql.found(found, reactor.now());
+            }
+        }
+        while let Some((database, link, job)) = self.compute.take() {
+            if let Some(sql) = self.databases.get_mut(database) {
+                sql.computed(link, job, reactor.now());
             }
         }
         self.settle_http(vm);

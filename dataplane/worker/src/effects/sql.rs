@@ -25,6 +25,8 @@ pub(crate) struct Sql {
     /// There while an address is known.
     pool: Option<Pool>,
     endpoint: Result<Endpoint, String>,
+    /// Of the hosts behind the first, as they were found at the start.
+    others: Vec<Result<Endpoint, String>>,
     /// What it was made from: for a pool later on, and for the host's name.
     config: Option<(Config, DatabaseLimits, u64)>,
     name: Name,
@@ -68,8 +70,11 @@ impl Sql {
         limits: DatabaseLimits,
         now: Monotonic,
     ) -> Self {
+        let others = database.as_ref().map_or(Vec::new(), |config| {
+            (1..config.host_count()).map(|host| endpoint_of(config, host)).collect()
+        });
         let endpoint = match &database {
-            Some(database) => endpoint_of(database),
+            Some(database) => endpoint_of(database, 0),
             None => Err("no database is configured: [database] url in forebay.toml".into()),
         };
         let seed = u64::from(core.0) ^ now.0 ^ (number as u64) << 32;
@@ -80,6 +85,7 @@ impl Sql {
             pool: None,
             name: if endpoint.is_ok() || config.is_none() { Name::Known } else { Name::Wanted },
             endpoint,
+            others,
             config,
             connections: Vec::new(),
             timer: None,
@@ -92,7 +98,7 @@ impl Sql {
     /// Without an address nobody would carry out what a pool asks for.
     fn make_pool(&mut self, now: Monotonic) {
         if self.pool.is_none()
-            && self.endpoint.is_ok()
+            && (self.endpoint.is_ok() || self.others.iter().any(Result::is_ok))
             && let Some((config, limits, seed)) = &self.config
         {
             self.pool = Some(Pool::new(config.clone(), limits.clone(), *seed, now));
@@ -145,6 +151,12 @@ impl Sql {
         }
     }
 
+    pub(crate) fn computed(&mut self, link: Link, job: forebay_postgres::connection::Job, now: Monotonic) {
+        if let Some(pool) = &mut self.pool {
+            pool.handle_job(link, job, now);
+        }
+    }
+
     pub(crate) fn sent(&mut self, _link: Link) {}
 
     pub(crate) fn abandon(&mut self, key: u64, now: Monotonic) {
@@ -156,19 +168,16 @@ impl Sql {
 
 /// Where the pool's links connect to at first. Names are resolved here once, before the core
 /// serves anyone; later on by the resolver's thread.
-fn endpoint_of(config: &Config) -> Result<Endpoint, String> {
+fn endpoint_of(config: &Config, host: usize) -> Result<Endpoint, String> {
     use std::net::ToSocketAddrs as _;
-    if let Some(path) = config.unix_socket() {
-        return Ok(Endpoint::Unix(path));
-    }
-    match &config.host {
-        Host::Tcp(name) => (name.as_str(), config.port)
+    match config.host(host) {
+        (Host::Tcp(name), port, _) => (name.as_str(), port)
             .to_socket_addrs()
             .map_err(|error| format!("{name}: {error}"))?
             .next()
             .map(Endpoint::Tcp)
             .ok_or_else(|| format!("{name}: no address")),
-        Host::Unix(path) => Ok(Endpoint::Unix(path.clone())),
+        (Host::Unix(folder), port, _) => Ok(Endpoint::Unix(folder.join(format!(".s.PGSQL.{port}")))),
     }
 }
 
@@ -261,7 +270,7 @@ impl Effects {
     /// Its pool, once its address is known.
     pub(super) fn pool(&mut self, database: usize) -> Result<&mut Pool, Refusal> {
         match self.databases.get_mut(database) {
-            Some(Sql { pool: Some(pool), endpoint: Ok(_), .. }) => Ok(pool),
+            Some(Sql { pool: Some(pool), .. }) => Ok(pool),
             sql => {
                 let why = sql.and_then(|sql| sql.endpoint.as_ref().err()).map_or("", String::as_str);
                 Err(("UnavailableError", format!("database unavailable: {why}"), None))
@@ -354,18 +363,31 @@ impl Effects {
         if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
             self.sql_deadline(vm, database, now);
         }
-        let Self { databases, owners, .. } = self;
+        let Self { databases, owners, compute, .. } = self;
         let sql = &mut databases[database];
-        let Sql { pool: Some(pool), endpoint: Ok(endpoint), connections, .. } = sql else { return };
+        let Sql { pool: Some(pool), endpoint, others, connections, .. } = sql else { return };
         while let Some(action) = pool.poll_action() {
             match action {
-                Action::Connect { link } => match reactor.connect(endpoint) {
-                    Ok(connection) => {
-                        owners.insert(connection, Owner::Database(database, link));
-                        connections.push((link, connection));
+                Action::Connect { link } => {
+                    let host = pool.host_of(link);
+                    let endpoint = host.checked_sub(1).and_then(|at| others.get(at)).unwrap_or(endpoint);
+                    let connected = match endpoint {
+                        Ok(endpoint) => reactor.connect(endpoint).map_err(|error| error.to_string()),
+                        Err(why) => Err(why.clone()),
+                    };
+                    match connected {
+                        Ok(connection) => {
+                            owners.insert(connection, Owner::Database(database, link));
+                            connections.push((link, connection));
+                        }
+                        Err(why) => pool.handle_closed(link, &why, now),
                     }
-                    Err(error) => pool.handle_closed(link, &error.to_string(), now),
-                },
+                }
+                Action::Compute { link, job } => {
+                    if let Some(done) = compute.start(database, link, job) {
+                        pool.handle_job(link, done, now);
+                    }
+                }
                 Action::Send { link, bytes } => {
                     let connection = connections.iter().find(|(l, _)| *l == link).map(|(_, c)| *c);
                     if let Some(output) = connection.and_then(|connection| reactor.output(connection)) {

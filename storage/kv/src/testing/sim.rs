@@ -314,6 +314,10 @@ impl SegmentFile for SimFile {
         Ok(self.disk.lock().file(self.id)?.cache.len() as u64)
     }
 
+    fn links(&self) -> io::Result<u64> {
+        Ok(1)
+    }
+
     fn write_at(&self, offset: u64, bytes: &[u8], durable: bool) -> io::Result<usize> {
         let (mut guard, failure) = self.disk.begin()?;
         let state = &mut *guard;

@@ -282,6 +282,22 @@ impl World {
         Ok(())
     }
 
+    /// The poisoned store opens its folder again in place: a life ends and the next begins.
+    pub fn heal(&mut self) -> Check {
+        let store = self.store.clone().ok_or("closed")?;
+        if store.heal().is_err() {
+            return Ok(());
+        }
+        if store.unavailable() == Some(Unavailable::Poisoned) {
+            return Err("healed, and poisoned".to_owned());
+        }
+        let found = self.check_prefix()?;
+        self.states = vec![self.states.swap_remove(found)];
+        self.acknowledged = 0;
+        self.touched.clear();
+        Ok(())
+    }
+
     pub fn awaited(&self) -> usize {
         self.awaited.len()
     }

@@ -1,7 +1,9 @@
 //! One connection as a state machine: bytes in, bytes out, events out. No socket, no clock.
 //!
 //! ```text
-//!   Starting --ReadyForQuery--> Ready --(error, FATAL, EOF)--> Closed
+//!   [SSLRequest --S--> TLS handshake]
+//!   Starting --ReadyForQuery--> [Probing] --> Ready --(error, FATAL, EOF)--> Closed
+//!      \--SCRAM--> a Job for another thread --handle_job--> Starting
 //! ```
 //! Every query has a Sync of its own, so that one that fails takes no other with it, and an entry in a FIFO that
 //! its ReadyForQuery takes out. An abandoned query keeps its place and its rows are dropped. Statements that are proven
@@ -18,6 +20,11 @@
 //! received bytes, until its ReadyForQuery says that it is one (a deferred constraint fails after CommandComplete).
 //! If it came in one piece, as nearly every result does, those bytes are the caller's own buffer.
 //!
+//! **Poolers.** Behind a pooler in transaction mode a statement may be bound on another session than the one it was
+//! prepared on. When healing doesn't help against 26000, the connection sends every query with its text from then on
+//! (an unnamed statement, parsed and bound under one Sync), and the description of the result is checked against what
+//! the rows are decoded as.
+//!
 //! **Healing.** A statement that the server no longer knows (26000: DISCARD ALL, a pooler), whose result type changed
 //! (0A000 from `RevalidateCachedQuery`: ALTER TABLE) or which lost its meaning (class 42) is prepared again and its
 //! query repeated once: the error came before BindComplete, so nothing has run. If the parameters have other types
@@ -26,6 +33,8 @@
 mod group;
 mod receive;
 mod rows;
+mod scram;
+mod secure;
 mod shared;
 mod startup;
 mod statement;
@@ -38,17 +47,18 @@ use std::time::Duration;
 use forebay_base::limits::DatabaseLimits;
 use forebay_base::{Monotonic, Value};
 
-use crate::config::Config;
+use crate::config::{Config, Host, Session, SslMode};
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
 use crate::query::{Access, Complete, Delivery, Event, Receiver, Shape, Sql, Token};
 use crate::types::{Catalog, decode, encode};
 use group::Proof;
+use secure::Secure;
 use startup::Auth;
 use statement::{Description, Input, Prepared, State, Statements, Waiting};
 
 pub use group::GROUP_MAX;
-pub use startup::SCRAM_ITERATIONS_MAX;
+pub use scram::{Job, SCRAM_ITERATIONS_MAX};
 pub use wire::MESSAGE_BYTES_MAX;
 
 /// ParameterStatus names kept; a server has about fifteen.
@@ -67,16 +77,104 @@ pub enum Use {
 }
 
 /// What a CancelRequest needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct BackendKey {
     /// Process of the server, as in `pg_stat_activity.pid`.
     pub process_id: u32,
-    /// Its secret.
-    pub secret: u32,
+    /// Its secret: 4 bytes in protocol 3.0, 4 to 256 in 3.2.
+    pub secret: Box<[u8]>,
+}
+
+impl std::fmt::Debug for BackendKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackendKey").field("process_id", &self.process_id).finish_non_exhaustive()
+    }
+}
+
+impl BackendKey {
+    /// The CancelRequest: the only message of a connection of its own, to the same address.
+    #[must_use]
+    pub fn cancel_request(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(12 + self.secret.len());
+        wire::cancel_request(&mut out, self.process_id, &self.secret);
+        out
+    }
+}
+
+/// One attempt: which host, how encrypted, which session will do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Target {
+    /// Number of the host: [`Config::host`].
+    pub host: usize,
+    /// How the connection begins.
+    pub encryption: Encryption,
+    /// Which session will do.
+    pub session: Session,
+}
+
+/// How a connection begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Encryption {
+    /// In plain text.
+    Plain,
+    /// With the question whether the server has TLS. `required`: it must.
+    Ask {
+        /// Whether a no ends the connection.
+        required: bool,
+    },
+    /// With the handshake.
+    Direct,
+}
+
+impl Target {
+    /// The attempts that a configuration asks for, best first; `seed` shuffles the hosts if they are to be balanced.
+    #[must_use]
+    pub fn plan(config: &Config, seed: u64) -> Vec<Self> {
+        let mut hosts: Vec<usize> = (0..config.host_count()).collect();
+        if config.balance {
+            let mut rng = forebay_base::rng::Rng::new(seed);
+            for index in (1..hosts.len()).rev() {
+                hosts.swap(index, usize::try_from(rng.below(index as u64 + 1)).unwrap_or(0));
+            }
+        }
+        let encryptions: &[Encryption] = match (config.tls.mode, config.tls.direct) {
+            (SslMode::Disable, _) => &[Encryption::Plain],
+            (SslMode::Allow, _) => &[Encryption::Plain, Encryption::Ask { required: true }],
+            (SslMode::Prefer, _) => &[Encryption::Ask { required: false }, Encryption::Plain],
+            (SslMode::Require, false) => &[Encryption::Ask { required: true }],
+            (SslMode::Require, true) => &[Encryption::Direct],
+        };
+        let passes: &[Session] = match &config.session {
+            Session::PreferStandby => &[Session::Standby, Session::Any],
+            other => std::slice::from_ref(other),
+        };
+        let mut plan = Vec::new();
+        for session in passes {
+            for &host in &hosts {
+                // A unix socket is never encrypted, as in libpq.
+                let unix = matches!(config.host(host).0, Host::Unix(_));
+                let encryptions = if unix { &[Encryption::Plain] } else { encryptions };
+                plan.extend(encryptions.iter().map(|&encryption| Self {
+                    host,
+                    encryption,
+                    session: *session,
+                }));
+            }
+        }
+        plan
+    }
+
+    /// Whether another attempt differs by its encryption alone.
+    #[must_use]
+    pub fn same_host(&self, other: &Self) -> bool {
+        self.host == other.host && self.session == other.session
+    }
 }
 
 enum Phase {
     Starting(Auth),
+    /// The server is asked whether it is the kind that will do.
+    Probing,
     Ready,
     Closed(Box<str>),
 }
@@ -87,6 +185,8 @@ enum Entry {
     Prepare { id: u64, description: Description, error: Option<Box<ServerError>> },
     /// A simple query of `pg_type`, for the statement `id`.
     Catalog { id: u64, description: Description, wanted: Vec<u32>, error: Option<Box<ServerError>> },
+    /// A simple query: is the server in recovery, does it accept writes?
+    Session { standby: bool, read_only: bool, known: bool },
     /// A simple query of the catalog: does the statement `id` only read?
     Proof { id: u64, proven: bool },
     /// Bind, Execute, Sync.
@@ -136,6 +236,20 @@ pub struct Connection {
     phase: Phase,
     usage: Use,
     config: Arc<Config>,
+    target: Target,
+    /// TLS, or nothing.
+    secure: Secure,
+    /// What SCRAM can be bound to, once the handshake is over.
+    secure_end_point: Option<Vec<u8>>,
+    /// A computation for another thread.
+    job: Option<Job>,
+    /// Minor version of protocol 3 that the server speaks.
+    minor: u16,
+    was_ready: bool,
+    /// Part of the names of its statements.
+    tag: u64,
+    /// Every query carries its text: whoever is at the other end doesn't keep statements for us.
+    unnamed: bool,
     result_bytes_max: usize,
     out: Vec<u8>,
     /// Received and not consumed: an incomplete message, or an incomplete whole result.
@@ -187,12 +301,24 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// A connection whose transport is open; the StartupMessage waits in its output.
     #[must_use]
-    pub fn new(config: Arc<Config>, limits: &DatabaseLimits, usage: Use) -> Self {
+    pub fn new(config: Arc<Config>, limits: &DatabaseLimits, usage: Use, target: Target) -> Self {
         let mut out = Vec::new();
         wire::startup(&mut out, &config);
+        let (secure, phase) = match Secure::new(&config, target) {
+            Ok(secure) => (secure, Phase::Starting(Auth::Start)),
+            Err(cause) => (Secure::Plain, Phase::Closed(cause.into())),
+        };
         Self {
-            phase: Phase::Starting(Auth::Start),
+            phase,
             usage,
+            target,
+            secure,
+            secure_end_point: None,
+            job: None,
+            minor: config.protocol.1,
+            was_ready: false,
+            tag: 0,
+            unnamed: config.unnamed,
             config,
             result_bytes_max: limits.result_bytes,
             out,
@@ -256,6 +382,12 @@ impl Connection {
         matches!(self.phase, Phase::Ready)
     }
 
+    /// True if it has ever been ready.
+    #[must_use]
+    pub fn was_ready(&self) -> bool {
+        self.was_ready
+    }
+
     /// Why the connection is over, once it is: the owner closes the transport.
     #[must_use]
     pub fn closed(&self) -> Option<&str> {
@@ -280,7 +412,7 @@ impl Connection {
     /// Bytes that wait to be sent.
     #[must_use]
     pub fn output_len(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.secure.output_len()
     }
 
     /// Bytes received that wait for the rest of a message or of a whole result.
@@ -303,8 +435,47 @@ impl Connection {
 
     /// The key for a CancelRequest, once it is known.
     #[must_use]
-    pub fn backend_key(&self) -> Option<BackendKey> {
-        self.backend
+    pub fn backend_key(&self) -> Option<&BackendKey> {
+        self.backend.as_ref()
+    }
+
+    /// Minor version of protocol 3 that was agreed on, once the connection is ready.
+    #[must_use]
+    pub fn protocol_minor(&self) -> u16 {
+        self.minor
+    }
+
+    /// True if every query carries its text, as there is a pooler in between or the configuration says so.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        self.unnamed
+    }
+
+    /// Whether the bytes are encrypted.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.secure.is_encrypted()
+    }
+
+    /// Which host, and how.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// A computation that takes about a millisecond: run it on another thread, then [`Connection::handle_job`].
+    pub fn poll_job(&mut self) -> Option<Job> {
+        self.job.take()
+    }
+
+    /// The computation is done.
+    pub fn handle_job(&mut self, done: Job) {
+        if let Phase::Starting(auth @ Auth::Computing) = &mut self.phase {
+            match done.finish(&mut self.out) {
+                Ok(next) => *auth = next,
+                Err(why) => self.close(format!("authentication: {why}")),
+            }
+        }
     }
 
     /// Prepared statements of this connection.
@@ -317,6 +488,10 @@ impl Connection {
     /// none. The bytes are the caller's to send, in order.
     pub fn take_output(&mut self, buffer: &mut Vec<u8>) -> bool {
         debug_assert!(buffer.is_empty(), "the caller still has unsent bytes");
+        if !self.secure.is_plain() {
+            self.group = 0;
+            return self.secure.take_output(&mut self.out, buffer);
+        }
         if self.out.is_empty() {
             return false;
         }
@@ -473,7 +648,10 @@ impl Connection {
             match entry {
                 Entry::Query(running) => running.abandoned = true,
                 Entry::Simple { abandoned, .. } => *abandoned = true,
-                Entry::Prepare { .. } | Entry::Catalog { .. } | Entry::Proof { .. } => {}
+                Entry::Prepare { .. }
+                | Entry::Catalog { .. }
+                | Entry::Proof { .. }
+                | Entry::Session { .. } => {}
             }
         }
     }
@@ -496,6 +674,27 @@ impl Connection {
 
     /// Handles received bytes, in any fragmentation. Rows go to the sinks of `receiver`.
     pub fn handle_bytes(&mut self, bytes: &[u8], receiver: &mut dyn Receiver) {
+        if self.secure.is_plain() {
+            return self.handle_plain(bytes, receiver);
+        }
+        if self.closed().is_some() {
+            return;
+        }
+        let config = Arc::clone(&self.config);
+        let mut secure = std::mem::replace(&mut self.secure, Secure::Plain);
+        let result = secure.handle_bytes(bytes, &config, self.target, &mut |plain, end_point| {
+            if self.secure_end_point.is_none() {
+                self.secure_end_point = end_point();
+            }
+            self.handle_plain(plain, receiver);
+        });
+        self.secure = secure;
+        if let Err(cause) = result {
+            self.close(cause);
+        }
+    }
+
+    fn handle_plain(&mut self, bytes: &[u8], receiver: &mut dyn Receiver) {
         let skipped = self.skip.min(bytes.len());
         self.skip -= skipped;
         let bytes = &bytes[skipped..];
@@ -533,7 +732,9 @@ impl Connection {
     fn check_ready(&self) -> Result<(), QueryError> {
         match &self.phase {
             Phase::Ready => Ok(()),
-            Phase::Starting(_) => Err(QueryError::Unavailable("the connection is being made".into())),
+            Phase::Starting(_) | Phase::Probing => {
+                Err(QueryError::Unavailable("the connection is being made".into()))
+            }
             Phase::Closed(cause) => Err(QueryError::Unavailable(cause.clone())),
         }
     }
@@ -542,9 +743,9 @@ impl Connection {
         match self.statements.insert(sql, waiting) {
             Ok((slot, closed)) => {
                 if let Some(id) = closed {
-                    wire::close_statement(&mut self.out, &statement::name(id));
+                    wire::close_statement(&mut self.out, &statement::name(self.tag, id));
                 }
-                wire::prepare(&mut self.out, &statement::name(slot.id), sql.text);
+                wire::prepare(&mut self.out, &statement::name(self.tag, slot.id), sql.text);
                 let id = slot.id;
                 self.start_busy();
                 self.fifo.push_back(Entry::Prepare { id, description: Description::default(), error: None });
@@ -574,7 +775,7 @@ impl Connection {
             self.out.truncate(self.group_end - wire::SYNC.len());
         }
         let scratch = &mut self.encode;
-        let bound = prepared.bind(&mut self.out, |out| {
+        let bound = prepared.bind(&mut self.out, self.unnamed, |out| {
             let start = out.len();
             encode_params(&prepared, params, scratch, out)?;
             bytes.extend_from_slice(&out[start..]);
@@ -652,7 +853,10 @@ impl Connection {
                 Entry::Simple { token, error, .. } => {
                     (token, error.map_or_else(|| lost(Access::Write), QueryError::Server))
                 }
-                Entry::Prepare { .. } | Entry::Catalog { .. } | Entry::Proof { .. } => continue,
+                Entry::Prepare { .. }
+                | Entry::Catalog { .. }
+                | Entry::Proof { .. }
+                | Entry::Session { .. } => continue,
             };
             self.events.push_back(Event::Done { token, result: Err(error) });
         }

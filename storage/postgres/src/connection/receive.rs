@@ -2,20 +2,29 @@
 
 use std::sync::Arc;
 
-use super::startup::Auth;
+use forebay_base::ValueError;
+
+use super::startup::{Auth, Credentials};
 use super::statement::{self, Description, Input, Prepared, State, Waiting};
 use super::wire::{self, Body};
 use super::{
     BackendKey, Connection, EVENTS_MAX, Entry, MESSAGE_BYTES_MAX, PARAMETERS_MAX, Phase, Running,
     SLOW_HASHES_MAX, SPARE_BYTES_MAX, SPARE_MAX, Use, rows,
 };
+use crate::config::Session;
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
-use crate::query::{Complete, Delivery, Event, Receiver, Sql};
+use crate::query::{Complete, Delivery, Event, Receiver, Sql, hash_text};
 use crate::types::{CATALOG_QUERY, Catalog, CatalogRow, Scalar, Type, decode};
 
 /// What a script reads whose COMMIT wasn't one.
 const ROLLED_BACK: &str = "a statement of the transaction failed, so it was rolled back";
+
+/// Bytes of a cancel key's secret (manual: "Message Formats", BackendKeyData).
+const SECRET_BYTES_MAX: usize = 256;
+/// In recovery? Refusing writes?
+const SESSION_QUERY: &str =
+    "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
 
 impl Connection {
     /// Scans `buffer` from where the last call ended; returns how many of its bytes are done with.
@@ -141,7 +150,13 @@ impl Connection {
             b'R' => {
                 let Phase::Starting(auth) = &mut self.phase else { return None };
                 let auth = std::mem::replace(auth, Auth::Start);
-                match auth.handle(body, &self.config.user, self.config.password.as_deref(), &mut self.out) {
+                let credentials = Credentials {
+                    user: &self.config.user,
+                    password: self.config.host(self.target.host).2,
+                    binding: self.config.channel_binding,
+                    end_point: self.secure_end_point.clone(),
+                };
+                match auth.handle(body, credentials, &mut self.out, &mut self.job) {
                     Ok(next) => self.phase = Phase::Starting(next),
                     Err(why) => self.close(format!("authentication: {why}")),
                 }
@@ -149,12 +164,27 @@ impl Connection {
             }
             b'K' => {
                 let mut body = Body(body);
-                self.backend = Some(BackendKey { process_id: body.u32()?, secret: body.u32()? });
+                let process_id = body.u32()?;
+                if !(4..=SECRET_BYTES_MAX).contains(&body.0.len()) || (self.minor < 2 && body.0.len() != 4) {
+                    return None;
+                }
+                self.backend = Some(BackendKey { process_id, secret: body.0.into() });
                 Some(())
             }
-            // NegotiateProtocolVersion: 3.0 is the least there is, so only an option can be unknown.
+            // NegotiateProtocolVersion: the newest minor version that the server speaks, and options that it doesn't
+            // know, of which we send none.
             b'v' => {
-                self.close("the server doesn't know protocol 3.0 or an option of ours".to_owned());
+                let mut body = Body(body);
+                let (version, options) = (body.u32()?, body.u32()?);
+                let minor = u16::try_from(version & 0xffff).ok()?;
+                // Before version 18 the server sent the minor version alone.
+                if !matches!(version >> 16, 0 | 3) || options != 0 || minor >= self.minor {
+                    return None;
+                }
+                if minor < self.config.protocol.0 {
+                    self.close(format!("the server speaks protocol 3.{minor} at best"));
+                }
+                self.minor = minor;
                 Some(())
             }
             _ => None,
@@ -167,6 +197,16 @@ impl Connection {
             Entry::Query(running) => match kind {
                 b'2' => running.bound = true,
                 b'C' => running.complete.affected = wire::tag_count(body),
+                // Of an unnamed statement: the rows must be what they are decoded as.
+                b'1' | b'n' => {}
+                b'T' => {
+                    let oids = running.prepared.types.iter().map(|ty| ty.oid);
+                    if !oids.eq(columns(body)?.into_iter().map(|(_, oid)| oid)) {
+                        let expected = "the result that was described: a table has changed";
+                        let changed = ValueError::Malformed { offset: 0, expected };
+                        running.error = Some(QueryError::Value(changed));
+                    }
+                }
                 // EmptyQueryResponse; CloseComplete of a Close without a Sync of its own.
                 b'I' | b'3' => {}
                 _ => return None,
@@ -182,19 +222,17 @@ impl Connection {
                 }
                 b'T' => {
                     description.has_columns = true;
-                    let mut body = Body(body);
-                    let count = body.u16()?;
-                    for _ in 0..count {
-                        let name = body.text()?;
-                        // Table, attribute number; then type; then its size, modifier and format.
-                        body.u32()?;
-                        body.u16()?;
-                        let oid = body.u32()?;
-                        body.u16()?;
-                        body.u32()?;
-                        body.u16()?;
-                        description.columns.push((name, oid));
-                    }
+                    description.columns = columns(body)?;
+                }
+                _ => return None,
+            },
+            Entry::Session { standby, read_only, known } => match kind {
+                b'T' | b'C' => {}
+                b'D' => {
+                    let mut fields = body.get(2..)?;
+                    let mut next = || decode::field(&mut fields)?;
+                    (*standby, *read_only) = (next()? == b"t", next()? == b"on");
+                    *known = true;
                 }
                 _ => return None,
             },
@@ -245,6 +283,7 @@ impl Connection {
             }
             // No proof, then.
             Entry::Proof { proven, .. } => *proven = false,
+            Entry::Session { known, .. } => *known = false,
             Entry::Prepare { error: slot, .. }
             | Entry::Catalog { error: slot, .. }
             | Entry::Simple { error: slot, .. } => {
@@ -263,7 +302,7 @@ impl Connection {
         self.status = status;
         if let Phase::Starting(auth) = &self.phase {
             if matches!(auth, Auth::Done) {
-                self.phase = Phase::Ready;
+                self.settle_session();
             } else {
                 self.close("protocol: ready before authentication".to_owned());
             }
@@ -277,6 +316,14 @@ impl Connection {
                 self.finish(running, rows, left_open, receiver);
                 for running in skipped {
                     self.send_again(running);
+                }
+            }
+            Some(Entry::Session { standby, read_only, known }) => {
+                self.preparing -= 1;
+                if known {
+                    self.judge_session(standby, read_only);
+                } else {
+                    self.close("the server doesn't say whether it is a standby".to_owned());
                 }
             }
             Some(Entry::Proof { id, proven }) => {
@@ -314,6 +361,46 @@ impl Connection {
         }
     }
 
+    /// Authenticated: is this the kind of server that is wanted? It says so by itself since version 14; a pooler may
+    /// not, and is asked.
+    fn settle_session(&mut self) {
+        if self.target.session == Session::Any || self.target.session == Session::PreferStandby {
+            return self.become_ready();
+        }
+        let on = |name: &str| self.parameter(name).map(|value| value == "on");
+        match (on("in_hot_standby"), on("default_transaction_read_only")) {
+            (Some(standby), Some(read_only)) => self.judge_session(standby, standby || read_only),
+            _ => {
+                self.phase = Phase::Probing;
+                wire::simple(&mut self.out, SESSION_QUERY);
+                self.fifo.push_back(Entry::Session { standby: false, read_only: false, known: false });
+                self.preparing += 1;
+            }
+        }
+    }
+
+    fn judge_session(&mut self, standby: bool, read_only: bool) {
+        let refused = match self.target.session {
+            Session::Any | Session::PreferStandby => None,
+            Session::ReadWrite => read_only.then_some("the server is read-only, wanted is read-write"),
+            Session::ReadOnly => (!read_only).then_some("the server accepts writes, wanted is read-only"),
+            Session::Primary => standby.then_some("the server is a standby, wanted is a primary"),
+            Session::Standby => (!standby).then_some("the server is a primary, wanted is a standby"),
+        };
+        match refused {
+            Some(why) => self.close(format!("target_session_attrs: {why}")),
+            None => self.become_ready(),
+        }
+    }
+
+    fn become_ready(&mut self) {
+        self.phase = Phase::Ready;
+        self.was_ready = true;
+        let key =
+            self.backend.as_ref().map_or(String::new(), |key| format!("{} {:?}", key.process_id, key.secret));
+        self.tag = hash_text(&key);
+    }
+
     /// The members of a group behind the one that failed, up to the group's Sync: the server skipped them.
     fn take_skipped(&mut self) -> Vec<Running> {
         let mut skipped = Vec::new();
@@ -334,7 +421,7 @@ impl Connection {
     /// Sends a member of a group that never ran, now with a Sync of its own.
     fn send_again(&mut self, running: Running) {
         let Running { token, access, shape, delivery, prepared, bytes, healed, .. } = running;
-        let written = prepared.bind(&mut self.out, |out| {
+        let written = prepared.bind(&mut self.out, self.unnamed, |out| {
             out.extend_from_slice(&bytes);
             Ok::<_, QueryError>(())
         });
@@ -367,6 +454,14 @@ impl Connection {
             && is_stale(error)
         {
             let error = error.clone();
+            if &*error.code == "26000" && (running.healed || self.unnamed || self.status != b'I') {
+                // Prepared a moment ago, and unknown again: somebody in between doesn't keep statements for us. One that
+                // was sent with its text can't come here again.
+                self.unnamed = true;
+                if self.status == b'I' {
+                    return self.send_again(running);
+                }
+            }
             if !running.healed && self.status == b'I' {
                 self.heal(running, error);
                 return;
@@ -402,7 +497,7 @@ impl Connection {
             None => None,
             Some(slot) if slot.id == prepared.id => {
                 self.statements.remove(prepared.id);
-                wire::close_statement(&mut self.out, &statement::name(prepared.id));
+                wire::close_statement(&mut self.out, &statement::name(self.tag, prepared.id));
                 None
             }
             Some(slot) => match &mut slot.state {
@@ -427,7 +522,7 @@ impl Connection {
 
     /// Queries that wait at a slot that goes away fail; there are none unless it was being prepared.
     fn requeue(&mut self, slot: statement::Slot) {
-        wire::close_statement(&mut self.out, &statement::name(slot.id));
+        wire::close_statement(&mut self.out, &statement::name(self.tag, slot.id));
         if let State::Preparing(list) = slot.state {
             for waiting in list {
                 self.waiting -= 1;
@@ -467,7 +562,7 @@ impl Connection {
             return;
         }
         let Some(slot) = self.statements.by_id(id) else { return };
-        let prepared = Arc::new(finalize(slot, description, &self.catalog));
+        let prepared = Arc::new(finalize(slot, self.tag, description, &self.catalog));
         let State::Preparing(list) = std::mem::replace(&mut slot.state, State::Ready(Arc::clone(&prepared)))
         else {
             return;
@@ -486,7 +581,7 @@ impl Connection {
                 self.bind(token, access, shape, delivery, Arc::clone(prepared), &params, false)
             }
             Input::Encoded { old, bytes, .. } if old.params == prepared.params => {
-                let written = prepared.bind(&mut self.out, |out| {
+                let written = prepared.bind(&mut self.out, self.unnamed, |out| {
                     out.extend_from_slice(&bytes);
                     Ok::<_, QueryError>(())
                 });
@@ -502,11 +597,11 @@ impl Connection {
 }
 
 /// Makes a statement of its description; the catalog knows its types.
-fn finalize(slot: &statement::Slot, description: Description, catalog: &Catalog) -> Prepared {
+fn finalize(slot: &statement::Slot, tag: u64, description: Description, catalog: &Catalog) -> Prepared {
     let resolve = |oid: u32| catalog.get(oid).unwrap_or(Type { oid, scalar: Scalar::Other, array: false });
     let types: Box<[_]> = description.columns.iter().map(|(_, oid)| resolve(*oid)).collect();
     let mut prefix = vec![b'B', 0, 0, 0, 0, 0];
-    wire::cstr(&mut prefix, &statement::name(slot.id));
+    wire::cstr(&mut prefix, &statement::name(tag, slot.id));
     let mut formats = Vec::new();
     if types.iter().all(|ty| ty.is_binary()) {
         formats.extend_from_slice(&[0, 1, 0, 1]);
@@ -568,6 +663,25 @@ fn bind_error(error: Box<ServerError>) -> QueryError {
         rest[..end].parse().unwrap_or(0)
     });
     ParameterError { index, type_name: Box::default(), reason: error.message }.into()
+}
+
+/// Names and types of a RowDescription.
+fn columns(body: &[u8]) -> Option<Vec<(Box<str>, u32)>> {
+    let mut body = Body(body);
+    let count = body.u16()?;
+    let mut columns = Vec::new();
+    for _ in 0..count {
+        let name = body.text()?;
+        // Table, attribute number; then type; then its size, modifier and format.
+        body.u32()?;
+        body.u16()?;
+        let oid = body.u32()?;
+        body.u16()?;
+        body.u32()?;
+        body.u16()?;
+        columns.push((name, oid));
+    }
+    Some(columns)
 }
 
 /// A DataRow of [`CATALOG_QUERY`], in text format.

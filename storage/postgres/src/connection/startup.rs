@@ -1,20 +1,28 @@
 //! From the first byte to the first ReadyForQuery.
 //!
 //! ```text
-//!   StartupMessage -> Authentication* (trust | password | md5 | SCRAM-SHA-256) -> AuthenticationOk
-//!                  -> ParameterStatus*, BackendKeyData -> ReadyForQuery
+//!   StartupMessage -> Authentication* (trust | password | md5 | SCRAM-SHA-256[-PLUS]) -> AuthenticationOk
+//!                  -> [NegotiateProtocolVersion] ParameterStatus*, BackendKeyData -> ReadyForQuery
 //! ```
 //! A server that asked for SCRAM must prove that it knows the password too: AuthenticationOk before its proof is
-//! refused (RFC 5802 section 5). A SCRAM exchange costs about a millisecond of CPU: pools connect rarely.
+//! refused (RFC 5802 section 5). Over TLS the proof is bound to the server's certificate where the server offers it
+//! (`-PLUS`); that it could be, and wasn't, is part of the proof, so that nobody in between can talk us out of it.
 
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 
+use super::scram::Job;
 use super::wire::{self, Body};
+use crate::config::ChannelBinding;
 
-/// Rounds of PBKDF2 that a server may ask for: it could otherwise keep a core busy for minutes. The server's
-/// default is 4,096.
-pub const SCRAM_ITERATIONS_MAX: u32 = 100_000;
+/// What the answers are made of.
+pub(super) struct Credentials<'c> {
+    pub(super) user: &'c str,
+    pub(super) password: Option<&'c str>,
+    pub(super) binding: ChannelBinding,
+    /// The hash to bind to, over TLS.
+    pub(super) end_point: Option<Vec<u8>>,
+}
 
 /// Where authentication stands.
 pub(super) enum Auth {
@@ -22,6 +30,8 @@ pub(super) enum Auth {
     Start,
     /// Our first SCRAM message is sent.
     ScramFirst(Box<ScramSha256>),
+    /// Our proof is being computed elsewhere.
+    Computing,
     /// Our proof is sent; the server's is due.
     ScramFinal(Box<ScramSha256>),
     /// What the method asks of us is done; AuthenticationOk is due.
@@ -35,16 +45,20 @@ impl Auth {
     pub(super) fn handle(
         self,
         body: &[u8],
-        user: &str,
-        password: Option<&str>,
+        credentials: Credentials<'_>,
         out: &mut Vec<u8>,
+        job: &mut Option<Job>,
     ) -> Result<Self, String> {
+        let Credentials { user, password, binding, end_point } = credentials;
         let mut body = Body(body);
         let request = body.u32().ok_or("a malformed Authentication message")?;
         let need = |method: &str| {
             password
                 .ok_or_else(|| format!("the server asks for a password ({method}), and none is configured"))
         };
+        if binding == ChannelBinding::Require && matches!((request, &self), (0 | 3 | 5, Self::Start)) {
+            return Err("channel_binding=require, and the server doesn't use SCRAM-SHA-256-PLUS".into());
+        }
         match (request, self) {
             (0, Self::Start | Self::Answered) => Ok(Self::Done),
             (0, _) => {
@@ -64,28 +78,36 @@ impl Auth {
                 while let Some(name) = body.text().filter(|name| !name.is_empty()) {
                     offered.push(name);
                 }
-                if !offered.iter().any(|name| &**name == SCRAM_SHA_256) {
+                let has = |mechanism: &str| offered.iter().any(|name| &**name == mechanism);
+                if !has(SCRAM_SHA_256) && !has(SCRAM_SHA_256_PLUS) {
                     return Err(format!("the server offers only {}", offered.join(", ")));
                 }
                 let password = need("SCRAM-SHA-256")?;
-                let scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
-                wire::sasl_initial(out, SCRAM_SHA_256, scram.message());
+                let end_point = end_point.filter(|_| binding != ChannelBinding::Disable);
+                let (mechanism, channel) = match end_point {
+                    Some(hash) if has(SCRAM_SHA_256_PLUS) => {
+                        (SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash))
+                    }
+                    _ if binding == ChannelBinding::Require => {
+                        return Err("channel_binding=require, and there is nothing to bind to: TLS with \
+                            SCRAM-SHA-256-PLUS"
+                            .into());
+                    }
+                    Some(_) => (SCRAM_SHA_256, sasl::ChannelBinding::unrequested()),
+                    None => (SCRAM_SHA_256, sasl::ChannelBinding::unsupported()),
+                };
+                if !has(mechanism) {
+                    return Err(
+                        "the server offers only SCRAM-SHA-256-PLUS, and there is nothing to bind to".into()
+                    );
+                }
+                let scram = ScramSha256::new(password.as_bytes(), channel);
+                wire::sasl_initial(out, mechanism, scram.message());
                 Ok(Self::ScramFirst(Box::new(scram)))
             }
-            (11, Self::ScramFirst(mut scram)) => {
-                let iterations = std::str::from_utf8(body.0)
-                    .ok()
-                    .and_then(|text| text.split(',').find_map(|part| part.strip_prefix("i=")))
-                    .and_then(|digits| digits.parse::<u32>().ok())
-                    .ok_or("a malformed SCRAM message")?;
-                if iterations > SCRAM_ITERATIONS_MAX {
-                    return Err(format!(
-                        "the server asks for {iterations} SCRAM iterations, more than {SCRAM_ITERATIONS_MAX}"
-                    ));
-                }
-                scram.update(body.0).map_err(|e| format!("SCRAM: {e}"))?;
-                wire::sasl_response(out, scram.message());
-                Ok(Self::ScramFinal(scram))
+            (11, Self::ScramFirst(scram)) => {
+                *job = Some(Job::new(scram, body.0)?);
+                Ok(Self::Computing)
             }
             (12, Self::ScramFinal(mut scram)) => {
                 scram.finish(body.0).map_err(|e| format!("SCRAM: the server's proof is wrong: {e}"))?;

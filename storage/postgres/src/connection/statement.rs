@@ -40,20 +40,29 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Appends Bind, Execute and Sync, with `write` filling in the parameters' formats and values.
+    /// Appends Bind, Execute and Sync, with `write` filling in the parameters' formats and values. `unnamed`: with the
+    /// statement's text in front and the description of its result behind Bind.
     pub(super) fn bind<E>(
         &self,
         out: &mut Vec<u8>,
+        unnamed: bool,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         let start = out.len();
-        out.extend_from_slice(&self.prefix);
+        if unnamed {
+            wire::parse(out, "", &self.text);
+        }
+        let bind = out.len();
+        out.extend_from_slice(if unnamed { b"B\0\0\0\0\0\0" } else { &self.prefix });
         if let Err(e) = write(out) {
             out.truncate(start);
             return Err(e);
         }
         out.extend_from_slice(&self.formats);
-        wire::end(out, start + 1);
+        wire::end(out, bind + 1);
+        if unnamed {
+            wire::describe_portal(out);
+        }
         out.extend_from_slice(&self.suffix);
         Ok(())
     }
@@ -173,8 +182,10 @@ pub(super) struct Statements {
     next_id: u64,
 }
 
-pub(super) fn name(id: u64) -> String {
-    format!("s{id}")
+/// Unique at the server: behind a pooler connections of others have their own statements on the same session, and one
+/// of the same name would be taken for ours.
+pub(super) fn name(tag: u64, id: u64) -> String {
+    format!("s{id}_{tag:x}")
 }
 
 impl Statements {

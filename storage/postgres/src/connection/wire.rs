@@ -26,14 +26,14 @@ pub(crate) fn cstr(out: &mut Vec<u8>, text: &str) {
     out.push(0);
 }
 
-/// StartupMessage, protocol 3.0.
+/// StartupMessage, protocol 3.0 or 3.2.
 ///
 /// The session's settings make text and binary forms mean the same: UTF-8, ISO dates, and UTC, in which a
 /// `timestamp` without a zone is read as well.
 pub(crate) fn startup(out: &mut Vec<u8>, config: &Config) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&(3u32 << 16).to_be_bytes());
+    out.extend_from_slice(&(3u32 << 16 | u32::from(config.protocol.1)).to_be_bytes());
     let settings = [
         ("user", config.user.as_str()),
         ("database", &config.database),
@@ -50,6 +50,18 @@ pub(crate) fn startup(out: &mut Vec<u8>, config: &Config) {
         }
     }
     out.push(0);
+    end(out, start);
+}
+
+/// SSLRequest: the server answers with one byte, `S` or `N`.
+pub(crate) const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+pub(crate) fn cancel_request(out: &mut Vec<u8>, process_id: u32, secret: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&80_877_102u32.to_be_bytes());
+    out.extend_from_slice(&process_id.to_be_bytes());
+    out.extend_from_slice(secret);
     end(out, start);
 }
 
@@ -80,13 +92,24 @@ pub(crate) fn close_statement(out: &mut Vec<u8>, name: &str) {
     end(out, start);
 }
 
-/// Parse, Describe, Sync. The types of all parameters are the server's to infer.
-pub(crate) fn prepare(out: &mut Vec<u8>, name: &str, sql: &str) {
+pub(crate) fn parse(out: &mut Vec<u8>, name: &str, sql: &str) {
     let start = begin(out, b'P');
     cstr(out, name);
     cstr(out, sql);
     out.extend_from_slice(&0u16.to_be_bytes());
     end(out, start);
+}
+
+pub(crate) fn describe_portal(out: &mut Vec<u8>) {
+    let start = begin(out, b'D');
+    out.push(b'P');
+    cstr(out, "");
+    end(out, start);
+}
+
+/// Parse, Describe, Sync. The types of all parameters are the server's to infer.
+pub(crate) fn prepare(out: &mut Vec<u8>, name: &str, sql: &str) {
+    parse(out, name, sql);
     let start = begin(out, b'D');
     out.push(b'S');
     cstr(out, name);

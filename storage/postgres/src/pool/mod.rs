@@ -31,7 +31,7 @@ use forebay_base::rng::Rng;
 use forebay_base::{Monotonic, Value};
 
 use crate::config::Config;
-use crate::connection::{Connection, Use};
+use crate::connection::{Connection, Job, Target, Use};
 use crate::error::QueryError;
 use crate::param::Param;
 use crate::query::{Access, Delivery, Event, Receiver, Shape, Sql, Token};
@@ -60,9 +60,9 @@ pub struct Link {
 }
 
 /// What the owner has to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Action {
-    /// Connect to [`Pool::config`]'s address; then [`Pool::handle_connected`] or [`Pool::handle_closed`].
+    /// Connect to the host [`Pool::host_of`] this link; then [`Pool::handle_connected`] or [`Pool::handle_closed`].
     Connect {
         /// Which link.
         link: Link,
@@ -78,6 +78,13 @@ pub enum Action {
     Close {
         /// Which link.
         link: Link,
+    },
+    /// Run this computation on another thread, then [`Pool::handle_job`].
+    Compute {
+        /// Which link.
+        link: Link,
+        /// About a millisecond of work.
+        job: Job,
     },
 }
 
@@ -115,6 +122,8 @@ struct Slot {
     lane: Lane,
     generation: u32,
     failures: u32,
+    /// Which of the attempts of `plan` is under way, or comes next.
+    attempt: usize,
     state: State,
     /// The send buffer, while the owner doesn't have it.
     buffer: Vec<u8>,
@@ -166,6 +175,8 @@ pub struct PoolStats {
 /// See the module's text.
 pub struct Pool {
     config: Arc<Config>,
+    /// The attempts that make up one try to connect: hosts, with and without TLS.
+    plan: Vec<Target>,
     limits: DatabaseLimits,
     links: Vec<Slot>,
     queue: VecDeque<Queued>,
@@ -192,6 +203,7 @@ impl Pool {
     #[must_use]
     pub fn new(config: Config, limits: DatabaseLimits, seed: u64, now: Monotonic) -> Self {
         let mut pool = Self {
+            plan: Target::plan(&config, seed),
             config: Arc::new(config),
             links: Vec::new(),
             queue: VecDeque::new(),
@@ -208,6 +220,7 @@ impl Pool {
             lane,
             generation: 0,
             failures: 0,
+            attempt: 0,
             state: State::Down { retry_at },
             buffer: Vec::new(),
         };
@@ -225,6 +238,13 @@ impl Pool {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Which host this link connects to, by its number ([`Config::host`]).
+    #[must_use]
+    pub fn host_of(&self, link: Link) -> usize {
+        let slot = usize::try_from(link.index).ok().and_then(|index| self.links.get(index));
+        slot.and_then(|slot| self.plan.get(slot.attempt)).map_or(0, |target| target.host)
     }
 
     /// Starts a query, or lets it wait for a place. `Ok`: exactly one [`Event::Done`] with `token` follows, unless
@@ -328,6 +348,9 @@ impl Pool {
             let slot = &mut self.links[index];
             if let State::Open { connection, sending: sending @ false, .. } = &mut slot.state {
                 slot.buffer.clear();
+                if let Some(job) = connection.poll_job() {
+                    return Some(Action::Compute { link: link_of(index, slot.generation), job });
+                }
                 if connection.take_output(&mut slot.buffer) {
                     *sending = true;
                     let bytes = std::mem::take(&mut slot.buffer);
@@ -354,7 +377,8 @@ impl Pool {
             && let State::Dialing { deadline } = slot.state
         {
             let usage = if slot.lane == Lane::Shared { Use::Shared } else { Use::Transaction };
-            let connection = Box::new(Connection::new(config, limits, usage));
+            let target = self.plan[slot.attempt];
+            let connection = Box::new(Connection::new(config, limits, usage, target));
             slot.state = State::Open { connection, deadline: Some(deadline), sending: false };
         }
     }
@@ -368,6 +392,16 @@ impl Pool {
             if buffer.capacity() <= LINK_OUTPUT_BYTES_MAX {
                 slot.buffer = buffer;
             }
+        }
+    }
+
+    /// The computation of this link is done.
+    pub fn handle_job(&mut self, link: Link, job: Job, now: Monotonic) {
+        if let Some(slot) = current(&mut self.links, link)
+            && let State::Open { connection, .. } = &mut slot.state
+        {
+            connection.handle_job(job);
+            self.close_if_over(link, now);
         }
     }
 
@@ -405,6 +439,18 @@ impl Pool {
         }
         self.dispatch(now);
         self.dispatch_transactions(link, now);
+    }
+
+    /// Closes a link whose connection has ended by itself.
+    fn close_if_over(&mut self, link: Link, now: Monotonic) {
+        if let Some(slot) = current(&mut self.links, link)
+            && let State::Open { connection, .. } = &slot.state
+            && let Some(cause) = connection.closed()
+        {
+            let cause: Box<str> = cause.into();
+            self.actions.push_back(Action::Close { link });
+            self.down(link, cause, now);
+        }
     }
 
     /// The transport ended, or couldn't be opened.
@@ -543,11 +589,19 @@ impl Pool {
 
     fn down(&mut self, link: Link, cause: Box<str>, now: Monotonic) {
         let Some(slot) = current(&mut self.links, link) else { return };
-        // A query was answered on this connection, so the database is there: come back soon.
-        slot.failures = slot.failures.saturating_add(1);
-        let wait = BACKOFF_MIN.saturating_mul(1 << (slot.failures - 1).min(16)).min(BACKOFF_MAX);
-        let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
-        let retry_at = now.after(Duration::from_nanos(half + self.rng.below(half)));
+        let was_ready = matches!(&slot.state, State::Open { connection, .. } if connection.was_ready());
+        slot.attempt = if was_ready { 0 } else { slot.attempt + 1 };
+        let retry_at = if slot.attempt > 0 && slot.attempt < self.plan.len() {
+            // The next host, or this one otherwise encrypted, is worth a try at once.
+            now
+        } else {
+            slot.attempt = 0;
+            // The counter starts over when a connection becomes ready.
+            slot.failures = slot.failures.saturating_add(1);
+            let wait = BACKOFF_MIN.saturating_mul(1 << (slot.failures - 1).min(16)).min(BACKOFF_MAX);
+            let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
+            now.after(Duration::from_nanos(half + self.rng.below(half)))
+        };
         slot.generation = slot.generation.wrapping_add(1);
         let finishing = match slot.lane {
             Lane::Finishing { end, .. } => Some(end),

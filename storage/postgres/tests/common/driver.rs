@@ -238,6 +238,11 @@ impl Driver {
                 Action::Close { link } => {
                     self.sockets.remove(&link);
                 }
+                Action::Compute { link, mut job } => {
+                    job.run();
+                    let now = self.now();
+                    self.pool.handle_job(link, job, now);
+                }
             }
         }
         self.collect();

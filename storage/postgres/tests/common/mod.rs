@@ -20,6 +20,8 @@ use forebay_postgres::{Config, Shape};
 pub struct Server {
     bin: PathBuf,
     folder: tempfile::TempDir,
+    /// TCP port on 127.0.0.1; none: a unix socket alone.
+    pub port: Option<u16>,
 }
 
 /// Where the server's programs are; the test fails where they aren't.
@@ -57,11 +59,63 @@ fn identity() -> Option<(u32, u32)> {
 
 impl Server {
     pub fn start() -> Self {
+        let server = Self::prepare(None);
+        server.up();
+        server
+    }
+
+    /// A cluster that listens on TCP as well, with TLS: certificates of an authority of its own, by the `openssl`
+    /// command. `hba` stands before the rules of [`Server::start`].
+    pub fn start_tls(hba: &str) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self::prepare(Some(port));
+        let openssl = |line: &str| {
+            let output = command(Path::new("openssl"))
+                .args(line.split(' '))
+                .current_dir(server.folder.path())
+                .output()
+                .expect("these tests need the command openssl");
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let write = |name: &str, text: &str| std::fs::write(server.folder.path().join(name), text).unwrap();
+        write("server.ext", "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE");
+        write("client.ext", "basicConstraints=CA:FALSE");
+        for ca in ["ca", "stranger"] {
+            openssl(&format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN={ca} -keyout {ca}.key -out {ca}.crt"
+            ));
+        }
+        for (name, subject) in [("server", "localhost"), ("client", "certified")] {
+            openssl(&format!(
+                "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={subject} -keyout {name}.key -out {name}.csr"
+            ));
+            openssl(&format!(
+                "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -sha384 -extfile {name}.ext -out {name}.crt"
+            ));
+        }
+        let file = |name: &str| server.folder.path().join(name).display().to_string();
+        let settings = format!(
+            "\nssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\nssl_ca_file = '{}'\n",
+            file("server.crt"),
+            file("server.key"),
+            file("ca.crt")
+        );
+        let path = server.data().join("postgresql.conf");
+        let old = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, old + &settings).unwrap();
+        let path = server.data().join("pg_hba.conf");
+        let old = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{hba}{old}")).unwrap();
+        server.up();
+        server
+    }
+
+    fn prepare(port: Option<u16>) -> Self {
         let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").unwrap();
         if let Some((uid, gid)) = identity() {
             std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).unwrap();
         }
-        let server = Self { bin: binaries(), folder };
+        let server = Self { bin: binaries(), folder, port };
         let output = command(&server.bin.join("initdb"))
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(server.data())
@@ -74,7 +128,6 @@ impl Server {
             "local all scram scram-sha-256\nlocal all md5 md5\nlocal all clear password\nlocal all all trust\n",
         )
         .unwrap();
-        server.up();
         server
     }
 
@@ -94,17 +147,11 @@ impl Server {
             .arg(self.data())
             .arg("-k")
             .arg(self.folder.path())
-            .args([
-                "-h",
-                "",
-                "-F",
-                "-c",
-                "max_connections=60",
-                "-c",
-                "shared_buffers=16MB",
-                "-c",
-                "autovacuum=off",
-            ])
+            .args(match self.port {
+                Some(port) => ["-h".to_owned(), "127.0.0.1".to_owned(), "-p".to_owned(), port.to_string()],
+                None => ["-h".to_owned(), String::new(), "-p".to_owned(), "5432".to_owned()],
+            })
+            .args(["-F", "-c", "max_connections=60", "-c", "shared_buffers=16MB", "-c", "autovacuum=off"])
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -135,7 +182,11 @@ impl Server {
 
     pub fn config(&self) -> Config {
         Config::parse(
-            &format!("host={} user=postgres dbname=postgres", self.folder.path().display()),
+            &format!(
+                "host={} port={} user=postgres dbname=postgres",
+                self.folder.path().display(),
+                self.port.unwrap_or(5432)
+            ),
             &|_| None,
         )
         .unwrap()
