@@ -295,6 +295,7 @@ opcodes! {
     96 GetName (A Dst, Bx Name) "r[a] = property constants[bx] of the global object; if there is none ReferenceError, or undefined with n = 1";
     97 SetName (A Src, Bx Name) "property constants[bx] of the global object = r[a]; ReferenceError if there is none";
     98 DeclareName (A Src, Bx Name) "declare global variable constants[bx], undefined if it is new; n = 1: a function, with value r[a]";
+    99 NewRegExp (A Dst, Bx Name) "r[a] = a new regular expression; constants[bx] is the literal: /source/flags";
 }
 
 /// One instruction: a 64-bit word (see the module's diagram).
@@ -405,7 +406,7 @@ mod tests {
             assert_eq!(*op as usize, number, "{} has moved", op.name());
             assert_eq!(Op::from_u8(*op as u8), Some(*op));
         }
-        assert_eq!(Op::DeclareName as u8, 98, "append only");
+        assert_eq!(Op::NewRegExp as u8, 99, "append only");
     }
 
     #[test]

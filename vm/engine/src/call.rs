@@ -165,6 +165,7 @@ impl Ctx<'_> {
                         Err(Throw::Coerce(which, hint)) => {
                             return self.coerce_argument(callee, args, cont, which, hint);
                         }
+                        Err(Throw::Again) => return self.call_again(callee, args, cont),
                         Err(throw) => return Err(throw),
                     }
                 }
@@ -568,6 +569,32 @@ impl Ctx<'_> {
         self.call_helper(Helper::ToPrimitive, &[v, hint], cont)
     }
 
+    /// A native that the slice's end interrupted: its frame waits on top (`exec_frames` goes on with it).
+    fn call_again(&mut self, callee: Value, args: Args, cont: Cont) -> Result<(), Throw> {
+        if self.frames.len() >= self.task.limits.stack_depth {
+            self.task.search = None;
+            return Err(Throw::range_error("Maximum call stack size exceeded"));
+        }
+        self.frames.push(Frame {
+            function: args.count as u32,
+            pc: 0,
+            base: args.base as u32,
+            unit: NATIVE_FRAME,
+            flags: if args.construct { CONSTRUCTING } else { 0 },
+            closure: callee,
+            cont,
+        });
+        Ok(())
+    }
+
+    /// Calls the native whose frame is on top again.
+    pub(crate) fn go_on(&mut self) -> Result<(), Throw> {
+        let Some(frame) = self.frames.pop() else { return Ok(()) };
+        let base = frame.base as usize;
+        self.stack[base - 1] = frame.closure;
+        self.begin_call(base, frame.function as usize, frame.flags & CONSTRUCTING != 0, frame.cont)
+    }
+
     fn retry_native(&mut self, cont: Cont, v: Value) -> Result<(), Throw> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let base = frame.base as usize;
@@ -625,7 +652,7 @@ impl Ctx<'_> {
             Throw::Error(kind, message) => self.new_error(kind, &message),
             Throw::Trap(t) => Err(Throw::Trap(t)),
             Throw::Coerce(..) => self.new_error(ErrorKind::Type, "Cannot convert object to primitive value"),
-            Throw::TailCall | Throw::Effect(_) | Throw::Yield => {
+            Throw::TailCall | Throw::Effect(_) | Throw::Yield | Throw::Again => {
                 self.new_error(ErrorKind::Type, "a native called out of turn")
             }
         }

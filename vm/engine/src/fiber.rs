@@ -230,6 +230,9 @@ pub(crate) struct TaskState {
     pub(crate) symbols: Option<Value>,
     /// State of `Math.random`; 0 until it is first used.
     pub(crate) random: u64,
+    /// A search of a regular expression that the end of a slice has interrupted. The native that began it is called
+    /// again first thing in the next slice.
+    pub(crate) search: Option<Box<crate::builtins::regexp::Search>>,
     /// Numbers of the task's records, once it was saved or if it was restored.
     pub(crate) numbers: Option<Box<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
@@ -263,6 +266,7 @@ impl TaskState {
             takes_request: false,
             symbols: None,
             random: 0,
+            search: None,
             numbers: None,
             spare: Vec::new(),
         }
@@ -287,6 +291,7 @@ impl TaskState {
         self.fuel_used = 0;
         self.symbols = None;
         self.random = 0;
+        self.search = None;
         self.numbers = None;
         self.request.clear();
     }

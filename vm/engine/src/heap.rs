@@ -325,6 +325,11 @@ impl Heap {
         Ok(r)
     }
 
+    /// Bytes that may still be allocated.
+    pub(crate) fn free_bytes(&self) -> usize {
+        (self.limit as usize * 8).saturating_sub(self.used())
+    }
+
     /// Fails as `alloc(words)` would, without allocating: for natives that know the size of their result.
     pub(crate) fn check_room(&self, bytes: usize) -> Result<(), Throw> {
         let free = (self.limit - self.top.min(self.limit)) as usize * 8;

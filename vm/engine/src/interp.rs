@@ -15,7 +15,7 @@
 
 use crate::api::Trap;
 use crate::ctx::Ctx;
-use crate::fiber::{Cont, ContKind, Frame};
+use crate::fiber::{Cont, ContKind, Frame, NATIVE_FRAME};
 use crate::heap::kind;
 use crate::known::Helper;
 use crate::object::{Get, Key, Put, flag};
@@ -79,6 +79,13 @@ impl Ctx<'_> {
     fn exec_frames(&mut self) -> Result<Exit, Throw> {
         'reload: loop {
             let Some(frame) = self.frames.last() else { return Ok(Exit::Idle) };
+            if frame.unit == NATIVE_FRAME {
+                if self.fuel < 0 {
+                    return Ok(Exit::SliceOver);
+                }
+                self.go_on()?;
+                continue 'reload;
+            }
             let base = frame.base as usize;
             let closure = frame.closure;
             let hot: *const Hot =
@@ -427,6 +434,10 @@ impl Ctx<'_> {
                     Op::LoadFalse => r!(i.a()) = Value::FALSE,
                     Op::LoadInt => r!(i.a()) = Value::int(i.sbx()),
                     Op::LoadConst => r!(i.a()) = constant!(i),
+                    Op::NewRegExp => {
+                        let literal = constant!(i);
+                        r!(i.a()) = tri!(self.mem.regexp_literal(literal));
+                    }
                     Op::LoadEmpty => r!(i.a()) = Value::EMPTY,
                     Op::Move => r!(i.a()) = r!(i.b()),
                     Op::CheckInit => {

@@ -205,10 +205,11 @@ impl Places {
             "iterator_helper",
             "wrap_iterator",
             "async_function",
+            "regexp_iterator",
         ] {
             let parent = match name {
                 "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator"
-                | "iterator_helper" | "wrap_iterator" => iterator,
+                | "iterator_helper" | "wrap_iterator" | "regexp_iterator" => iterator,
                 "async_function" => known.function,
                 _ => object,
             };

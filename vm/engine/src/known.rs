@@ -135,7 +135,7 @@ known! {
     protos {
         object, function, array, string, number, boolean, symbol, bigint, date, map, set, promise,
         regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, map_iterator, set_iterator,
-        string_iterator, async_function, global_this, iterator_helper, wrap_iterator, promise_constructor
+        string_iterator, async_function, global_this, iterator_helper, wrap_iterator, promise_constructor, regexp_iterator
     }
     names {
         empty "", length "length", name "name", prototype "prototype", constructor "constructor",

@@ -46,6 +46,8 @@ pub(crate) struct Local {
     pub(crate) row: RowShape,
     /// Buffers of the JSON reader and writer.
     pub(crate) json: crate::builtins::json::Scratch,
+    /// Compiled regular expressions.
+    pub(crate) regexes: crate::builtins::regexp::Regexes,
 }
 
 /// The shape of the rows of the result that is being received.
@@ -83,6 +85,7 @@ impl Local {
             loading: false,
             row,
             json,
+            regexes: crate::builtins::regexp::Regexes::default(),
         };
         for at in 0..2 {
             local.set_unit(at, Arc::clone(&local.units[at]));

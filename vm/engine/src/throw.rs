@@ -68,6 +68,8 @@ pub(crate) enum Throw {
     Yield,
     /// Call `ctx.tail` (callee, this, arguments) instead; its result is the native's.
     TailCall,
+    /// The slice is over in the middle of it: call it again, in the next one.
+    Again,
     /// Park on this host function with the arguments in `ctx.tail`; its result is the native's.
     Effect(forebay_bytecode::HostFn),
 }

@@ -88,7 +88,7 @@ macro_rules! tables {
     )*};
 }
 
-tables! { array object string number collections json date misc generated }
+tables! { array object string regexp number collections json date misc generated }
 
 /// What Node doesn't have, or this appliance does in its own way: `expression => what it prints`.
 #[test]
@@ -138,6 +138,47 @@ fn a_callback_may_wait() {
     assert!(parked >= 12, "{parked}");
 }
 
+/// A search that is longer than a slice goes on in the next one, with the same result; another
+/// task may search meanwhile.
+#[test]
+fn a_search_outlives_its_slice() {
+    let source = "const text = 'aab'.repeat(3000) + 'é';
+        const list = [];
+        text.replace(/a+(?=b)|é/g, (m, at) => { if (at % 1000 === 0) list.push(m.length + at); return m; });
+        return [list.length, text.match(/b/g).length, text.split(/b/).length, text.replace(/(a)(a)/g, '$2').length,
+            text.search(/é/), /(?:(a)|b)+(x?)é$/.exec(text).index, [...text.matchAll(/ab/g)].length, /^(?:\\w\\w?)+c/.test(text)];";
+    let expected = "[4,3000,3001,6001,9000,0,3000,false]";
+    for slice in [1_000_000_000, 5000] {
+        let (module, _) = compile(&SourceSet::one("test.js", source), "test.js").unwrap();
+        let blueprint = Blueprint::load(&verify(module).unwrap()).unwrap();
+        let mut vm = Vm::new(VmConfig::default());
+        let id = vm.adopt(&blueprint).unwrap();
+        let (now, limits) = (Monotonic(0), TaskLimits::default());
+        let tasks: Vec<_> = (0..2)
+            .map(|_| vm.start(id, Entry::Main, &RequestInput::empty(), &limits, TenantId(0), now).unwrap())
+            .collect();
+        let (mut done, mut slices) = ([false; 2], 0);
+        while done != [true; 2] {
+            for (task, done) in tasks.iter().zip(&mut done) {
+                if *done {
+                    continue;
+                }
+                match vm.run(*task, now, Timestamp(0), slice, &mut NoHost) {
+                    Run::SliceOver => slices += 1,
+                    Run::Done => *done = true,
+                    other => panic!("{other:?} {:?}", vm.error(*task)),
+                }
+            }
+        }
+        assert_eq!(slices > 20, slice < 10_000, "{slices} slices of {slice}");
+        for task in tasks {
+            let mut out = Vec::new();
+            vm.write_body(task, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "slices of {slice}");
+        }
+    }
+}
+
 /// What a hostile script gets: an error or a trap, within the limits, and soon.
 fn ends_with(source: &str, expect: &str) {
     let limits = TaskLimits { fuel: 20_000_000, memory: 16 << 20, ..TaskLimits::default() };
@@ -168,6 +209,16 @@ fn hostile_scripts_end_within_their_limits() {
         "const a = []; for (let i = 0; i < 1000; i++) a.push(i); a.sort(() => Math.random() - 0.5); return a.length",
         "1000",
     );
+    ends_with("return /^(?:(a+)+)\\1b$/.test('a'.repeat(5000))", "exhausted");
+    ends_with("return /(a|aa)+$/.test('a'.repeat(30000) + 'b')", "false");
+    ends_with("return /(.*)*x/.test('a'.repeat(30000))", "false");
+    ends_with("return /(?=(a*)*b)c|(a*)*d/.test('a'.repeat(3000))", "e");
+    ends_with("let s = 'a'; for (;;) s = s.replace(/a/g, '$&$&');", "exhausted");
+    ends_with("return 'a'.repeat(1e6).replace(/a/g, 'x'.repeat(1e4)).length", "memory_exhausted");
+    ends_with("return 'ab'.repeat(1e6).split(/(?:)/).length", "exhausted");
+    ends_with("return new RegExp('(?:'.repeat(1e5)).source", "SyntaxError");
+    ends_with("return new RegExp('a{1000}'.repeat(1e4)).test('a')", "SyntaxError");
+    ends_with("for (let i = 0; ; i++) new RegExp('a' + i)", "exhausted");
     ends_with("return JSON.parse('['.repeat(1e6))", "RangeError");
     ends_with("return JSON.stringify(JSON.parse('[' .repeat(4000) + ']'.repeat(4000))).length", "8000");
     ends_with("const a = []; a.push(a); return JSON.stringify(a)", "circular");

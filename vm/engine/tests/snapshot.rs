@@ -150,6 +150,10 @@ const CORPUS: &[(&str, &str)] = &[
         "closures",
         "let n = 0; const up = () => ++n; const list = []; for (let i = 0; i < 5; i++) { list.push(() => i + up()); kv.get('k'); } return list.map(f => f());",
     ),
+    (
+        "regular expressions",
+        "const r = /(?<d>\\d)-/g; r.lastIndex = 2; kv.get('k'); const list = [r.lastIndex, r.flags, r.source]; for (let m; (m = r.exec('a1-b2-c')); ) list.push(m.groups.d + kv.get('m')); return list",
+    ),
     ("map", "return [1,2,3].map(x => kv.get('v' + x) + x)"),
     ("sort", "const l = [5,3,9,1,7,2]; l.sort((a, b) => { kv.get('k'); return a - b; }); return l"),
     (

@@ -40,10 +40,12 @@ impl<'a> Lower<'_, 'a> {
                 let constant = self.pool.string(l.value.as_str());
                 self.constant(constant, want, span)
             }
-            Expression::RegExpLiteral(_) => {
-                let hint = "use string methods: includes, startsWith, split, replaceAll";
-                self.error("FB0302", span, "regular expressions are not built yet", Some(hint));
-                self.target(want)
+            Expression::RegExpLiteral(l) => {
+                let literal = match &l.raw {
+                    Some(raw) => raw.to_string(),
+                    None => format!("/{}/{}", l.regex.pattern.text, l.regex.flags),
+                };
+                self.regexp(&literal, want, span)
             }
             Expression::TemplateLiteral(t) => self.template(t, want),
             Expression::Identifier(id) => self.identifier(id, want),
@@ -598,6 +600,28 @@ impl<'a> Lower<'_, 'a> {
         self.f().next = mark;
         let register = self.target(want);
         self.f().ab(op, register, value, u.span);
+        register
+    }
+
+    /// A regular expression: refused here if it would throw at run time.
+    fn regexp(&mut self, literal: &str, want: Want, span: Span) -> Reg {
+        let (source, flags) = literal[1..].rsplit_once('/').unwrap_or((literal, ""));
+        match forebay_regex::Flags::parse(flags) {
+            None => {
+                let hint = "d, g, i, m, s, u and y are known, each at most once";
+                self.error("FB0302", span, "these flags are not those of a regular expression", Some(hint));
+            }
+            Some(flags) => {
+                if let Err(error) = forebay_regex::Program::compile(source.as_bytes(), flags) {
+                    let at = span.start + 1 + u32::try_from(error.at).unwrap_or(0);
+                    let here = Span::new(at.min(span.end - 1), (at + 1).min(span.end));
+                    self.error("FB0302", here, format!("this regular expression is invalid: {error}"), None);
+                }
+            }
+        }
+        let constant = self.pool.string(literal);
+        let register = self.target(want);
+        self.f().abx(Op::NewRegExp, register, constant, span);
         register
     }
 

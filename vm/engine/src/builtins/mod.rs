@@ -30,6 +30,7 @@ pub(crate) mod json;
 pub(crate) mod num;
 pub(crate) mod numbers;
 pub(crate) mod objects;
+pub(crate) mod regexp;
 pub(crate) mod strings;
 pub(crate) mod tables;
 pub(crate) mod text;
@@ -83,6 +84,7 @@ const GROUPS: &[&[Native]] = &[
     json::NATIVES,
     numbers::NATIVES,
     objects::NATIVES,
+    regexp::NATIVES,
     strings::NATIVES,
     crate::query::STEPS,
     crate::query::VERBS,
@@ -105,6 +107,7 @@ pub(crate) const SCRIPTS: &[(&str, &str)] = &[
     ("iterators.js", include_str!("js/iterators.js")),
     ("json.js", include_str!("js/json.js")),
     ("object.js", include_str!("js/object.js")),
+    ("regexp.js", include_str!("js/regexp.js")),
     ("string.js", include_str!("js/string.js")),
     ("values.js", include_str!("js/values.js")),
 ];

@@ -449,8 +449,11 @@ fn piece(ctx: &mut Ctx<'_>, s: Value, from: u32, to: u32) -> Result<Value, Throw
 }
 
 fn split(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    if ctx.is_kind(ctx.arg(a, 0), kind::REGEXP) {
-        return Err(Throw::type_error("regular expressions are not part of this version"));
+    if ctx.arg(a, 0).is_object() && !ctx.this(a).is_nullish() {
+        // js/regexp.js: it may say itself how to split.
+        let (script, this) = (ctx.own_value(), ctx.this(a));
+        let (separator, limit) = (ctx.arg(a, 0), ctx.arg(a, 1));
+        return ctx.tail_call(script, this, &[separator, limit]);
     }
     let s = ctx.str_this(a)?;
     let limit = if ctx.arg(a, 1).is_undefined() {

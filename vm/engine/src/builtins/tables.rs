@@ -14,6 +14,7 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("(map_iterator)", "Map Iterator"),
     ("(set_iterator)", "Set Iterator"),
     ("(string_iterator)", "String Iterator"),
+    ("(regexp_iterator)", "RegExp String Iterator"),
     ("(iterator_helper)", "Iterator Helper"),
     ("(async_function)", "AsyncFunction"),
 ];

@@ -572,7 +572,10 @@ impl Loader<'_, '_> {
             kind::PROMISE => word & 0xffff_feff <= 2,
             kind::QUERY => word <= 1,
             kind::RESPONSE => (200..600).contains(&word),
-            kind::ITERATOR => (word < 16 && word & 3 != 3) || word == mode::HELPER || word == mode::WRAP,
+            // 3 is that of matchAll, whose state is an object.
+            kind::ITERATOR => {
+                (word < 16 && word & 3 != 3) || word == 3 || word == mode::HELPER || word == mode::WRAP
+            }
             _ => word == 0,
         };
         require(fine, "an object's own word")?;
@@ -615,7 +618,7 @@ impl Loader<'_, '_> {
                 let pending = cell.word(3) & 255 == 0;
                 (v, v.is_undefined() || (pending && is(v, kind::REACTION) && own(v)))
             }
-            (kind::DECIMAL, _) => {
+            (kind::DECIMAL | kind::REGEXP, _) => {
                 let v = self.value(word)?;
                 (v, v.is_string() && self.kind_of(v) == kind::STRING)
             }

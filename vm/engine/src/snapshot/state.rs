@@ -262,6 +262,8 @@ pub(super) fn task(
         takes_request,
         symbols,
         random,
+        // A native that begins its search again comes to the same end.
+        search: _,
         spare: _,
         numbers: _,
     } = task;

@@ -1,6 +1,6 @@
 // String: replacers that are functions. ECMA-262 section 22.1.3.
 return function ({
-  call, expand, indexOf, isRegExp, substring, symMatch, toLength, toObject,
+  call, expand, indexOf, isRegExp, isRegExpObject, substring, symMatch, toLength, toObject,
 }) {
   const symReplace = Symbol.replace;
 
@@ -63,6 +63,14 @@ return function ({
     },
     "String.prototype.replaceAll/2"(search, replacement) {
       start(this, "replaceAll");
+      if (typeof search === "object" && search !== null) {
+        const matcher = search[Symbol.match];
+        if (matcher !== undefined ? matcher : isRegExpObject(search)) {
+          const flags = search.flags;
+          if (flags === undefined || flags === null) throw new TypeError("flags is undefined or null");
+          if (indexOf(`${flags}`, "g", 0) < 0) throw new TypeError("replaceAll must be called with a global RegExp");
+        }
+      }
       const other = custom(this, search, replacement);
       if (other !== undefined) return other.result;
       const text = `${this}`;
