@@ -282,7 +282,7 @@ fn help_lists_only_what_works() {
         assert!(wrong.code == 2 && wrong.out.is_empty() && !wrong.err.is_empty(), "{path:?}: {wrong:?}");
         pages += 1;
     }
-    assert_eq!(pages, 10 + 2 + 2 + 6, "with db, kv and ctl");
+    assert_eq!(pages, 10 + 2 + 5 + 13, "with db, kv and ctl, whose kv has six");
 }
 
 /// docs/SPECIFICATION.md, "Not built yet: refused, and how".
@@ -291,7 +291,6 @@ fn what_isnt_built_is_a_build_error() {
     let handlers = [
         "class A {} return 1;",
         "function* g() {} return 1;",
-        "return /a/.test(\"a\");",
         "for await (const x of []) {}",
         "event.pub(\"a\", 1);",
         "crypto.sha256(\"a\");",
