@@ -86,7 +86,13 @@ pub(crate) struct Search {
     found: Vec<u32>,
     /// A matcher is under way.
     running: bool,
+    /// Steps that it may still make although the slice is used up.
+    lent: i64,
 }
+
+/// Steps that a search may make beyond its slice. A search that waits isn't saved: a task that is restored starts it
+/// anew, and must get somewhere with it however small its slices are.
+const SEARCH_STEPS_LENT: i64 = 4096;
 
 impl Mem<'_> {
     /// A new regular expression; SyntaxError if there is no such pattern.
@@ -365,6 +371,7 @@ impl Ctx<'_> {
             None => {
                 let mut search = self.mem.local.regexes.spare.take().unwrap_or_default();
                 search.running = false;
+                search.lent = SEARCH_STEPS_LENT;
                 search.found.clear();
                 search
             }
@@ -401,7 +408,11 @@ impl Ctx<'_> {
             search.matcher.start(program, bytes, ascii, at, sticky, heap.free_bytes());
             search.running = true;
         }
-        let step = search.matcher.step(program, bytes, &mut self.fuel);
+        let budget = self.fuel.max(search.lent);
+        let mut left = budget;
+        let step = search.matcher.step(program, bytes, &mut left);
+        self.fuel -= budget - left;
+        search.lent = (search.lent - (budget - left)).max(0);
         search.running = step == Step::OutOfBudget;
         match step {
             Step::Match => Ok(true),
