@@ -192,6 +192,8 @@ fn ends_with(source: &str, expect: &str) {
 #[test]
 fn hostile_scripts_end_within_their_limits() {
     ends_with("return 'a'.repeat(2 ** 30)", "Invalid string length");
+    ends_with("return '1'.repeat(1 << 16).replace(/(.+)/g, '$1'.repeat(1 << 16)).length", "memory_exhausted");
+    ends_with("return '1'.repeat(1 << 16).replace('1', '$`$\\''.repeat(1 << 16)).length", "exhausted");
     ends_with("return 'a'.repeat(2 ** 28)", "memory_exhausted");
     ends_with("return 'ab'.padEnd(2 ** 31)", "Invalid string length");
     ends_with("return new Array(1e9) + ''", "Invalid string length");

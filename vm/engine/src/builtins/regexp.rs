@@ -714,7 +714,7 @@ fn replace(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             if is_plain {
                 super::text::push_text(&mut out, template);
             } else {
-                expand(&mut out, template, bytes, one, program);
+                expand(&mut out, template, bytes, one, program, room);
             }
             end = one[1] as usize;
             if out.len() > room {
@@ -739,8 +739,8 @@ fn push(out: &mut Vec<u8>, bytes: &[u8], from: usize, to: usize) {
     super::text::push_text(out, &bytes[from..to]);
 }
 
-/// GetSubstitution.
-fn expand(out: &mut Vec<u8>, template: &[u8], bytes: &[u8], found: &[u32], program: &Program) {
+/// GetSubstitution. Stops as soon as `out` is larger than `room`: a template of many `$1` multiplies the text.
+fn expand(out: &mut Vec<u8>, template: &[u8], bytes: &[u8], found: &[u32], program: &Program, room: usize) {
     let count = found.len() / 2 - 1;
     let group = |out: &mut Vec<u8>, n: usize| {
         if found[n * 2] != NONE && found[n * 2 + 1] != NONE {
@@ -749,6 +749,9 @@ fn expand(out: &mut Vec<u8>, template: &[u8], bytes: &[u8], found: &[u32], progr
     };
     let mut at = 0;
     while let Some(dollar) = memchr::memchr(b'$', &template[at..]) {
+        if out.len() > room {
+            return;
+        }
         super::text::push_text(out, &template[at..at + dollar]);
         let rest = &template[at + dollar + 1..];
         let digit = |i: usize| rest.get(i).filter(|b| b.is_ascii_digit()).map(|b| usize::from(b - b'0'));
