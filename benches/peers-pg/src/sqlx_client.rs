@@ -68,7 +68,7 @@ pub fn run(what: Scenario, folder: &str, meter: &mut Meter) {
                     return;
                 }
             },
-            Scenario::Copy => unimplemented!("sqlx has no binary COPY encoder"),
+            Scenario::Copy => panic!("sqlx has no binary COPY encoder"),
         }
     });
 }

@@ -17,12 +17,6 @@ impl Map {
         Ok(Self { map: memmap2::MmapOptions::new().map_raw_read_only(file)? })
     }
 
-    /// False once the medium has failed under a read of the map.
-    #[expect(clippy::unused_self, reason = "of this map")]
-    pub(crate) fn is_sound(&self) -> bool {
-        true
-    }
-
     /// Has the processor fetch the first bytes of a value that will be read soon; a page walk is
     /// part of it, a page fault isn't.
     pub(crate) fn prefetch(&self, start: usize) {

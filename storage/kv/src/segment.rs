@@ -204,15 +204,6 @@ impl ValueRef {
             map.prefetch(*start as usize);
         }
     }
-
-    /// False if the medium failed under the bytes that were read: what was seen is not the value.
-    #[must_use]
-    pub fn is_sound(&self) -> bool {
-        match &self.at {
-            At::Segment { segment, .. } => segment.map.as_ref().is_none_or(Map::is_sound),
-            At::Owned(_) => true,
-        }
-    }
 }
 
 impl Deref for ValueRef {
