@@ -33,7 +33,8 @@ struct Registration {
 /// A place for a task. The state stays when the task ends; the heap goes back to the pool.
 struct Slot {
     state: Box<TaskState>,
-    heap: Option<Heap>,
+    /// In a box: a task takes it from the pool and gives it back, and it is some hundred bytes.
+    heap: Option<Box<Heap>>,
     generation: u32,
 }
 
@@ -43,7 +44,7 @@ pub struct Vm {
     blueprints: Vec<Option<Registration>>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    heaps: Vec<Heap>,
+    heaps: Vec<Box<Heap>>,
     building: Building,
     tail: Vec<Value>,
     /// The slot and effect that `result_sink` builds for.
@@ -215,7 +216,7 @@ impl Vm {
             Some(heap) => heap,
             None => {
                 let bytes = self.config.arena_reserve.max(limits.memory);
-                Heap::new(Arena::reserve(bytes).ok_or(StartError::NoMemory)?, space::TASK)
+                Box::new(Heap::new(Arena::reserve(bytes).ok_or(StartError::NoMemory)?, space::TASK))
             }
         };
         registration.local.show(&mut heap);
@@ -259,7 +260,7 @@ impl Vm {
     pub(crate) fn parts(&mut self, task: TaskHandle) -> Option<(Mem<'_>, &mut TaskState)> {
         let slot = self.slots.get_mut(task.slot as usize).filter(|s| s.generation == task.generation)?;
         let registration = self.blueprints.get_mut(slot.state.blueprint as usize)?.as_mut()?;
-        let heap = slot.heap.as_mut()?;
+        let heap = slot.heap.as_deref_mut()?;
         Some((Mem { heap, local: &mut registration.local }, &mut slot.state))
     }
 
@@ -335,7 +336,7 @@ impl Vm {
     fn read(&self, task: TaskHandle) -> Option<(&Heap, &Local, &TaskState)> {
         let slot = self.slot(task)?;
         let registration = self.blueprints.get(slot.state.blueprint as usize)?.as_ref()?;
-        Some((slot.heap.as_ref()?, &registration.local, &slot.state))
+        Some((slot.heap.as_deref()?, &registration.local, &slot.state))
     }
 
     /// Argument `index` of an effect; undefined beyond the last, or if there is no such effect.
@@ -404,7 +405,7 @@ impl Vm {
     /// Bytes of memory that a task uses, and fuel that it has used.
     #[must_use]
     pub fn usage(&self, task: TaskHandle) -> (usize, u64) {
-        self.slot(task).map_or((0, 0), |s| (s.heap.as_ref().map_or(0, Heap::used), s.state.fuel_used))
+        self.slot(task).map_or((0, 0), |s| (s.heap.as_deref().map_or(0, Heap::used), s.state.fuel_used))
     }
 
     /// Answers an effect with the value that `build` pushes; the fiber goes on at the next `run`.
@@ -628,7 +629,7 @@ impl Vm {
             return Err(gone);
         };
         let registration = blueprints.get_mut(slot.state.blueprint as usize).and_then(Option::as_mut);
-        let (Some(registration), Some(heap)) = (registration, slot.heap.as_mut()) else { return Err(gone) };
+        let (Some(registration), Some(heap)) = (registration, slot.heap.as_deref_mut()) else { return Err(gone) };
         f(&mut Sink { mem: Mem { heap, local: &mut registration.local }, building })
     }
 }
