@@ -412,6 +412,11 @@ impl Ctx<'_> {
         let fiber = &mut self.task.fibers[current as usize];
         let (promise, parent) = (fiber.promise, fiber.parent.take());
         let (main, reject_only) = (fiber.main, fiber.reject_only);
+        if !main {
+            // What its call has charged; the stack is the next fiber's.
+            let bytes = fiber.stack.len() * 8;
+            self.mem.heap.release_outside(bytes);
+        }
         self.task.retire_fiber(current as usize);
         if main {
             return self.main_done(result);
@@ -744,7 +749,8 @@ impl Ctx<'_> {
         fiber.transaction = transaction;
         fiber.reject_only = reject_only;
         self.load_fiber(id);
-        Ok(())
+        let bytes = self.stack.len() * 8;
+        self.mem.heap.charge_outside(bytes)
     }
 
     /// Name of a module variable, for messages.

@@ -13,6 +13,7 @@ use crate::heap::{Arena, Heap, kind};
 use crate::mem::{Local, Mem};
 use crate::object::{Key, Own, flag};
 use crate::run::Turn;
+use crate::snapshot::Snapshot;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::{Value, space};
 use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
@@ -31,10 +32,10 @@ struct Registration {
 }
 
 /// A place for a task. The state stays when the task ends; the heap goes back to the pool.
-struct Slot {
-    state: Box<TaskState>,
+pub(crate) struct Slot {
+    pub(crate) state: Box<TaskState>,
     /// In a box: a task takes it from the pool and gives it back, and it is some hundred bytes.
-    heap: Option<Box<Heap>>,
+    pub(crate) heap: Option<Box<Heap>>,
     generation: u32,
 }
 
@@ -42,11 +43,13 @@ struct Slot {
 pub struct Vm {
     config: VmConfig,
     blueprints: Vec<Option<Registration>>,
-    slots: Vec<Slot>,
+    pub(crate) slots: Vec<Slot>,
     free: Vec<u32>,
     heaps: Vec<Box<Heap>>,
     building: Building,
     tail: Vec<Value>,
+    /// Records of a task that moves to another arena, kept for the next one.
+    pub(crate) moving: Snapshot,
     /// The slot and effect that `result_sink` builds for.
     sink: Option<SinkState>,
     not_send: std::marker::PhantomData<*const ()>,
@@ -103,6 +106,7 @@ impl Vm {
             heaps: Vec::new(),
             building: Building::default(),
             tail: Vec::new(),
+            moving: Snapshot::new(),
             sink: None,
             not_send: std::marker::PhantomData,
         }
@@ -301,6 +305,12 @@ impl Vm {
         ctx.mem.enter_overlay();
         let turn = ctx.slice();
         ctx.mem.leave_overlay();
+        let owed = ctx.mem.heap.take_owed();
+        if ctx.mem.heap.work >= owed {
+            ctx.mem.heap.work -= owed;
+        } else {
+            ctx.fuel += owed.cast_signed();
+        }
         let used = slice - ctx.fuel;
         ctx.task.fuel_used += u64::try_from(used).unwrap_or(0);
         let over = ctx.task.fuel_used >= ctx.task.limits.fuel;
@@ -319,7 +329,11 @@ impl Vm {
             ctx.task.trap = Some(t);
         }
         ctx.put_back();
+        let pressed = ctx.mem.heap.is_pressed();
         self.tail = std::mem::take(&mut ctx.tail);
+        if pressed && matches!(run, Run::SliceOver | Run::Parked) {
+            self.evacuate(task, now);
+        }
         run
     }
 
@@ -629,7 +643,9 @@ impl Vm {
             return Err(gone);
         };
         let registration = blueprints.get_mut(slot.state.blueprint as usize).and_then(Option::as_mut);
-        let (Some(registration), Some(heap)) = (registration, slot.heap.as_deref_mut()) else { return Err(gone) };
+        let (Some(registration), Some(heap)) = (registration, slot.heap.as_deref_mut()) else {
+            return Err(gone);
+        };
         f(&mut Sink { mem: Mem { heap, local: &mut registration.local }, building })
     }
 }

@@ -108,7 +108,6 @@ fn keep<T>(buffer: &mut Vec<T>) {
 }
 
 /// Buffers that a core keeps for the next text.
-#[derive(Default)]
 pub(crate) struct Scratch {
     values: Vec<Value>,
     keys: Vec<Key>,
@@ -118,6 +117,21 @@ pub(crate) struct Scratch {
     levels: Vec<Level>,
     /// Shapes without a `toJSON`, each at its number's last bits. Shapes stay as long as the core's blueprint.
     no_to_json: [u32; NO_TO_JSON],
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            keys: Vec::new(),
+            open: Vec::new(),
+            remembered: Vec::new(),
+            text: Vec::new(),
+            levels: Vec::new(),
+            // The number of no shape: 0 is one.
+            no_to_json: [DICTIONARY; NO_TO_JSON],
+        }
+    }
 }
 
 /// Shapes that are remembered to have no `toJSON`.
@@ -362,7 +376,11 @@ impl Parser<'_, '_> {
             }
             _ => {
                 for i in 0..count {
-                    self.mem.define_data(object, self.scratch.keys[open.keys + i], self.scratch.values[open.values + i])?;
+                    self.mem.define_data(
+                        object,
+                        self.scratch.keys[open.keys + i],
+                        self.scratch.values[open.values + i],
+                    )?;
                 }
             }
         }
