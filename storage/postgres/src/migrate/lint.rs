@@ -110,8 +110,7 @@ fn note_checks(statement: &Statement<'_>, checked: &mut HashSet<(String, String)
     let mut at = after;
     while let Some(found) = statement.find(at, &["check"]) {
         let tokens = &statement.tokens[found + 1..];
-        let column =
-            tokens.iter().skip_while(|token| token.is_sign('(')).next().and_then(|token| token.name());
+        let column = tokens.iter().find(|token| !token.is_sign('(')).and_then(|token| token.name());
         if let Some(column) = column
             && statement.find(found, &["is", "not", "null"]).is_some()
         {

@@ -120,9 +120,9 @@ pub fn statements(text: &str) -> Vec<Statement<'_>> {
             parentheses += 1;
         } else if token.is_sign(')') {
             parentheses = parentheses.saturating_sub(1);
-        } else if token.is("atomic") && tokens.last().is_some_and(|last| last.is("begin")) {
-            atomic += 1;
-        } else if atomic > 0 && token.is("case") {
+        } else if token.is("atomic") && tokens.last().is_some_and(|last| last.is("begin"))
+            || atomic > 0 && token.is("case")
+        {
             atomic += 1;
         } else if atomic > 0 && token.is("end") {
             atomic -= 1;
