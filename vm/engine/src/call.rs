@@ -266,7 +266,15 @@ impl Ctx<'_> {
         let function = &self.mem.local.units[unit].functions()[index as usize];
         let (registers, parameters) = (usize::from(function.registers), usize::from(function.parameters));
         let (rest, cost) = (function.rest, function.code.len() as i64);
+        let arguments = function.arguments_register();
         self.ensure_stack(abase + registers.max(1 + argc))?;
+        let arguments = match arguments {
+            None => None,
+            Some(register) => {
+                let object = self.mem.new_arguments(&self.stack[abase + 1..abase + 1 + argc])?;
+                Some((register as usize, object))
+            }
+        };
         let surplus = match rest {
             None => None,
             Some(_) => {
@@ -280,6 +288,9 @@ impl Ctx<'_> {
         self.stack[abase + 1 + passed..abase + registers].fill(Value::UNDEFINED);
         if let (Some(register), Some(list)) = (rest, surplus) {
             self.stack[abase + usize::from(register)] = list.object();
+        }
+        if let Some((register, object)) = arguments {
+            self.stack[abase + register] = object;
         }
         self.fuel -= cost;
         self.frames.push(Frame {
