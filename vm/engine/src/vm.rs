@@ -45,6 +45,7 @@ pub struct Vm {
     blueprints: Vec<Option<Registration>>,
     pub(crate) slots: Vec<Slot>,
     free: Vec<u32>,
+    #[expect(clippy::vec_box, reason = "they move between here and the slots: a pointer each time")]
     heaps: Vec<Box<Heap>>,
     building: Building,
     tail: Vec<Value>,
