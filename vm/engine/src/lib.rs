@@ -31,6 +31,7 @@ mod ctx;
 mod dict;
 pub mod embed;
 mod error;
+mod evacuate;
 mod fiber;
 mod heap;
 mod hostcall;
