@@ -219,14 +219,23 @@ impl Effects {
             return Ok(());
         }
         let label = vm.query_database(call.task, call.effect.id);
+        let lost = |why: &str| ("TransactionError", format!("db: {why}"), None);
+        let mut guarded = false;
         let inside = match vm.transaction(call.task, call.effect.id) {
-            0 => None,
-            number => Some(
-                self.transactions
-                    .of(number, call.run)
-                    .map_err(|why| ("TransactionError", format!("db: {why}"), None))?,
-            ),
+            // Another database than the test's has no transaction around it.
+            0 => self.around(call.run).map_err(lost)?.filter(|(database, _)| {
+                guarded = self.databases[*database].label == label.unwrap_or_default();
+                guarded
+            }),
+            number => {
+                // A failed statement of a test itself spoils its transaction no more than that of its requests.
+                guarded = self.transactions.is_around(call.run, number);
+                Some(self.transactions.of(number, call.run).map_err(lost)?)
+            }
         };
+        if guarded && self.queue_behind_guarded(call) {
+            return Ok(());
+        }
         let database = match (inside, label) {
             (Some((database, _)), None) => database,
             (Some((database, _)), Some(label)) if self.databases[database].label == label => database,
@@ -240,6 +249,12 @@ impl Effects {
         let sql = forebay_postgres::Sql { text: &plan.text, hash: plan.hash, access: plan.access };
         let must_exist = statement.must_exist.is_some().then(|| std::rc::Rc::clone(&statement));
         let key = self.wait(call, What::Sql(database, must_exist));
+        if let Some((_, root)) = inside.filter(|_| guarded)
+            && let Err(refusal) = self.guard(key, database, root)
+        {
+            self.unwait(key);
+            return Err(refusal);
+        }
         let sent = self.pool(database).and_then(|pool| {
             match inside {
                 None => pool.query(Token(key), &sql, &params, plan.shape, Delivery::Whole, call.now),
@@ -302,6 +317,8 @@ impl Effects {
             };
             match event {
                 Event::Done { token, result } => {
+                    self.unguard(token.0, result.is_ok());
+                    self.begin_queued(vm, now);
                     let Some(waiting) = self.done(token.0) else { continue };
                     self.metrics.sql.record(now.since(waiting.since));
                     let outcome = match &waiting.what {
