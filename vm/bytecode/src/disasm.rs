@@ -95,6 +95,12 @@ pub fn instruction(module: &Module, function: &Function, pc: u32, instr: Instr) 
     if op == Op::Return && instr.n() != 0 {
         text.push_str(", literal");
     }
+    if op == Op::Yield && instr.n() != 0 {
+        text.push_str(", delegate");
+    }
+    if op == Op::GetIteratorObject && instr.n() != 0 {
+        text.push_str(", async");
+    }
     text.truncate(text.trim_end().len());
     text
 }
@@ -125,6 +131,7 @@ fn write_function(
         (function_flags::METHOD, "method"),
         (function_flags::SCRIPT, "script"),
         (function_flags::ARGUMENTS, "arguments"),
+        (function_flags::GENERATOR, "generator"),
     ] {
         if function.flags & flag != 0 {
             let _ = write!(header, "  {name}");

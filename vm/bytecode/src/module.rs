@@ -99,6 +99,8 @@ pub mod function_flags {
     pub const SCRIPT: u8 = 16;
     /// It mentions `arguments`: the register behind the parameters receives the arguments object.
     pub const ARGUMENTS: u8 = 64;
+    /// A generator: its code runs `StartGenerator` before it may `Yield`. Not a constructor.
+    pub const GENERATOR: u8 = 128;
 }
 
 /// One function.
@@ -139,6 +141,14 @@ impl Function {
     pub fn arguments_register(&self) -> Option<u32> {
         let behind = 1 + u32::from(self.parameters) + u32::from(self.rest.is_some());
         (self.flags & function_flags::ARGUMENTS != 0).then_some(behind)
+    }
+
+    /// Register that holds the generator object in its code: the one behind all of these.
+    #[must_use]
+    pub fn generator_register(&self) -> Option<u32> {
+        let behind = 1 + u32::from(self.parameters) + u32::from(self.rest.is_some());
+        let behind = behind + u32::from(self.flags & function_flags::ARGUMENTS != 0);
+        (self.flags & function_flags::GENERATOR != 0).then_some(behind)
     }
 }
 

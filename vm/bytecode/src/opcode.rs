@@ -296,6 +296,13 @@ opcodes! {
     97 SetName (A Src, Bx Name) "property constants[bx] of the global object = r[a]; ReferenceError if there is none";
     98 DeclareName (A Src, Bx Name) "declare global variable constants[bx], undefined if it is new; n = 1: a function, with value r[a]";
     99 NewRegExp (A Dst, Bx Name) "r[a] = a new regular expression; constants[bx] is the literal: /source/flags";
+
+    // Generators and asynchronous iteration
+    100 StartGenerator () "r[behind the parameters] = a new generator that goes on here; the caller gets it as the call's result";
+    101 Yield (A DstPair, B Src) "the caller gets {value: r[b], done: false}; r[a] = what it sends, r[a+1] = 0 (next), 1 (return); throw throws here; n = 1 (yield*): it gets r[b] itself, and r[a+1] = 2 for throw";
+    102 EndGenerator (A Dst, B Src) "r[a] = {value: r[b], done: true}, to be returned: the generator is over";
+    103 GetIteratorObject (A Iter, B Src) "r[a..a+1] = an iterator over r[b] and its next method, never a shortcut; n = 1: an async one";
+    104 IteratorResult (A Src) "throw TypeError if r[a], which an iterator has answered, is not an object";
 }
 
 /// One instruction: a 64-bit word (see the module's diagram).
@@ -407,6 +414,7 @@ mod tests {
             assert_eq!(Op::from_u8(*op as u8), Some(*op));
         }
         assert_eq!(Op::NewRegExp as u8, 99, "append only");
+        assert_eq!(Op::IteratorResult as u8, 104, "append only");
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// A native that was interrupted at the end of a slice.
+    /// A native that was interrupted at the end of a slice and has left a state.
     pub(crate) fn is_yielded(&self) -> bool {
         self.unit == NATIVE_FRAME && self.flags & YIELDED != 0
     }
@@ -151,6 +151,8 @@ pub(crate) struct Fiber {
     pub(crate) handler: bool,
     /// Number of the transaction that its queries run in; 0: none.
     pub(crate) transaction: u32,
+    /// The async generator whose code it runs; EMPTY: none. Then `promise` is only what its caller gets.
+    pub(crate) generator: Value,
 }
 
 impl Fiber {
@@ -166,6 +168,7 @@ impl Fiber {
             main: false,
             handler: false,
             transaction: 0,
+            generator: Value::EMPTY,
         }
     }
 }
@@ -216,6 +219,8 @@ pub(crate) struct TaskState {
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) effects_made: u32,
+    /// Fibers at once whose stacks count against the memory limit: the most there were.
+    pub(crate) fibers_charged: usize,
     /// The handler's value, or what it threw.
     pub(crate) outcome: Option<Result<Value, Value>>,
     pub(crate) trap: Option<crate::api::Trap>,
@@ -258,6 +263,7 @@ impl TaskState {
             jobs: VecDeque::new(),
             pending: Vec::new(),
             effects_made: 0,
+            fibers_charged: 0,
             outcome: None,
             trap: None,
             rejected: Vec::new(),
@@ -288,6 +294,7 @@ impl TaskState {
         self.rejected.shrink_to(64);
         self.entry = Value::EMPTY;
         self.effects_made = 0;
+        self.fibers_charged = 0;
         self.fuel_used = 0;
         self.symbols = None;
         self.random = 0;

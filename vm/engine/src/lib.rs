@@ -30,6 +30,7 @@ mod ctx;
 mod dict;
 mod error;
 mod fiber;
+mod generator;
 mod heap;
 mod hostcall;
 mod interp;

@@ -31,13 +31,11 @@ impl<'a> Lower<'_, 'a> {
         form: Form,
     ) -> Option<FunctionIndex> {
         let head = Span::new(function.span.start, function.params.span.start.max(function.span.start));
-        if function.generator {
-            let hint = "build an array, or take a callback";
-            self.unsupported(head, "generators are", Some(hint));
-            return None;
-        }
         let body = function.body.as_ref()?;
         let mut flags = if function.r#async { function_flags::ASYNC } else { 0 };
+        if function.generator {
+            flags |= function_flags::GENERATOR;
+        }
         if form != Form::Plain {
             flags |= function_flags::METHOD;
         }
@@ -49,11 +47,15 @@ impl<'a> Lower<'_, 'a> {
         let name = function.id.as_ref().map_or(name, |id| id.name.as_str());
         self.begin_function(scope, flags, name, own);
         self.parameters(&function.params, scope);
+        if function.generator {
+            self.f().emit(Instr::abc(Op::StartGenerator, 0, 0, 0, 0), head);
+            self.f().started = true;
+        }
         self.statements_of_function(&body.statements);
         let end = Span::new(body.span.end.saturating_sub(1), body.span.end);
         let result = self.f().take();
         self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.emit_return(result, false, end);
         Some(self.finish_function(head))
     }
 
@@ -155,6 +157,9 @@ impl<'a> Lower<'_, 'a> {
         }
         if f.flags & function_flags::ARGUMENTS != 0 {
             f.arguments = Some(f.take());
+        }
+        if f.flags & function_flags::GENERATOR != 0 {
+            f.take();
         }
         if let Some((own, _)) = f.itself {
             let register = f.take();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`self`] | the module: top levels, styles, names |
 //! | `function` | functions: parameters, hoisting, closures |
+//! | `generator` | `yield`, and iterators whose methods answer with promises |
 //! | `statement` | statements, loops, try/finally |
 //! | `expression` | expressions into a wanted register |
 //! | `assign` | assignments, updates |
@@ -16,6 +17,7 @@ mod assign;
 mod call;
 mod expression;
 mod function;
+mod generator;
 mod host;
 mod pattern;
 mod query;
