@@ -219,8 +219,6 @@ pub(crate) struct TaskState {
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) pending: Vec<Pending>,
     pub(crate) effects_made: u32,
-    /// Fibers at once whose stacks count against the memory limit: the most there were.
-    pub(crate) fibers_charged: usize,
     /// The handler's value, or what it threw.
     pub(crate) outcome: Option<Result<Value, Value>>,
     pub(crate) trap: Option<crate::api::Trap>,
@@ -263,7 +261,6 @@ impl TaskState {
             jobs: VecDeque::new(),
             pending: Vec::new(),
             effects_made: 0,
-            fibers_charged: 0,
             outcome: None,
             trap: None,
             rejected: Vec::new(),
@@ -294,7 +291,6 @@ impl TaskState {
         self.rejected.shrink_to(64);
         self.entry = Value::EMPTY;
         self.effects_made = 0;
-        self.fibers_charged = 0;
         self.fuel_used = 0;
         self.symbols = None;
         self.random = 0;

@@ -421,6 +421,8 @@ impl Ctx<'_> {
         self.store_fiber();
         let fiber = &mut self.task.fibers[current as usize];
         let (promise, parent) = (fiber.promise, fiber.parent.take());
+        let bytes = fiber.stack.len() * 8;
+        self.mem.heap.release_outside(bytes);
         self.task.retire_fiber(current as usize);
         if let Some((parent, cont)) = parent {
             self.load_fiber(parent);
@@ -484,16 +486,14 @@ impl Ctx<'_> {
         Ok(Value::UNDEFINED)
     }
 
-    /// A fiber for a call; a trap if there are too many.
+    /// A fiber for a call, its stack charged; a trap if there are too many.
     pub(crate) fn open_fiber(&mut self) -> Result<u32, Throw> {
-        let live = self.task.live_fibers() + 1;
-        if live > self.task.limits.fibers {
+        if self.task.live_fibers() >= self.task.limits.fibers {
             return Err(Throw::Trap(Trap::Fibers));
         }
-        if live > self.task.fibers_charged {
-            self.task.fibers_charged = live;
-            self.mem.heap.charge_outside(crate::fiber::STACK_START * 8)?;
-        }
-        Ok(self.task.new_fiber())
+        let id = self.task.new_fiber();
+        let bytes = self.task.fibers[id as usize].stack.len() * 8;
+        self.mem.heap.charge_outside(bytes)?;
+        Ok(id)
     }
 }

@@ -141,7 +141,6 @@ impl Loader<'_, '_> {
             }
         }
         self.mem.heap.charge_outside(stacks).map_err(SnapshotError::of_throw)?;
-        task.fibers_charged = task.live_fibers();
         Ok(used)
     }
 

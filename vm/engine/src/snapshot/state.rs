@@ -271,7 +271,6 @@ pub(super) fn task(
         takes_request,
         symbols,
         random,
-        fibers_charged: _,
         // A native that begins its search again comes to the same end.
         search: _,
         spare: _,
