@@ -25,6 +25,7 @@ pub mod api;
 mod blueprint;
 mod builtins;
 mod call;
+mod class;
 mod crumbs;
 mod ctx;
 mod dict;
