@@ -135,6 +135,7 @@ fn write_function(
         (function_flags::INIT, "init"),
         (function_flags::METHOD, "method"),
         (function_flags::SCRIPT, "script"),
+        (function_flags::ARGUMENTS, "arguments"),
         (function_flags::CLASS, "class"),
         (function_flags::NEW_TARGET, "new.target"),
     ] {

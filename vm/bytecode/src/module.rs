@@ -97,6 +97,8 @@ pub mod function_flags {
     pub const METHOD: u16 = 8;
     /// The body of a script-style blueprint.
     pub const SCRIPT: u16 = 16;
+    /// It mentions `arguments`: the register behind the parameters receives the arguments object.
+    pub const ARGUMENTS: u16 = 64;
     /// The constructor of a class: only `new` and `super` may call it, its `this` is the marker of
     /// `LoadEmpty` until its code makes it, and it receives `new.target`.
     pub const CLASS: u16 = 256;
@@ -137,10 +139,20 @@ pub struct Function {
 }
 
 impl Function {
-    /// Register that receives `new.target`: behind the parameters and the rest parameter.
+    /// Register that receives the arguments object: the first behind the parameters and the rest parameter.
+    #[must_use]
+    pub fn arguments_register(&self) -> Option<u32> {
+        let behind = 1 + u32::from(self.parameters) + u32::from(self.rest.is_some());
+        (self.flags & function_flags::ARGUMENTS != 0).then_some(behind)
+    }
+
+    /// Register that receives `new.target`: behind the parameters, the rest parameter and the arguments object.
     #[must_use]
     pub fn new_target_register(&self) -> Option<u32> {
-        let behind = 1 + u32::from(self.parameters) + u32::from(self.rest.is_some());
+        let behind = 1
+            + u32::from(self.parameters)
+            + u32::from(self.rest.is_some())
+            + u32::from(self.arguments_register().is_some());
         let wanted = self.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0;
         wanted.then_some(behind)
     }

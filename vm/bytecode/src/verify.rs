@@ -223,7 +223,7 @@ fn check_function(module: &Module, function: &Function) -> Check {
     at_most(function.handlers.len(), EXCEPTION_HANDLERS_MAX, "exception handlers")?;
     check_name(module, function.name, "function name")?;
     let kinds = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT;
-    let known = kinds | flags::CLASS | flags::NEW_TARGET;
+    let known = kinds | flags::ARGUMENTS | flags::CLASS | flags::NEW_TARGET;
     require(function.flags & !known == 0, || format!("unknown flags {:#x}", function.flags))?;
     // A class's constructor is a constructor (`new_closure`), whose frame is a plain one.
     require(function.flags & flags::CLASS == 0 || function.flags & kinds == 0, || {
@@ -234,7 +234,10 @@ fn check_function(module: &Module, function: &Function) -> Check {
     if let Some(rest) = function.rest {
         require(u32::from(rest) == fixed, || format!("rest is r{rest}, not r{fixed}"))?;
     }
-    let needed = function.new_target_register().map_or(fixed + u32::from(function.rest.is_some()), |r| r + 1);
+    let needed = fixed
+        + u32::from(function.rest.is_some())
+        + u32::from(function.arguments_register().is_some())
+        + u32::from(function.new_target_register().is_some());
     require(u32::from(function.registers) >= needed, || {
         format!("{} registers, {needed} needed by this and the parameters", function.registers)
     })?;
@@ -510,6 +513,10 @@ mod tests {
         refused("registers", |m| m.functions[1].registers = 0);
         refused("registers", |m| m.functions[1].parameters = u16::MAX);
         refused("rest", |m| m.functions[1].rest = Some(5));
+        refused("registers", |m| {
+            m.functions[1].registers = 1 + m.functions[1].parameters;
+            m.functions[1].flags |= flags::ARGUMENTS;
+        });
         refused("length", |m| m.functions[1].length = 3);
         refused("sites end", |m| m.functions[1].site_base = u32::MAX);
         refused("function name", |m| m.functions[1].name = 1);

@@ -31,6 +31,7 @@ pub(crate) struct Patch(usize);
 pub(crate) enum UpKey {
     Symbol(usize, SymbolId),
     This,
+    Arguments,
     NewTarget,
     /// What the lowering keeps for itself: see [`Builder::hidden`].
     Hidden(u32),
@@ -105,6 +106,8 @@ pub(crate) struct Builder {
     pub(crate) owners: HashMap<Reg, SymbolId>,
     /// The function's own name, where it refers to itself, and its register.
     pub(crate) itself: Option<(SymbolId, Reg)>,
+    /// Where the arguments object arrives, if the function mentions it.
+    pub(crate) arguments: Option<Reg>,
     pub(crate) control: Vec<Control>,
     /// Registers of what the source has no variables for: home objects, private names, keys of fields.
     pub(crate) hidden: HashMap<u32, Reg>,
@@ -140,6 +143,7 @@ impl Builder {
             storage: HashMap::new(),
             owners: HashMap::new(),
             itself: None,
+            arguments: None,
             control: Vec::new(),
             hidden: HashMap::new(),
             home: None,

@@ -128,11 +128,18 @@ pub(crate) struct Variables {
     pub(crate) new_target: HashSet<ScopeId>,
     /// Functions whose `this` arrows capture.
     pub(crate) this_captured: HashSet<ScopeId>,
+    /// Functions that mention `arguments`, themselves or in arrows.
+    with_arguments: Vec<ScopeId>,
 }
 
 impl Variables {
     pub(crate) fn get(&self, symbol: SymbolId) -> &Variable {
         &self.variables[symbol.index()]
+    }
+
+    /// Whether the function with this scope needs its arguments object.
+    pub(crate) fn has_arguments(&self, function: ScopeId) -> bool {
+        self.with_arguments.contains(&function)
     }
 
     /// The scope id that stands for the function in which an initialiser runs: its class's scope, and the
@@ -263,7 +270,27 @@ pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool, conformance: boo
             by_scope[v.scope.index()].push(symbol);
         }
     }
-    Variables { variables, by_scope, regions, new_target, this_captured }
+    let with_arguments = with_arguments(semantic);
+    Variables { variables, by_scope, regions, new_target, this_captured, with_arguments }
+}
+
+/// The functions whose `arguments` somebody reads. In strict code nothing can be declared by that name, so
+/// whatever oxc couldn't resolve is meant.
+fn with_arguments(semantic: &Semantic<'_>) -> Vec<ScopeId> {
+    let scoping = semantic.scoping();
+    let mut functions = Vec::new();
+    let mentions =
+        scoping.root_unresolved_references().iter().filter(|(name, _)| name.as_str() == "arguments");
+    for id in mentions.flat_map(|(_, ids)| ids) {
+        let from = scoping.get_reference(*id).scope_id();
+        let own = |s: &ScopeId| scoping.scope_flags(*s).is_function() && !scoping.scope_flags(*s).is_arrow();
+        if let Some(function) = scoping.scope_ancestors(from).find(own)
+            && !functions.contains(&function)
+        {
+            functions.push(function);
+        }
+    }
+    functions
 }
 
 /// Which function each piece of code belongs to.

@@ -504,7 +504,7 @@ class A { get v() { return this.n; } set v(x) { this.n = x; } } class B extends 
 function F() { return new.target === F ? 'new' : typeof new.target; } class A { constructor() { this.t = new.target.name; this.f = (() => new.target === A)(); } x = new.target; m() { return new.target; } } class B extends A {} return [F(), new F() instanceof F, new A(), new B(), new A().m()]
 
 //--- class: constructors of functions and bound functions
-function F(a, b) { this.sum = a + b; this.t = new.target.name; } F.prototype.get = function () { return this.sum; }; class A extends F { constructor() { super(1, 2); } get() { return super.get() * 10; } } class B extends F.bind(null, 5) {} const a = new A(), b = new B(6); return [a.get(), a.t, b.sum, b.get === undefined, b.t, new (F.bind(null, 1))(2).sum]
+function F(a, b) { this.sum = a + b; this.t = new.target.name; } F.prototype.get = function () { return this.sum; }; class A extends F { constructor() { super(1, 2); } get() { return super.get() * 10; } } const G = F.bind(null, 5); G.prototype = { tag: 'g' }; class B extends G {} const a = new A(), b = new B(6); return [a.get(), a.t, b.sum, b.tag, b.t, new (F.bind(null, 1))(2).sum]
 
 //--- class: extends null and what is no constructor
 const out = []; class N extends null { static s() { return 1; } } out.push(Object.getPrototypeOf(N.prototype), N.s(), Object.getPrototypeOf(N) === Function.prototype); for (const f of [() => new N(), () => { class X extends 5 {} }, () => { class X extends (() => 1) {} }, () => { const p = function () {}; p.prototype = 3; class X extends p {} }]) { try { f(); out.push('fine'); } catch (e) { out.push(e.name); } } return out
@@ -528,7 +528,7 @@ class N extends Number { half() { return this / 2; } } class S extends String { 
 const seen = []; const k = x => { seen.push(x); return x; }; const P = class {}; class A extends (k('heritage'), P) { [k('m1')]() {} static [k('s1')] = seen.push('static value'); [k('f1')] = seen.push('field value'); get [k('g1')]() { return 1; } static [k('m2')]() {} static { seen.push('block'); } } seen.push('made'); new A(); return seen
 
 //--- class: generators of keys: symbols, numbers, strings
-const s = Symbol('desc'); class A { [s]() { return 's'; } 1() { return 'one'; } 'two words'() { return 'two'; } get [s + '' === '' ? 'x' : 'y'.concat('z')]() { return 3; } static [Symbol.hasInstance](v) { return v === 5; } } const a = new A(); return [a[s](), a[1](), a['two words'](), a.yz, 5 instanceof A, a instanceof A, A.prototype[s].name, A.prototype[1].name]
+const s = Symbol('desc'); class A { [s]() { return 's'; } 1() { return 'one'; } 'two words'() { return 'two'; } get ['y'.concat('z')]() { return 3; } static [Symbol.hasInstance](v) { return v === 5; } } const a = new A(); return [a[s](), a[1](), a['two words'](), a.yz, 5 instanceof A, a instanceof A, A.prototype[s].name, A.prototype[1].name]
 
 //--- class: async methods
 class A { #v = 1; async get() { return await this.#v; } static async make() { const a = new this(); return [await a.get(), await a.sup()]; } async sup() { return super.toString === Object.prototype.toString; } f = async () => { await null; return this.#v + 1; } } return [await A.make(), await new A().f()]
@@ -556,3 +556,8 @@ const o = { get a() { return 1; }, b: 2, get c() { return 3; } }; const { b, ...
 
 //--- class: __proto__ in literals
 const p = { inherited: 1 }; const o = { __proto__: p, own: 2 }; const q = { '__proto__': null }; const __proto__ = 5; const r = { __proto__, ['__proto__']: 7 }; const m = { __proto__() { return 1; } }; return [o.inherited, Object.keys(o), Object.getPrototypeOf(q), Object.keys(r), m.__proto__(), Object.getPrototypeOf({ __proto__: 5 }) === Object.prototype]
+//--- arguments
+function f(a, b = arguments.length, ...rest) { const inner = () => arguments[0]; return [a, b, rest, inner(), arguments.length, [...arguments]]; }
+const o = { m() { return (() => () => arguments.length)()(); } };
+function late() { return [typeof arguments, function () { return arguments[0]; }(1)]; }
+return [f(), f(1, 2, 3, 4), o.m(1, 2), late(9)];

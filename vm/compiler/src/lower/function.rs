@@ -53,6 +53,9 @@ impl<'a> Lower<'_, 'a> {
             Form::Method { .. } => flags |= function_flags::METHOD,
             Form::Constructor(_) => flags |= function_flags::CLASS,
         }
+        if self.variables[self.file()].has_arguments(scope) {
+            flags |= function_flags::ARGUMENTS;
+        }
         let own = function.id.as_ref().and_then(|id| id.symbol_id.get());
         let name = function.id.as_ref().map_or(name, |id| id.name.as_str());
         self.begin_function(scope, flags, name, own);
@@ -173,6 +176,9 @@ impl<'a> Lower<'_, 'a> {
         }
         if params.rest.is_some() {
             f.rest = Some(f.take());
+        }
+        if f.flags & function_flags::ARGUMENTS != 0 {
+            f.arguments = Some(f.take());
         }
         if f.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0 {
             f.new_target = Some(f.take());

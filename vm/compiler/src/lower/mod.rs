@@ -89,6 +89,8 @@ pub(crate) enum Name {
     Global(Global),
     /// Looked up in the global object at run time (conformance mode).
     Property,
+    /// The arguments object of the function around.
+    Arguments,
     Unknown,
 }
 
@@ -120,6 +122,18 @@ pub(crate) struct Lower<'p, 'a> {
     privates: Vec<HashMap<&'a str, u32>>,
     /// Hidden cells of the names that classes have inside.
     class_names: HashMap<(usize, SymbolId), u32>,
+    /// Parameters of handlers: the request.
+    requests: Vec<SymbolId>,
+}
+
+/// Where the body of a script begins, behind its last import; none for a module.
+pub(crate) fn script_body(files: &Files<'_>) -> Option<usize> {
+    let file = files.list.first()?;
+    if Survey::of(files, &mut Sink::default()).is_module {
+        return None;
+    }
+    let mut imports = file.program.body.iter().filter(|s| matches!(s, Statement::ImportDeclaration(_)));
+    Some(imports.next_back().map_or(0, |import| import.span().end as usize))
 }
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
@@ -148,6 +162,7 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
         hidden_next: 0,
         privates: Vec::new(),
         class_names: HashMap::new(),
+        requests: Vec::new(),
     };
     lower.program();
     let mut module = lower.module;
@@ -355,6 +370,8 @@ impl<'p, 'a> Lower<'p, 'a> {
         let name = id.name.as_str();
         if name == "undefined" {
             Name::Undefined
+        } else if name == "arguments" && self.has_arguments() {
+            Name::Arguments
         } else if self.files.options.conformance {
             if name == "print" { Name::Host(HostFn::Log) } else { Name::Property }
         } else if let Some(function) = HostFn::from_path(name) {
@@ -366,6 +383,12 @@ impl<'p, 'a> Lower<'p, 'a> {
         } else {
             Name::Unknown
         }
+    }
+
+    /// Whether `arguments` means something here: the nearest function that is no arrow has the object.
+    fn has_arguments(&self) -> bool {
+        let own = self.functions.iter().rev().find(|f| f.flags & function_flags::ARROW == 0);
+        own.is_some_and(|f| f.arguments.is_some())
     }
 
     /// Reports a name that means nothing.
@@ -473,6 +496,10 @@ impl<'p, 'a> Lower<'p, 'a> {
             }
             Some(parent) => match key {
                 UpKey::Symbol(_, symbol) => self.own_register(parent, symbol),
+                UpKey::Arguments if self.functions[parent].flags & function_flags::ARROW == 0 => {
+                    self.functions[parent].arguments.or(Some(0))
+                }
+                UpKey::Arguments => None,
                 UpKey::This => (self.functions[parent].flags & function_flags::ARROW == 0).then_some(0),
                 UpKey::NewTarget => self.functions[parent].new_target,
                 UpKey::Hidden(number) => self.functions[parent].hidden.get(&number).copied(),
@@ -487,6 +514,18 @@ impl<'p, 'a> Lower<'p, 'a> {
         let index = u16::try_from(f.captures.len() - 1).unwrap_or(u16::MAX);
         f.upvalues.insert(key, index);
         index
+    }
+
+    /// `arguments` of the current function.
+    fn arguments_object(&mut self, want: Want, span: Span) -> Reg {
+        if let Some(register) = self.f().arguments {
+            return self.deliver(register, want, span);
+        }
+        let level = self.functions.len() - 1;
+        let upvalue = self.upvalue(level, UpKey::Arguments);
+        let register = self.target(want);
+        self.f().ab(Op::GetUpvalue, register, upvalue, span);
+        register
     }
 
     // Wanted registers.
