@@ -148,6 +148,9 @@ pub const KV_VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const VALUE_DEPTH_MAX: usize = 128;
 /// Bytes of the path by which a snapshot names a value that a module made. Beyond it the task can't be saved.
 pub const SNAPSHOT_PATH_BYTES_MAX: usize = 4096;
+/// Bytes that live of a task when its garbage is left behind (vm/engine/src/evacuate.rs): moving them holds the core.
+/// With more, a task keeps its garbage until it ends.
+pub const EVACUATED_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one log line; the rest is cut and the line says so.
 pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
 

@@ -11,6 +11,7 @@
 //! | [`admin`] | the admin socket: server, client, the trait that the runtime implements |
 //! | [`log`], [`metrics`] | what the machine's keeper reads |
 //! | [`signals`], [`sd_notify`], [`process`] | the process and its children |
+//! | [`schema`] | migrations and drift, as a serving process reports them at start |
 //! | [`watch`], [`devpg`] | dev mode: file watcher, a private PostgreSQL |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage ([`Failure`]).
@@ -26,6 +27,7 @@ pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod schema;
 pub mod sd_notify;
 pub mod server;
 pub mod signals;

@@ -127,6 +127,7 @@ fn write_function(
         (function_flags::INIT, "init"),
         (function_flags::METHOD, "method"),
         (function_flags::SCRIPT, "script"),
+        (function_flags::ARGUMENTS, "arguments"),
     ] {
         if function.flags & flag != 0 {
             let _ = write!(header, "  {name}");

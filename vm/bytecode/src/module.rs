@@ -97,6 +97,8 @@ pub mod function_flags {
     pub const METHOD: u8 = 8;
     /// The body of a script-style blueprint.
     pub const SCRIPT: u8 = 16;
+    /// It mentions `arguments`: the register behind the parameters receives the arguments object.
+    pub const ARGUMENTS: u8 = 64;
 }
 
 /// One function.
@@ -129,6 +131,15 @@ pub struct Function {
     pub positions: Vec<Position>,
     /// Names of registers.
     pub locals: Vec<LocalName>,
+}
+
+impl Function {
+    /// Register that receives the arguments object: the first behind the parameters and the rest parameter.
+    #[must_use]
+    pub fn arguments_register(&self) -> Option<u32> {
+        let behind = 1 + u32::from(self.parameters) + u32::from(self.rest.is_some());
+        (self.flags & function_flags::ARGUMENTS != 0).then_some(behind)
+    }
 }
 
 /// A source file.

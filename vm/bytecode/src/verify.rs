@@ -222,14 +222,15 @@ fn check_function(module: &Module, function: &Function) -> Check {
     at_most(function.captures.len(), CAPTURES_MAX, "captures")?;
     at_most(function.handlers.len(), EXCEPTION_HANDLERS_MAX, "exception handlers")?;
     check_name(module, function.name, "function name")?;
-    let known = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT;
+    let known = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT | flags::ARGUMENTS;
     require(function.flags & !known == 0, || format!("unknown flags {:#x}", function.flags))?;
 
     let fixed = 1 + u32::from(function.parameters);
     if let Some(rest) = function.rest {
         require(u32::from(rest) == fixed, || format!("rest is r{rest}, not r{fixed}"))?;
     }
-    let needed = fixed + u32::from(function.rest.is_some());
+    let needed =
+        fixed + u32::from(function.rest.is_some()) + u32::from(function.arguments_register().is_some());
     require(u32::from(function.registers) >= needed, || {
         format!("{} registers, {needed} needed by this and the parameters", function.registers)
     })?;
@@ -496,6 +497,10 @@ mod tests {
         refused("registers", |m| m.functions[1].registers = 0);
         refused("registers", |m| m.functions[1].parameters = u16::MAX);
         refused("rest", |m| m.functions[1].rest = Some(5));
+        refused("registers", |m| {
+            m.functions[1].registers = 1 + m.functions[1].parameters;
+            m.functions[1].flags |= flags::ARGUMENTS;
+        });
         refused("length", |m| m.functions[1].length = 3);
         refused("sites end", |m| m.functions[1].site_base = u32::MAX);
         refused("function name", |m| m.functions[1].name = 1);

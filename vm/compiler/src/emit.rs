@@ -31,6 +31,7 @@ pub(crate) struct Patch(usize);
 pub(crate) enum UpKey {
     Symbol(usize, SymbolId),
     This,
+    Arguments,
 }
 
 /// What a `break`, `continue` or `return` passes on its way out, innermost last.
@@ -87,6 +88,8 @@ pub(crate) struct Builder {
     pub(crate) owners: HashMap<Reg, SymbolId>,
     /// The function's own name, where it refers to itself, and its register.
     pub(crate) itself: Option<(SymbolId, Reg)>,
+    /// Where the arguments object arrives, if the function mentions it.
+    pub(crate) arguments: Option<Reg>,
     pub(crate) control: Vec<Control>,
 }
 
@@ -113,6 +116,7 @@ impl Builder {
             storage: HashMap::new(),
             owners: HashMap::new(),
             itself: None,
+            arguments: None,
             control: Vec::new(),
         }
     }

@@ -99,11 +99,18 @@ impl Variable {
 pub(crate) struct Variables {
     variables: Vec<Variable>,
     by_scope: Vec<Vec<SymbolId>>,
+    /// Functions that mention `arguments`, themselves or in arrows.
+    with_arguments: Vec<ScopeId>,
 }
 
 impl Variables {
     pub(crate) fn get(&self, symbol: SymbolId) -> &Variable {
         &self.variables[symbol.index()]
+    }
+
+    /// Whether the function with this scope needs its arguments object.
+    pub(crate) fn has_arguments(&self, function: ScopeId) -> bool {
+        self.with_arguments.contains(&function)
     }
 
     /// Variables of a scope, in the order of their declarations.
@@ -208,7 +215,26 @@ pub(crate) fn analyse(semantic: &Semantic<'_>, is_module: bool, conformance: boo
             by_scope[v.scope.index()].push(symbol);
         }
     }
-    Variables { variables, by_scope }
+    Variables { variables, by_scope, with_arguments: with_arguments(semantic) }
+}
+
+/// The functions whose `arguments` somebody reads. In strict code nothing can be declared by that name, so
+/// whatever oxc couldn't resolve is meant.
+fn with_arguments(semantic: &Semantic<'_>) -> Vec<ScopeId> {
+    let scoping = semantic.scoping();
+    let mut functions = Vec::new();
+    let mentions =
+        scoping.root_unresolved_references().iter().filter(|(name, _)| name.as_str() == "arguments");
+    for id in mentions.flat_map(|(_, ids)| ids) {
+        let from = scoping.get_reference(*id).scope_id();
+        let own = |s: &ScopeId| scoping.scope_flags(*s).is_function() && !scoping.scope_flags(*s).is_arrow();
+        if let Some(function) = scoping.scope_ancestors(from).find(own)
+            && !functions.contains(&function)
+        {
+            functions.push(function);
+        }
+    }
+    functions
 }
 
 /// The function scope around a scope, or the root.

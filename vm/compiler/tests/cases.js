@@ -436,3 +436,9 @@ const late = 3;
 const d = () => { try { throw { a: 4 }; } catch ({ a, b = a }) { return b; } };
 const a = "outer";
 return [f(), h(), m(), c(), e(), t(), d()];
+
+//--- arguments
+function f(a, b = arguments.length, ...rest) { const inner = () => arguments[0]; return [a, b, rest, inner(), arguments.length, [...arguments]]; }
+const o = { m() { return (() => () => arguments.length)()(); } };
+function late() { return [typeof arguments, function () { return arguments[0]; }(1)]; }
+return [f(), f(1, 2, 3, 4), o.m(1, 2), late(9)];

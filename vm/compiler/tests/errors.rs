@@ -52,7 +52,10 @@ fn names() {
     check("return ¦frobnicate;", "FB0201", "`frobnicate` is not defined");
     check("return ¦console.log(1);", "FB0202", "log(...)");
     check("return ¦fetch('x');", "FB0202", "http().get(url)");
-    check("function f() { return ¦arguments; } return f();", "FB0202", "...args");
+    check("return ¦arguments;", "FB0202", "...args");
+    check("const f = () => ¦arguments; return f();", "FB0202", "...args");
+    check("function f() { ¦arguments = 1; }", "FB0101", "arguments");
+    accept("function f() { const g = () => arguments; return g(typeof arguments); } return f();");
     check("return ¦eval('1');", "FB0202", "deployed");
     check("¦payload = 1;", "FB0206", "built in");
     check("¦Math = 1;", "FB0206", "built in");

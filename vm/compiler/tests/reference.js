@@ -47,6 +47,7 @@ function machine(m, host) {
     r[0] = thisValue;
     for (let i = 0; i < f.parameters; i++) r[i + 1] = args[i];
     if (f.rest != null) r[f.rest] = args.slice(f.parameters);
+    if (f.flags & 64) r[1 + f.parameters + (f.rest != null)] = (function () { return arguments; })(...args);
     const K = m.constants, site = c => K[m.sites[f.site_base + c]];
     const range = (b, n) => r.slice(b, b + n);
     let pc = 0, steps = 0;

@@ -266,7 +266,15 @@ impl Ctx<'_> {
         let function = &self.mem.local.units[unit].functions()[index as usize];
         let (registers, parameters) = (usize::from(function.registers), usize::from(function.parameters));
         let (rest, cost) = (function.rest, function.code.len() as i64);
+        let arguments = function.arguments_register();
         self.ensure_stack(abase + registers.max(1 + argc))?;
+        let arguments = match arguments {
+            None => None,
+            Some(register) => {
+                let object = self.mem.new_arguments(&self.stack[abase + 1..abase + 1 + argc])?;
+                Some((register as usize, object))
+            }
+        };
         let surplus = match rest {
             None => None,
             Some(_) => {
@@ -280,6 +288,9 @@ impl Ctx<'_> {
         self.stack[abase + 1 + passed..abase + registers].fill(Value::UNDEFINED);
         if let (Some(register), Some(list)) = (rest, surplus) {
             self.stack[abase + usize::from(register)] = list.object();
+        }
+        if let Some((register, object)) = arguments {
+            self.stack[abase + register] = object;
         }
         self.fuel -= cost;
         self.frames.push(Frame {
@@ -412,6 +423,11 @@ impl Ctx<'_> {
         let fiber = &mut self.task.fibers[current as usize];
         let (promise, parent) = (fiber.promise, fiber.parent.take());
         let (main, reject_only) = (fiber.main, fiber.reject_only);
+        if !main {
+            // What its call has charged; the stack is the next fiber's.
+            let bytes = fiber.stack.len() * 8;
+            self.mem.heap.release_outside(bytes);
+        }
         self.task.retire_fiber(current as usize);
         if main {
             return self.main_done(result);
@@ -744,7 +760,8 @@ impl Ctx<'_> {
         fiber.transaction = transaction;
         fiber.reject_only = reject_only;
         self.load_fiber(id);
-        Ok(())
+        let bytes = self.stack.len() * 8;
+        self.mem.heap.charge_outside(bytes)
     }
 
     /// Name of a module variable, for messages.

@@ -29,6 +29,7 @@ mod crumbs;
 mod ctx;
 mod dict;
 mod error;
+mod evacuate;
 mod fiber;
 mod heap;
 mod hostcall;

@@ -32,6 +32,8 @@ pub(crate) mod flag {
     pub(crate) const SPARSE: u64 = 4 << 8;
     /// An array whose `length` is not writable.
     pub(crate) const LENGTH_FIXED: u64 = 8 << 8;
+    /// The same bit of an ordinary object: an arguments object.
+    pub(crate) const ARGUMENTS: u64 = 8 << 8;
     /// `new` is allowed.
     pub(crate) const CONSTRUCTOR: u64 = 16 << 8;
     /// An object literal that was written in a `return` itself.
@@ -170,6 +172,27 @@ impl Mem<'_> {
         }
         self.heap.store(r, 3, u64::from(len));
         Ok(r)
+    }
+
+    /// An arguments object, unmapped as in all strict code (ECMA-262 10.4.4.6).
+    pub(crate) fn new_arguments(&mut self, values: &[Value]) -> Result<Value, Throw> {
+        let r = self.new_object(4)?;
+        self.set_flag(r, flag::ARGUMENTS);
+        let count = values.len() as u32;
+        if count > 0 {
+            let cell = self.new_values(r.space(), count)?;
+            self.heap.values_mut(cell, 1, values.len()).copy_from_slice(values);
+            self.set_elements(r, cell);
+        }
+        let known = self.local.known;
+        self.add_property(r, known.length, Value::from_u32(count), attr::HIDDEN)?;
+        self.add_property(r, known.sym_iterator, known.array_values, attr::HIDDEN)?;
+        let thrower = self.heap.alloc(3, u64::from(kind::ACCESSOR))?;
+        self.heap.set(thrower, 1, known.throw_type_error);
+        self.heap.set(thrower, 2, known.throw_type_error);
+        self.add_property(r, known.callee, thrower.cell(), attr::ACCESSOR)?;
+        self.heap.work += u64::from(count);
+        Ok(r.object())
     }
 
     /// A VALUES cell full of holes, in a writable space.

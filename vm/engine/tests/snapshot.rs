@@ -265,6 +265,10 @@ const CORPUS: &[(&str, &str)] = &[
         "const f = (...a) => { kv.get('k'); return a.length + a[0]; }; return [f(...[1,2,3]), f(...'ab'), Math.max(...new Set([1, 9, 3])), new Date(...[2020, 1, 2]).getTime() > 0]",
     ),
     (
+        "arguments",
+        "function f(a) { kv.get('a'); const g = () => arguments; kv.get('b'); g()[1] = 'x'; delete g()[2]; return [...arguments, g().length, String(g()), kv.get('c')]; } return f(1, 2, 3)",
+    ),
+    (
         "labels and for in",
         "const out = []; outer: for (const k in { a: 1, b: 2, c: 3 }) { for (const i of [1, 2]) { kv.get('k'); if (k == 'b') continue outer; if (k == 'c') break outer; out.push(k + i); } } return out",
     ),

@@ -131,7 +131,7 @@ impl<'a> Lower<'_, 'a> {
                 );
                 None
             }
-            Name::Undefined | Name::Host(_) | Name::Namespace | Name::Global(_) => {
+            Name::Undefined | Name::Arguments | Name::Host(_) | Name::Namespace | Name::Global(_) => {
                 self.error(
                     "FB0206",
                     id.span,

@@ -261,6 +261,7 @@ impl<'a> Lower<'_, 'a> {
                 register
             }
             Name::Undefined => self.simple(Op::LoadUndefined, want, id.span),
+            Name::Arguments => self.arguments_object(want, id.span),
             Name::Global(global) => {
                 let register = self.target(want);
                 self.f().abx(Op::LoadGlobal, register, global as u32, id.span);

@@ -41,9 +41,12 @@ impl<'a> Lower<'_, 'a> {
         if form != Form::Plain {
             flags |= function_flags::METHOD;
         }
+        let scope = function.scope_id.get()?;
+        if self.variables[self.file()].has_arguments(scope) {
+            flags |= function_flags::ARGUMENTS;
+        }
         let own = function.id.as_ref().and_then(|id| id.symbol_id.get());
         let name = function.id.as_ref().map_or(name, |id| id.name.as_str());
-        let scope = function.scope_id.get()?;
         self.begin_function(scope, flags, name, own);
         self.parameters(&function.params, scope);
         self.statements_of_function(&body.statements);
@@ -149,6 +152,9 @@ impl<'a> Lower<'_, 'a> {
         }
         if params.rest.is_some() {
             f.rest = Some(f.take());
+        }
+        if f.flags & function_flags::ARGUMENTS != 0 {
+            f.arguments = Some(f.take());
         }
         if let Some((own, _)) = f.itself {
             let register = f.take();

@@ -75,6 +75,8 @@ pub(crate) enum Name {
     Global(Global),
     /// Looked up in the global object at run time (conformance mode).
     Property,
+    /// The arguments object of the function around.
+    Arguments,
     Unknown,
 }
 
@@ -332,6 +334,8 @@ impl<'p, 'a> Lower<'p, 'a> {
         let name = id.name.as_str();
         if name == "undefined" {
             Name::Undefined
+        } else if name == "arguments" && self.has_arguments() {
+            Name::Arguments
         } else if self.files.options.conformance {
             if name == "print" { Name::Host(HostFn::Log) } else { Name::Property }
         } else if let Some(function) = HostFn::from_path(name) {
@@ -343,6 +347,12 @@ impl<'p, 'a> Lower<'p, 'a> {
         } else {
             Name::Unknown
         }
+    }
+
+    /// Whether `arguments` means something here: the nearest function that is no arrow has the object.
+    fn has_arguments(&self) -> bool {
+        let own = self.functions.iter().rev().find(|f| f.flags & function_flags::ARROW == 0);
+        own.is_some_and(|f| f.arguments.is_some())
     }
 
     /// Reports a name that means nothing.
@@ -450,6 +460,10 @@ impl<'p, 'a> Lower<'p, 'a> {
             }
             Some(parent) => match key {
                 UpKey::Symbol(_, symbol) => self.own_register(parent, symbol),
+                UpKey::Arguments if self.functions[parent].flags & function_flags::ARROW == 0 => {
+                    self.functions[parent].arguments.or(Some(0))
+                }
+                UpKey::Arguments => None,
                 UpKey::This => (self.functions[parent].flags & function_flags::ARROW == 0).then_some(0),
             },
         };
@@ -471,6 +485,18 @@ impl<'p, 'a> Lower<'p, 'a> {
         }
         let level = self.functions.len() - 1;
         let upvalue = self.upvalue(level, UpKey::This);
+        let register = self.target(want);
+        self.f().ab(Op::GetUpvalue, register, upvalue, span);
+        register
+    }
+
+    /// `arguments` of the current function.
+    fn arguments_object(&mut self, want: Want, span: Span) -> Reg {
+        if let Some(register) = self.f().arguments {
+            return self.deliver(register, want, span);
+        }
+        let level = self.functions.len() - 1;
+        let upvalue = self.upvalue(level, UpKey::Arguments);
         let register = self.target(want);
         self.f().ab(Op::GetUpvalue, register, upvalue, span);
         register
