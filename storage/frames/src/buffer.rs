@@ -34,10 +34,6 @@ impl Buffer {
 
     /// What the step made of a key: nothing yet, absent, or a value with its expiry.
     #[must_use]
-    #[expect(
-        clippy::option_option,
-        reason = "two questions: whether it was written, and whether it is there"
-    )]
     pub fn get(&self, key: &[u8], now: Timestamp) -> Option<Option<(&[u8], Option<Timestamp>)>> {
         let will = self.writes.get(key)?;
         Some(match will {

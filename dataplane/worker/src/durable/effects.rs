@@ -23,6 +23,9 @@ use crate::back::Back;
 use crate::effects::kv::{self, Refusal};
 use crate::effects::{Call, Fault, milliseconds};
 
+/// A key, its value unless it is removed, and when that is gone.
+type Write = (Vec<u8>, Option<Vec<u8>>, Option<Timestamp>);
+
 /// What becomes of an effect.
 enum Begun {
     /// Answered, or on its way.
@@ -109,7 +112,7 @@ impl Back {
         let arg = |index| self.vm.arg(call.task, call.effect.id, index);
         let named = |(name, message): Refusal| (name, format!("{}: {message}", call.effect.func.path()));
         let mut was = None;
-        let mut writes: Vec<(Vec<u8>, Option<Vec<u8>>, Option<Timestamp>)> = Vec::new();
+        let mut writes: Vec<Write> = Vec::new();
         match call.effect.func {
             HostFn::KvSet => {
                 let name = self.key_arg(call)?;

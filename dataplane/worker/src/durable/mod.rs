@@ -28,6 +28,7 @@ mod load;
 mod run;
 mod start;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -386,10 +387,9 @@ impl Durable {
     /// Code that a generation has, adopted for tasks.
     fn adopt(&mut self, vm: &mut forebay_engine::Vm, blueprint: &Arc<Blueprint>) -> Option<[u8; 32]> {
         let hash = blueprint.content_hash();
-        if !self.codes.contains_key(&hash) {
+        if let Entry::Vacant(place) = self.codes.entry(hash) {
             let id = vm.adopt(blueprint)?;
-            let blueprint = Arc::clone(blueprint);
-            self.codes.insert(hash, Code { blueprint, id, tasks: 0, idle_seconds: 0 });
+            place.insert(Code { blueprint: Arc::clone(blueprint), id, tasks: 0, idle_seconds: 0 });
         }
         Some(hash)
     }

@@ -264,8 +264,7 @@ impl<'a> Lower<'_, 'a> {
                 };
                 let name = self.static_key(&p.key, p.computed).unwrap_or_default();
                 if name != "id" {
-                    let hint =
-                        did_you_mean(&name, ["id"].into_iter()).unwrap_or_else(|| "there is id".into());
+                    let hint = did_you_mean(&name, ["id"]).unwrap_or_else(|| "there is id".into());
                     self.error("FB0503", p.key.span(), format!("there is no option `{name}`"), Some(&hint));
                     continue;
                 }
