@@ -102,6 +102,18 @@ pub(crate) struct Lower<'p, 'a> {
     route_names: HashMap<(String, String), Span>,
     /// The functions are those of a script's body: handlers of requests.
     depth: usize,
+    /// Parameters of handlers: the request.
+    requests: Vec<SymbolId>,
+}
+
+/// Where the body of a script begins, behind its last import; none for a module.
+pub(crate) fn script_body(files: &Files<'_>) -> Option<usize> {
+    let file = files.list.first()?;
+    if Survey::of(files, &mut Sink::default()).is_module {
+        return None;
+    }
+    let mut imports = file.program.body.iter().filter(|s| matches!(s, Statement::ImportDeclaration(_)));
+    Some(imports.next_back().map_or(0, |import| import.span().end as usize))
 }
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
@@ -127,6 +139,7 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
         work_names: HashMap::new(),
         route_names: HashMap::new(),
         depth: 0,
+        requests: Vec::new(),
     };
     lower.program();
     let mut module = lower.module;

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use forebay_bytecode::Op;
 use forebay_bytecode::module::{Action, Position, Route, Work};
 use oxc_ast::ast::{
-    Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, Statement,
+    Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, PropertyKey, Statement,
     StaticMemberExpression,
 };
 use oxc_semantic::Semantic;
@@ -421,10 +421,26 @@ impl<'a> Lower<'_, 'a> {
             self.error("FB0503", e.span(), "a handler is a function", Some("`req => ...`"));
             return None;
         }
+        let params = match strip(e) {
+            Expression::ArrowFunctionExpression(f) => Some(&f.params),
+            Expression::FunctionExpression(f) => Some(&f.params),
+            _ => None,
+        };
         let takes_request = match strip(e) {
             Expression::ArrowFunctionExpression(f) => !f.params.items.is_empty() || f.params.rest.is_some(),
             _ => true,
         };
+        match params.and_then(|params| params.items.first()).map(|first| &first.pattern) {
+            Some(BindingPattern::BindingIdentifier(id)) => self.requests.extend(id.symbol_id.get()),
+            Some(BindingPattern::ObjectPattern(o)) => {
+                for property in &o.properties {
+                    if let PropertyKey::StaticIdentifier(key) = &property.key {
+                        self.check_request_member(&key.name, key.span);
+                    }
+                }
+            }
+            _ => {}
+        }
         if takes_request {
             self.uses_request();
         }
