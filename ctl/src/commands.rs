@@ -11,4 +11,5 @@ pub mod kv;
 pub mod new;
 pub mod run;
 pub mod serve;
+pub mod task;
 pub mod types;

@@ -86,7 +86,7 @@ pub(crate) enum Helper {
     IteratorClose,
     /// `(array, iterable)`: appends.
     SpreadInto,
-    /// `(target, source)`: copies own enumerable properties, getters called.
+    /// `(target, source, ...excluded)`: copies own enumerable properties but those keys, getters called.
     CopyProperties,
     /// `(executor) => promise`
     NewPromise,

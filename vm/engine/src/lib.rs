@@ -26,6 +26,7 @@ pub mod api;
 mod blueprint;
 mod builtins;
 mod call;
+mod class;
 mod crumbs;
 mod ctx;
 mod dict;

@@ -301,7 +301,7 @@ impl Mem<'_> {
 
     /// Before a change of one property: built-in objects become the task's own copy.
     #[inline(always)]
-    fn check_change(&mut self, r: Ref, key: Option<Key>) -> Result<(), Throw> {
+    pub(crate) fn check_change(&mut self, r: Ref, key: Option<Key>) -> Result<(), Throw> {
         if r.space() == self.heap.own() { Ok(()) } else { self.touch(r, key) }
     }
 
@@ -634,6 +634,12 @@ impl Mem<'_> {
         Ok((unit.constants[function.name as usize], i32::from(function.length)))
     }
 
+    /// Whether a closure is a class's constructor, whose `prototype` is made with it.
+    fn is_class(&self, r: Ref) -> bool {
+        let (unit, index) = self.function_of(r);
+        self.local.units[unit].functions()[index as usize].flags & function_flags::CLASS != 0
+    }
+
     /// Makes `length`, `name` and, for constructors, `prototype`.
     pub(crate) fn make_lazy(&mut self, r: Ref) -> Result<(), Throw> {
         let header = self.heap.header(r);
@@ -645,7 +651,7 @@ impl Mem<'_> {
         let known = self.local.known;
         self.add_property(r, known.length, Value::int(length), attr::CONFIGURABLE)?;
         self.add_property(r, known.name, name, attr::CONFIGURABLE)?;
-        if self.heap.kind(r) == kind::CLOSURE && header & flag::CONSTRUCTOR != 0 {
+        if self.heap.kind(r) == kind::CLOSURE && header & flag::CONSTRUCTOR != 0 && !self.is_class(r) {
             let prototype = self.new_object(2)?;
             self.add_property(prototype, known.constructor, r.object(), attr::HIDDEN)?;
             self.add_property(r, known.prototype, prototype.object(), attr::WRITABLE)?;
@@ -727,7 +733,7 @@ impl Mem<'_> {
     }
 
     /// Overwrites an own property that is there, with attributes.
-    fn set_own(&mut self, r: Ref, key: Key, value: Value, attrs: u8) -> Result<(), Throw> {
+    pub(crate) fn set_own(&mut self, r: Ref, key: Key, value: Value, attrs: u8) -> Result<(), Throw> {
         match key {
             Key::Index(index) => {
                 if attrs != attr::DEFAULT {
@@ -1203,7 +1209,8 @@ impl Mem<'_> {
         for symbols in [false, true] {
             let take = if symbols { which.symbols } else { which.strings };
             if take {
-                out.extend(named.iter().filter(|k| k.is_symbol() == symbols).map(|k| Key::Atom(*k)));
+                let mine = |k: &&Value| k.is_symbol() == symbols && !(symbols && self.is_private(**k));
+                out.extend(named.iter().filter(mine).map(|k| Key::Atom(*k)));
             }
         }
         self.heap.work += (out.len() - start) as u64;
@@ -1271,7 +1278,7 @@ impl Mem<'_> {
     fn restrict_dict(&mut self, dict: Ref, freeze: bool) {
         for entry in 0..self.heap.dict_used(dict) {
             let (key, _, mut attrs) = self.heap.dict_entry(dict, entry);
-            if key.is_empty() {
+            if key.is_empty() || self.is_private(key) {
                 continue;
             }
             attrs &= !attr::CONFIGURABLE;
@@ -1279,6 +1286,19 @@ impl Mem<'_> {
                 attrs &= !attr::WRITABLE;
             }
             self.heap.dict_set_attrs(dict, entry, attrs);
+        }
+    }
+
+    /// The `prototype` of a constructor, where it is an object. Constructors have it as a data property that can't
+    /// become an accessor, so no script runs.
+    pub(crate) fn prototype_from(&mut self, constructor: Value, or: Value) -> Result<Value, Throw> {
+        if !constructor.is_object() {
+            return Ok(or);
+        }
+        let key = Key::Atom(self.local.known.prototype);
+        match self.get_own(constructor.as_ref(), key)? {
+            Own::Data(v, _) if v.is_object() => Ok(v),
+            _ => Ok(or),
         }
     }
 

@@ -602,6 +602,15 @@ impl Vm {
         ErrorReport { code: trap.code().into(), message: message.into(), ..ErrorReport::default() }
     }
 
+    /// Budgets of fuel and wall time begin anew, as if the task had just started: for tasks whose steps have
+    /// budgets, not their lives.
+    pub fn renew(&mut self, task: TaskHandle, now: Monotonic) {
+        if let Some((_, state)) = self.parts(task) {
+            state.fuel_used = 0;
+            state.deadline = now.after(state.limits.wall_time);
+        }
+    }
+
     /// Ends a task that isn't done, for a reason from outside (its wall time): [`Vm::error`] says so then.
     /// [`Vm::finish`] it next.
     pub fn abort(&mut self, task: TaskHandle, trap: Trap) {

@@ -30,7 +30,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     pub(super) fn is_async_generator(&mut self) -> bool {
-        const BOTH: u8 = function_flags::GENERATOR | function_flags::ASYNC;
+        const BOTH: u16 = function_flags::GENERATOR | function_flags::ASYNC;
         self.f().flags & BOTH == BOTH
     }
 

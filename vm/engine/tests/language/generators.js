@@ -189,3 +189,20 @@ const it = g();
 it.next = function () { return { value: "own", done: this.n++ > 1 }; };
 it.n = 0;
 return [[...it], [...g()]];
+//--- classes
+class Tree {
+  #left; #right;
+  constructor(v, l, r) { this.v = v; this.#left = l; this.#right = r; }
+  *[Symbol.iterator]() { if (this.#left) yield* this.#left; yield this.v; if (this.#right) yield* this.#right; }
+  static *range(n) { for (let i = 0; i < n; i++) yield i; }
+  async *later() { for (const x of this) yield x; }
+  *#hidden() { yield "h"; }
+  hidden() { return [...this.#hidden()]; }
+}
+class Sub extends Tree { *[Symbol.iterator]() { yield "sub"; yield* super[Symbol.iterator](); } *m(x = new.target) { yield [x, new.target]; } }
+const t = new Sub(2, new Tree(1), new Tree(3));
+const later = [];
+for await (const x of t.later()) later.push(x);
+function* keys() { class K { [yield "key"]() { return 1; } static s = 5; } return new K().made() + K.s; }
+const k = keys(); k.next();
+return [[...t], [...Tree.range(3)], later, t.hidden(), t.m().next().value, k.next("made")];
