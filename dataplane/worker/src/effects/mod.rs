@@ -10,6 +10,7 @@
 //!   an event   -> Waiting by its key -> vm.resume -> `resumed` -> runnable
 //! ```
 
+mod bulk;
 mod kv;
 mod plans;
 mod sql;
@@ -61,6 +62,8 @@ pub(crate) enum What {
     Kv(kv::Pending),
     /// A statement of this database.
     Sql(usize, Option<std::rc::Rc<plans::Statement>>),
+    /// A COPY of this database.
+    Copy(usize, Box<bulk::Copy>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
     Http,
@@ -80,6 +83,7 @@ pub(crate) struct Effects {
     /// The first is the one that `db()` means.
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
+    cursors: bulk::Cursors,
     plans: plans::Plans,
     upstream: Upstream,
     compute: Compute,
@@ -111,6 +115,7 @@ impl Effects {
             kv: kv::Kv::new(config),
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
+            cursors: bulk::Cursors::default(),
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
@@ -166,6 +171,22 @@ impl Effects {
                 }
                 HostFn::TxEnd => {
                     self.end_tx(vm, &call);
+                    EffectKind::Sql
+                }
+                HostFn::CopyIn | HostFn::CopyOut => {
+                    self.begin_copy(vm, &call, effect.func == HostFn::CopyOut);
+                    EffectKind::Sql
+                }
+                HostFn::CursorOpen => {
+                    self.open_cursor(vm, &call);
+                    EffectKind::Sql
+                }
+                HostFn::CursorFetch => {
+                    self.fetch_cursor(vm, &call);
+                    EffectKind::Sql
+                }
+                HostFn::CursorClose => {
+                    self.close_cursor(vm, &call);
                     EffectKind::Sql
                 }
                 HostFn::HttpRequest => {
@@ -290,6 +311,13 @@ impl Effects {
         if self.transactions.any() {
             self.abandon_transactions(run, reactor.now());
         }
+        if self.cursors.any() {
+            for (database, root) in self.cursors.abandon(run) {
+                if let Some(sql) = self.databases.get_mut(database) {
+                    sql.abandon(root, reactor.now());
+                }
+            }
+        }
         if self.outstanding.remove(&run).is_none() {
             return;
         }
@@ -299,7 +327,7 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql(database, _) | What::Tx(database, _) => {
+                    What::Sql(database, _) | What::Copy(database, _) | What::Tx(database, _) => {
                         if let Some(sql) = self.databases.get_mut(database) {
                             sql.abandon(key, reactor.now());
                         }
@@ -407,6 +435,7 @@ impl Effects {
         if let Some(Owner::Database(database, link)) = self.owners.get(&connection) {
             let (database, link) = (*database, *link);
             self.databases[database].sent(link);
+            self.settle_sql(vm, database, reactor.now());
             self.flush_sql(reactor, vm);
         }
     }

@@ -18,8 +18,10 @@
 //!
 //! All methods take `now`; [`Pool::next_deadline`] says when [`Pool::handle_timeout`] has work.
 
+mod copying;
 mod transaction;
 
+pub(crate) use transaction::literal;
 pub use transaction::{Isolation, Mode, OVER, SETTINGS_BYTES_MAX, Settings};
 
 use std::collections::{HashMap, VecDeque};
@@ -114,6 +116,8 @@ enum Lane {
     Owned(Token),
     /// Its COMMIT or ROLLBACK is asked for, under the token `end`, and waits for queries that wait for their statements.
     Finishing { end: Token, commit: bool },
+    /// The COPY of this token, until its end.
+    Copying(Token),
     /// Nobody until the server has answered everything.
     Ending,
 }
@@ -386,9 +390,12 @@ impl Pool {
     /// The last Send of this link is done; `buffer` is its memory.
     pub fn handle_sent(&mut self, link: Link, buffer: Vec<u8>) {
         if let Some(slot) = current(&mut self.links, link)
-            && let State::Open { sending, .. } = &mut slot.state
+            && let State::Open { connection, sending, .. } = &mut slot.state
         {
             *sending = false;
+            if let Some(token) = connection.wants_more() {
+                self.events.push_back(Event::CopyMore { token });
+            }
             if buffer.capacity() <= LINK_OUTPUT_BYTES_MAX {
                 slot.buffer = buffer;
             }
@@ -422,6 +429,11 @@ impl Pool {
                 && slot.lane == Lane::Owned(*token)
             {
                 // BEGIN itself failed: nobody will end this transaction.
+                slot.lane = Lane::Ending;
+            }
+            if let Event::Done { token, .. } = &event
+                && slot.lane == Lane::Copying(*token)
+            {
                 slot.lane = Lane::Ending;
             }
             self.events.push_back(event);
