@@ -128,7 +128,7 @@ impl Driver {
                         self.pool.handle_sent(link, bytes);
                     }
                 }
-                Action::Close { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
+                Action::Close { .. } | Action::Cancel { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
             }
         }
     }

@@ -57,7 +57,8 @@ pub trait CopySource {
 
 /// Takes rows, one value after the other.
 pub struct CopyWriter<'a> {
-    out: &'a mut Vec<u8>,
+    /// Taken while it is written to, which saves an indirection on every value.
+    out: Vec<u8>,
     start: usize,
     types: &'a [Type],
     column: usize,
@@ -75,7 +76,7 @@ impl std::fmt::Debug for CopyWriter<'_> {
 
 impl<'a> CopyWriter<'a> {
     pub(crate) fn new(
-        out: &'a mut Vec<u8>,
+        out: Vec<u8>,
         types: &'a [Type],
         format: Format,
         scratch: &'a mut encode::Scratch,
@@ -84,8 +85,9 @@ impl<'a> CopyWriter<'a> {
         Self { out, start, types, column: 0, format, needs_text: false, scratch }
     }
 
-    pub(crate) fn needs_text(&self) -> bool {
-        self.needs_text
+    /// What was written, behind what was there, and whether only text will do.
+    pub(crate) fn finish(self) -> (Vec<u8>, bool) {
+        (self.out, self.needs_text)
     }
 
     /// How many values a row has.
@@ -102,7 +104,7 @@ impl<'a> CopyWriter<'a> {
     }
 
     /// Begins a row.
-    #[inline]
+    #[inline(always)]
     pub fn begin_row(&mut self) {
         self.column = 0;
         if self.format == Format::Binary {
@@ -116,39 +118,63 @@ impl<'a> CopyWriter<'a> {
     ///
     /// # Errors
     /// One that its column's type can't hold, or one too many.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self, param: &Param<'_>) -> Result<(), QueryError> {
-        if let (Some(ty), Format::Binary) = (self.types.get(self.column), self.format)
-            && !ty.array
-        {
-            // What nearly every value is.
-            match (ty.scalar, param) {
-                (Scalar::Int4, Param::Int(v)) if let Ok(v) = i32::try_from(*v) => {
-                    let [a, b, c, d] = v.to_be_bytes();
-                    self.out.extend_from_slice(&[0, 0, 0, 4, a, b, c, d]);
-                    self.column += 1;
-                    return Ok(());
-                }
-                (Scalar::Int8, Param::Int(v)) => {
-                    let [a, b, c, d, e, f, g, h] = v.to_be_bytes();
-                    self.out.extend_from_slice(&[0, 0, 0, 8, a, b, c, d, e, f, g, h]);
-                    self.column += 1;
-                    return Ok(());
-                }
-                (Scalar::Text, Param::Str(v)) if v.len() < CHUNK_BYTES && !v.as_bytes().contains(&0) => {
-                    self.out.reserve(4 + v.len());
-                    let length = u32::try_from(v.len()).unwrap_or(0);
-                    self.out.extend_from_slice(&length.to_be_bytes());
-                    self.out.extend_from_slice(v.as_bytes());
-                    self.column += 1;
-                    return Ok(());
-                }
-                _ => {}
-            }
+        match *param {
+            Param::Int(v) => self.int(v),
+            Param::Str(v) => self.text(v),
+            ref other => self.other_value(other),
         }
-        self.other_value(param)
     }
 
+    /// Encoding of the next column, if it is binary and no array.
+    #[inline(always)]
+    fn binary(&self) -> Option<Scalar> {
+        match self.types.get(self.column) {
+            Some(ty) if !ty.array && self.format == Format::Binary => Some(ty.scalar),
+            _ => None,
+        }
+    }
+
+    /// As [`CopyWriter::value`] of an integer. No parameter is made of it where it has its binary form: that would be
+    /// written and read again at once.
+    ///
+    /// # Errors
+    /// As that.
+    #[inline(always)]
+    pub fn int(&mut self, value: i64) -> Result<(), QueryError> {
+        match (self.binary(), i32::try_from(value)) {
+            (Some(Scalar::Int4), Ok(narrow)) => {
+                self.out.extend_from_slice(&(4 << 32 | u64::from(narrow.cast_unsigned())).to_be_bytes());
+            }
+            (Some(Scalar::Int8), _) => {
+                let [a, b, c, d, e, f, g, h] = value.to_be_bytes();
+                self.out.extend_from_slice(&[0, 0, 0, 8, a, b, c, d, e, f, g, h]);
+            }
+            _ => return self.other_value(&Param::Int(value)),
+        }
+        self.column += 1;
+        Ok(())
+    }
+
+    /// As [`CopyWriter::value`] of text.
+    ///
+    /// # Errors
+    /// As that.
+    #[inline(always)]
+    pub fn text(&mut self, value: &str) -> Result<(), QueryError> {
+        // A NUL is for the server to refuse: it says where.
+        if self.binary() != Some(Scalar::Text) || value.len() >= CHUNK_BYTES {
+            return self.other_value(&Param::Str(value));
+        }
+        let length = u32::try_from(value.len()).unwrap_or(0);
+        self.out.extend_from_slice(&length.to_be_bytes());
+        self.out.extend_from_slice(value.as_bytes());
+        self.column += 1;
+        Ok(())
+    }
+
+    #[inline(never)]
     fn other_value(&mut self, param: &Param<'_>) -> Result<(), QueryError> {
         let Some(ty) = self.types.get(self.column).copied() else {
             return Err(refused(self.column, None, "there is no such column"));
@@ -157,7 +183,7 @@ impl<'a> CopyWriter<'a> {
             return Err(refused(self.column, Some(ty), "undefined; use null for SQL NULL"));
         }
         let made = match self.format {
-            Format::Binary => match encode::copy_binary(param, ty, self.scratch, self.out) {
+            Format::Binary => match encode::copy_binary(param, ty, self.scratch, &mut self.out) {
                 Ok(false) => {
                     self.needs_text = true;
                     return Err(QueryError::Refused("a value has no binary form"));
@@ -168,7 +194,7 @@ impl<'a> CopyWriter<'a> {
                 if self.column > 0 {
                     self.out.push(b'\t');
                 }
-                encode::copy_text(param, ty, self.scratch, self.out).map(|()| true)
+                encode::copy_text(param, ty, self.scratch, &mut self.out).map(|()| true)
             }
             Format::Raw => Err("a COPY of text takes no values".into()),
         };
@@ -181,7 +207,7 @@ impl<'a> CopyWriter<'a> {
     ///
     /// # Errors
     /// Values that are missing.
-    #[inline]
+    #[inline(always)]
     pub fn end_row(&mut self) -> Result<(), QueryError> {
         if self.column != self.types.len() {
             return Err(refused(self.column, None, "the row ends here, but has more columns"));

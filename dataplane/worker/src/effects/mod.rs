@@ -41,6 +41,8 @@ pub(crate) use time::milliseconds;
 pub(crate) enum Owner {
     /// Of which database, and which of its pool's links.
     Database(usize, forebay_postgres::pool::Link),
+    /// Of which database, and whose statement it cancels.
+    Cancel(usize, forebay_postgres::pool::Link),
     /// Key of an outbound connection.
     Upstream(u64),
 }
@@ -88,6 +90,8 @@ pub(crate) struct Effects {
     upstream: Upstream,
     compute: Compute,
     owners: HashMap<ConnectionId, Owner>,
+    /// CancelRequests whose connections are being made.
+    cancels: Vec<(ConnectionId, Vec<u8>)>,
     metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
 }
@@ -120,6 +124,7 @@ impl Effects {
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
             owners: HashMap::new(),
+            cancels: Vec::new(),
             metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),
         }
@@ -368,6 +373,18 @@ impl Effects {
                 }
                 self.settle_sql(vm, database, reactor.now());
             }
+            Some(Owner::Cancel(database, link)) => {
+                let (database, link) = (*database, *link);
+                let bytes = self.cancels.iter().position(|(id, _)| *id == connection);
+                let bytes = bytes.map(|at| self.cancels.swap_remove(at).1);
+                match (result, bytes, reactor.output(connection)) {
+                    (Ok(()), Some(bytes), Some(output)) => output.push(&bytes),
+                    _ => {
+                        self.owners.remove(&connection);
+                        self.databases[database].cancelled(link, reactor.now());
+                    }
+                }
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 if result.is_err() {
@@ -399,13 +416,16 @@ impl Effects {
                 self.upstream.received(reactor, key, buffer);
                 self.settle_http(vm);
             }
-            None => {}
+            // The server says nothing to a CancelRequest.
+            Some(Owner::Cancel(..)) | None => {}
         }
     }
 
     pub(crate) fn eof<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
         match self.owners.get(&connection) {
-            Some(Owner::Database(..)) => reactor.close(connection, forebay_ring::Close::Now),
+            Some(Owner::Database(..) | Owner::Cancel(..)) => {
+                reactor.close(connection, forebay_ring::Close::Now);
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 self.upstream.eof(reactor, key);
@@ -419,6 +439,10 @@ impl Effects {
         match self.owners.remove(&connection) {
             Some(Owner::Database(database, link)) => {
                 self.databases[database].closed(link, "the connection was closed", reactor.now());
+                self.settle_sql(vm, database, reactor.now());
+            }
+            Some(Owner::Cancel(database, link)) => {
+                self.databases[database].cancelled(link, reactor.now());
                 self.settle_sql(vm, database, reactor.now());
             }
             Some(Owner::Upstream(key)) => {

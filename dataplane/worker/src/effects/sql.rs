@@ -156,6 +156,12 @@ impl Sql {
         }
     }
 
+    pub(crate) fn cancelled(&mut self, link: Link, now: Monotonic) {
+        if let Some(pool) = &mut self.pool {
+            pool.handle_cancelled(link, now);
+        }
+    }
+
     pub(crate) fn computed(&mut self, link: Link, job: forebay_postgres::connection::Job, now: Monotonic) {
         if let Some(pool) = &mut self.pool {
             pool.handle_job(link, job, now);
@@ -398,7 +404,7 @@ impl Effects {
         if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
             self.sql_deadline(vm, database, now);
         }
-        let Self { databases, owners, compute, .. } = self;
+        let Self { databases, owners, cancels, compute, .. } = self;
         let sql = &mut databases[database];
         let Sql { pool: Some(pool), endpoint, others, connections, unsent, .. } = sql else { return };
         while let Some(action) = pool.poll_action() {
@@ -416,6 +422,18 @@ impl Effects {
                             connections.push((link, connection));
                         }
                         Err(why) => pool.handle_closed(link, &why, now),
+                    }
+                }
+                Action::Cancel { link, bytes } => {
+                    let host = pool.host_of(link);
+                    let endpoint = host.checked_sub(1).and_then(|at| others.get(at)).unwrap_or(endpoint);
+                    let connected = endpoint.as_ref().ok().and_then(|at| reactor.connect(at).ok());
+                    match connected {
+                        Some(connection) => {
+                            owners.insert(connection, Owner::Cancel(database, link));
+                            cancels.push((connection, bytes));
+                        }
+                        None => pool.handle_cancelled(link, now),
                     }
                 }
                 Action::Compute { link, job } => {

@@ -26,6 +26,8 @@ pub(super) struct Copying {
     pub(super) token: Token,
     /// The statement that tells the columns' types.
     prepared: Option<Arc<Prepared>>,
+    /// [`Event::Copy`] was given: nothing is ahead of it any more.
+    announced: bool,
     /// CopyData goes on.
     open: bool,
     format: Format,
@@ -92,10 +94,24 @@ impl Connection {
         let event = if self.copying.is_some() {
             Event::Done { token, result: Err(BUSY) }
         } else {
-            self.copying = Some(Copying { token, prepared, open: false, format: Format::Raw });
-            Event::Copy { token }
+            self.copying =
+                Some(Copying { token, prepared, announced: false, open: false, format: Format::Raw });
+            return self.announce_copy();
         };
         self.events.push_back(event);
+    }
+
+    /// A COPY begins when everything before it is answered: what that still sends (a statement that gets ready, a look
+    /// into the catalog) would come in the middle of its data. What comes after is refused meanwhile.
+    pub(super) fn announce_copy(&mut self) {
+        if let Some(copying) = &mut self.copying
+            && !copying.announced
+            && self.fifo.is_empty()
+            && self.waiting == 0
+        {
+            copying.announced = true;
+            self.events.push_back(Event::Copy { token: copying.token });
+        }
     }
 
     /// The token of the COPY that has this connection.
@@ -145,16 +161,12 @@ impl Connection {
             if format == Format::Binary {
                 self.out.extend_from_slice(&HEADER);
             }
-            let mut writer = CopyWriter::new(&mut self.out, types, format, &mut self.encode);
-            let mut filled = source.fill(&mut writer);
-            let mut needs_text = writer.needs_text();
+            let (mut filled, mut needs_text) = self.fill(types, format, source);
             let end = self.out.len();
             if matches!(filled, Ok(true)) && format == Format::Binary && !checked {
                 // All other rows, to throw them away: afterwards the format can't change any more.
                 while matches!(filled, Ok(true)) && !needs_text {
-                    let mut writer = CopyWriter::new(&mut self.out, types, format, &mut self.encode);
-                    filled = source.fill(&mut writer);
-                    needs_text = writer.needs_text();
+                    (filled, needs_text) = self.fill(types, format, source);
                     self.out.truncate(end);
                 }
                 checked = true;
@@ -195,19 +207,34 @@ impl Connection {
         Ok(())
     }
 
+    /// One part of a source; and whether it can't go on in this format.
+    fn fill(
+        &mut self,
+        types: &[crate::types::Type],
+        format: Format,
+        source: &mut dyn CopySource,
+    ) -> (Result<bool, QueryError>, bool) {
+        let out = std::mem::take(&mut self.out);
+        let mut writer = CopyWriter::new(out, types, format, &mut self.encode);
+        let filled = source.fill(&mut writer);
+        let (out, needs_text) = writer.finish();
+        self.out = out;
+        (filled, needs_text)
+    }
+
     /// The next rows, after an [`Event::CopyMore`]. An error of the source ends the COPY and comes as its
     /// [`Event::Done`].
     pub fn copy_more(&mut self, token: Token, source: &mut dyn CopySource) {
-        let Some(copying) = self.copying.as_mut().filter(|c| c.open && c.token == token) else { return };
-        let types = copying.prepared.as_deref().map_or(&[][..], |prepared| &prepared.params);
+        let Some(copying) = self.copying.as_ref().filter(|c| c.open && c.token == token) else { return };
+        let (prepared, format) = (copying.prepared.clone(), copying.format);
+        let types = prepared.as_deref().map_or(&[][..], |prepared| &prepared.params);
         let start = self.out.len();
         let data = wire::begin(&mut self.out, b'd');
-        let mut writer = CopyWriter::new(&mut self.out, types, copying.format, &mut self.encode);
-        match source.fill(&mut writer) {
+        match self.fill(types, format, source).0 {
             Ok(more) => {
                 wire::end(&mut self.out, data);
                 if !more {
-                    copy_done(&mut self.out, copying.format);
+                    copy_done(&mut self.out, format);
                     self.copying = None;
                 }
             }

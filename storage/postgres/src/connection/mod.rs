@@ -786,6 +786,26 @@ impl Connection {
         )
     }
 
+    /// The CancelRequest for the abandoned query that the server is at work for, if there is one and nothing else could
+    /// be hit: behind it there is nothing, or only the ROLLBACK of its own transaction, whose failure ends this
+    /// connection alone. Not on an encrypted connection: the request would show its key.
+    #[must_use]
+    pub fn cancel_request(&self) -> Option<Vec<u8>> {
+        let alone = match self.fifo.len() {
+            1 => true,
+            2 => {
+                self.usage == Use::Transaction
+                    && matches!(self.fifo[1], Entry::Simple { abandoned: true, .. })
+            }
+            _ => false,
+        };
+        let runs = matches!(self.fifo.front(), Some(Entry::Query(Running { abandoned: true, .. })));
+        if !alone || !runs || self.waiting > 0 || self.is_encrypted() {
+            return None;
+        }
+        self.backend.as_ref().map(BackendKey::cancel_request)
+    }
+
     /// Says goodbye (Terminate); the owner sends it and closes the transport.
     pub fn terminate(&mut self) {
         if self.is_ready() {

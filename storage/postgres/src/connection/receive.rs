@@ -399,6 +399,7 @@ impl Connection {
                 }
             }
         }
+        self.announce_copy();
         if left_open {
             self.close("a statement left a transaction open on a shared connection".to_owned());
         }

@@ -242,6 +242,7 @@ impl Pool {
                 let _ = connection.end_transaction(token, false);
                 connection.abandon_all();
                 slot.lane = Lane::Ending;
+                slot.upkeep.abandoned(now);
                 if connection.is_draining() && deadline.is_none() {
                     *deadline = Some(now.after(super::DRAIN_SILENCE_MAX));
                 }
@@ -287,7 +288,9 @@ impl Pool {
             && let State::Open { connection, .. } = &slot.state
             && connection.in_flight() == 0
         {
-            if connection.status() == b'I' {
+            if slot.upkeep.is_cancelling() {
+                // What comes next could be hit in its place: not before the cancelling is over.
+            } else if connection.status() == b'I' {
                 slot.lane = Lane::Free;
             } else {
                 self.actions.push_back(Action::Close { link });

@@ -56,6 +56,8 @@ pub struct Driver {
     copies: HashMap<Token, Copy>,
     /// Notifications, and `Listening` as text.
     pub heard: Vec<String>,
+    /// CancelRequests that were sent.
+    pub cancels: usize,
 }
 
 /// A COPY under way.
@@ -86,6 +88,7 @@ impl Driver {
             frozen: None,
             copies: HashMap::new(),
             heard: Vec::new(),
+            cancels: 0,
         }
     }
 
@@ -287,6 +290,16 @@ impl Driver {
                 }
                 Action::Close { link } => {
                     self.sockets.remove(&link);
+                }
+                Action::Cancel { link, bytes } => {
+                    self.cancels += 1;
+                    let path = self.pool.config().unix_socket().unwrap();
+                    if let Ok(mut stream) = UnixStream::connect(path) {
+                        let _ = stream.write_all(&bytes);
+                        let _ = stream.read_to_end(&mut Vec::new());
+                    }
+                    let now = self.now();
+                    self.pool.handle_cancelled(link, now);
                 }
                 Action::Compute { link, mut job } => {
                     job.run();
