@@ -9,7 +9,7 @@ use forebay_base::value::codec;
 use forebay_base::{Timestamp, Value, ValueError, ValueSink, ValueSource};
 use forebay_bytecode::HostFn;
 use forebay_engine::{ErrorSpec, ValueRef, Vm};
-use forebay_kv::{CommitTicket, Completion, Item, Op, Outcome, SegmentFile, Store};
+use forebay_kv::{CommitTicket, Completion, Op, Outcome, Rows, SegmentFile, Store};
 use forebay_ring::{Durability, Errno, File, Reactor};
 
 use super::{Call, Effects, Fault, What, milliseconds};
@@ -37,6 +37,8 @@ pub(crate) enum Pending {
 pub(crate) struct Kv {
     store: Option<Arc<Store>>,
     completions: Vec<Completion>,
+    /// A page, to be used again; empty between calls.
+    rows: Rows,
     commit: Option<(CommitTicket, forebay_base::Monotonic)>,
     /// The segment that was written last, opened for the ring.
     file: Option<(Arc<dyn SegmentFile>, File)>,
@@ -52,6 +54,7 @@ impl Kv {
         Self {
             store: config.store.clone(),
             completions: Vec::new(),
+            rows: Rows::new(),
             commit: None,
             file: None,
             dirty: false,
@@ -116,17 +119,20 @@ impl Effects {
                 let limit = options.get("limit").map_or(Ok(PAGE_DEFAULT), |limit| count(&limit, "limit"))?;
                 let after =
                     options.get("after").and_then(|after| after.as_str().map(|s| s.as_bytes().to_vec()));
-                let page =
-                    store.scan(call.timestamp, call.tenant, &prefix, after.as_deref(), limit).map_err(io)?;
-                self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
+                let mut rows = std::mem::take(&mut self.kv.rows);
+                store
+                    .scan_rows(call.timestamp, call.tenant, &prefix, after.as_deref(), limit, &mut rows)
+                    .map_err(io)?;
+                self.answer_rows(vm, call, rows);
             }
             HostFn::KvIterate => {
                 let (prefix, offset) = (key(0)?, count(&arg(1), "offset")?);
                 let limit = count(&arg(2), "limit")?;
-                let page = store
-                    .iterate(call.timestamp, call.tenant, &prefix, offset, limit)
+                let mut rows = std::mem::take(&mut self.kv.rows);
+                store
+                    .iterate_rows(call.timestamp, call.tenant, &prefix, offset, limit, &mut rows)
                     .map_err(|refused| ("RangeError", refused.to_string()))?;
-                self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
+                self.answer_rows(vm, call, rows);
             }
             HostFn::KvSet => {
                 let (key, value) = (key(0)?, encoded(&arg(1))?);
@@ -189,6 +195,13 @@ impl Effects {
             other => return Err(("TypeError", format!("{} is not a kv function", other.path()))),
         }
         Ok(())
+    }
+
+    /// Answers with a page, and keeps its memory for the next one.
+    fn answer_rows(&mut self, vm: &mut Vm, call: &Call<'_>, mut rows: Rows) {
+        self.answer(vm, call, &mut |sink| emit_rows(&rows, sink));
+        rows.clear();
+        self.kv.rows = rows;
     }
 
     fn submit(
@@ -341,15 +354,15 @@ impl Kv {
     }
 }
 
-fn emit_items(items: &[Item], sink: &mut dyn ValueSink) -> Result<(), ValueError> {
-    sink.begin_list(Some(items.len()))?;
-    for item in items {
+fn emit_rows(rows: &Rows, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    sink.begin_list(Some(rows.len()))?;
+    for (key, value) in rows.iter() {
         sink.begin_map(Some(2))?;
         sink.key("key")?;
         // Keys come from scripts as text; other tools may have written others.
-        sink.str(&String::from_utf8_lossy(item.key()))?;
+        sink.str(&String::from_utf8_lossy(key))?;
         sink.key("value")?;
-        codec::decode(&item.value, sink)?;
+        codec::decode(value, sink)?;
         sink.end_map()?;
     }
     sink.end_list()

@@ -35,6 +35,14 @@ pub struct Planted {
     pub no_seal: bool,
     /// A short write passes for a whole one.
     pub short_write_is_whole: bool,
+    /// Hints are written of segments that aren't sealed yet, and believed without looking for the seal.
+    pub hint_before_seal: bool,
+    /// Hints aren't synced before they get their name, and are believed whatever their checksum says.
+    pub hint_unsynced: bool,
+    /// Hints leave out what was overwritten, also by what isn't on disk yet.
+    pub hint_live_only: bool,
+    /// Hints forget that keys were removed.
+    pub hint_forgets_removals: bool,
     /// A failed write passes for one that succeeded.
     pub failed_write_is_done: bool,
 }
