@@ -6,11 +6,14 @@
 //! | [`cli`], [`commands`] | the command line, one file per command |
 //! | [`config`], [`units`] | `forebay.toml`, with errors that name line, column and the nearest key |
 //! | [`frame`] | code frames: how an error in a user's file is shown |
+//! | [`types`] | `forebay.d.ts`, and checking an app with `tsc` |
+//! | [`codes`] | what every diagnostic code means: docs/CODES.md |
 //! | [`host`] | the life of a serving process: signals, deploys, drain |
 //! | [`app`], [`server`] | an app folder to a generation; a running forebay |
 //! | [`admin`] | the admin socket: server, client, the trait that the runtime implements |
 //! | [`log`], [`metrics`] | what the machine's keeper reads |
 //! | [`signals`], [`sd_notify`], [`process`] | the process and its children |
+//! | [`schema`] | migrations and drift, as a serving process reports them at start |
 //! | [`watch`], [`devpg`] | dev mode: file watcher, a private PostgreSQL |
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage ([`Failure`]).
@@ -18,6 +21,7 @@
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod codes;
 pub mod commands;
 pub mod config;
 pub mod devpg;
@@ -26,9 +30,11 @@ pub mod host;
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod schema;
 pub mod sd_notify;
 pub mod server;
 pub mod signals;
+pub mod types;
 pub mod units;
 pub mod watch;
 

@@ -172,9 +172,21 @@ fn migrate(app: &Path, database: &pg::Config, logger: &Logger) -> Result<(), Fai
     }
     let mut client = pg::blocking::Client::connect(database)
         .map_err(|error| Failure::because("can't reach the database", error))?;
-    pg::migrate::migrate(&mut client, &folder, &mut |line| logger.info("migration").str("file", line).send())
-        .map(|_| ())
-        .map_err(|error| Failure::Failed(error.to_string()))
+    // Nobody else uses the database of a developer: what would block or destroy in production is a warning here.
+    match crate::commands::db::pending_lints(&mut client, &folder) {
+        Ok(found) => {
+            for (_, diagnostic) in found {
+                eprintln!("{diagnostic}");
+            }
+        }
+        Err(why) => logger.warn("the migrations weren't looked at").show("why", why).send(),
+    }
+    let options = pg::migrate::Options::default();
+    pg::migrate::migrate(&mut client, &folder, &options, &mut |line| {
+        logger.info("migration").str("file", line).send();
+    })
+    .map(|_| ())
+    .map_err(|error| Failure::Failed(error.to_string()))
 }
 
 impl Server {
@@ -188,6 +200,9 @@ impl Server {
             logger.warn("the limit of open files stays as it is").show("why", error).send();
         }
         let (database, private) = database(app, mode, &config, logger)?;
+        if let Some(database) = &database {
+            crate::schema::report_in_background(app, database, logger);
+        }
         let migrations = database.clone().filter(|_| mode == Mode::Dev).map(|database| {
             let seen = Migrations::look(app);
             Mutex::new(Migrations { database, seen })
@@ -443,6 +458,10 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
 impl Control for Server {
     fn kv(&self, command: &Value) -> Result<Value, ControlError> {
         crate::admin::store::run(&self.store, command)
+    }
+
+    fn task(&self, command: &Value) -> Result<Value, ControlError> {
+        crate::admin::task::run(&self.store, &self.runtime, command)
     }
 
     fn status(&self) -> Value {

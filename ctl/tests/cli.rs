@@ -105,6 +105,41 @@ fn db_migrates_a_private_cluster_and_says_what_it_did() {
     write("migrations/0001_users.sql", "create table users (id int8 primary key);\n");
     let bad = forebay(folder.path(), &["db", "migrate"]);
     assert!(bad.code == 1 && bad.err.contains("0002_bad.sql"), "{}", bad.err);
+    // What blocks or destroys is shown before anything runs.
+    write("migrations/0002_bad.sql", "create table other ();\nalter table users\n  drop column id;\n");
+    let lint = forebay(folder.path(), &["db", "migrate"]);
+    for part in ["warning[drop-column]", "migrations/0002_bad.sql:3:3", "`-- forebay: allow drop-column`"] {
+        assert!(lint.code == 1 && lint.err.contains(part), "{part}: {}", lint.err);
+    }
+    let all = forebay(folder.path(), &["db", "lint", ".", "--all", "--json"]);
+    assert!(all.code == 1 && all.out.contains("\"code\":\"drop-column\""), "{}{}", all.out, all.err);
+    write("migrations/0002_bad.sql", "-- forebay: allow drop-colum\nalter table users drop column id;\n");
+    let typo = forebay(folder.path(), &["db", "lint"]);
+    assert!(typo.code == 1 && typo.err.contains("did you mean `drop-column`?"), "{}", typo.err);
+    let allowed = "-- forebay: allow drop-column\nalter table users drop column id;\n-- forebay: down\nalter table users add id int8;\n";
+    write("migrations/0002_bad.sql", allowed);
+    write("schema.sql", "");
+    let done = forebay(folder.path(), &["db", "migrate"]);
+    assert!(done.code == 0 && done.out.contains("applied 0002_bad.sql"), "{}{}", done.out, done.err);
+    // A schema.sql that is there is written again; it says which migrations it contains.
+    let schema = std::fs::read_to_string(folder.path().join("schema.sql")).unwrap();
+    assert!(schema.contains("CREATE TABLE public.users") && schema.contains("'0002_bad.sql'"), "{schema}");
+    let back = forebay(folder.path(), &["db", "rollback", "--json"]);
+    assert!(
+        back.code == 0 && back.out.starts_with("{\"rolled_back\":[\"0002_bad.sql\"]}"),
+        "{}{}",
+        back.out,
+        back.err
+    );
+    let new = forebay(folder.path(), &["db", "new", "Add a thing"]);
+    assert!(
+        new.code == 0 && new.out.trim().ends_with("migrations/0003_add_a_thing.sql"),
+        "{}{}",
+        new.out,
+        new.err
+    );
+    let fine = forebay(folder.path(), &["db", "lint"]);
+    assert!(fine.code == 0 && fine.out.contains("nothing to say"), "{}{}", fine.out, fine.err);
 }
 
 #[test]

@@ -272,8 +272,11 @@ impl Store {
                 None => !self.read_index().knows(space, key),
             };
             if absent {
-                let rests_on = pending.map_or(0, |p| p.sequence);
-                self.answer_after(log, if sync { rests_on } else { 0 }, Waiter { core, completion });
+                // Without sync, too, while readers still see the key: whoever reads after the answer must not.
+                let waits = sync
+                    || (!self.config.planted.absent_at_once && self.read_index().exists(now, space, key));
+                let rests_on = pending.filter(|_| waits).map_or(0, |p| p.sequence);
+                self.answer_after(log, rests_on, Waiter { core, completion });
                 return Ok(());
             }
         }
@@ -355,12 +358,25 @@ impl Store {
         space: impl Into<Space>,
         key: &[u8],
     ) -> Result<Option<ValueRef>, Error> {
+        Ok(self.get_with_expiry(now, space, key)?.map(|(value, _)| value))
+    }
+
+    /// As [`Store::get`], with the time from which on the key is absent.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn get_with_expiry(
+        &self,
+        now: Timestamp,
+        space: impl Into<Space>,
+        key: &[u8],
+    ) -> Result<Option<(ValueRef, Option<Timestamp>)>, Error> {
         self.look_for_faults()?;
         let space = space.into();
         let found = self.read_index().get(now, space, key)?;
         let Some(mut found) = found else { return Ok(None) };
         match found.settle(space) {
-            Ok(()) => Ok(Some(found.value)),
+            Ok(()) => Ok(Some((found.value, found.expires))),
             Err(error) => Err(self.failed(error)),
         }
     }

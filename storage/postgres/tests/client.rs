@@ -14,7 +14,7 @@ use forebay_base::{Value, ValueSink};
 use forebay_postgres::blocking::Client;
 use forebay_postgres::config::Session;
 use forebay_postgres::connection::{Connection, Encryption, Target, Use};
-use forebay_postgres::migrate::{MigrateError, State, migrate, status};
+use forebay_postgres::migrate::{MigrateError, Options, State, migrate, rollback, status};
 use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Shape, Sql, Token};
 
 #[test]
@@ -255,8 +255,9 @@ fn migrations_run_once_and_history_is_not_edited() {
         applied.into_iter().map(|a| a.name).collect::<Vec<_>>()
     };
     let mut lines = Vec::new();
-    let mut run =
-        |client: &mut Client| migrate(client, folder.path(), &mut |line| lines.push(line.to_owned()));
+    let mut run = |client: &mut Client| {
+        migrate(client, folder.path(), &Options::default(), &mut |line| lines.push(line.to_owned()))
+    };
 
     assert_eq!(names(run(&mut client).unwrap()), [""; 0]);
     put("002_b.sql", "insert into a values (1); insert into a values (2);");
@@ -291,6 +292,121 @@ fn migrations_run_once_and_history_is_not_edited() {
         assert!(error.contains(part), "{error}");
     }
     assert!(lines.iter().any(|line| line.starts_with("applied 001_a.sql (")), "{lines:?}");
+}
+
+/// A database of its own, a folder with these files, and the lines that were told.
+fn migrations(database: &str, files: &[(&str, &str)]) -> (Client, tempfile::TempDir) {
+    common::client().batch(&format!("create database {database}")).unwrap();
+    let config = Config { database: database.to_owned(), ..common::config() };
+    let folder = tempfile::tempdir().unwrap();
+    for (name, sql) in files {
+        std::fs::write(folder.path().join(name), sql).unwrap();
+    }
+    (Client::connect(&config).unwrap(), folder)
+}
+
+#[test]
+fn migrations_go_back_as_their_down_parts_say() {
+    let (mut client, folder) = migrations(
+        "rollback",
+        &[
+            ("1_a.sql", "create table a (id int);"),
+            ("2_b.sql", "create table b (id int);\n-- forebay: down\ndrop table b;\n"),
+            ("3_c.sql", "create table c (id int);"),
+            ("3_c.down.sql", "drop table c;"),
+        ],
+    );
+    let back = |client: &mut Client, steps| {
+        rollback(client, folder.path(), steps, &Options::default(), &mut |_| {}).map_err(|e| e.to_string())
+    };
+    let tables = |client: &mut Client| {
+        let sql = "select coalesce(string_agg(relname, '' order by relname), '') from pg_class where relname in ('a','b','c')";
+        let tables = client.query(sql, &[], Shape::Scalar).unwrap();
+        tables.as_str().unwrap().to_owned()
+    };
+    assert_eq!(back(&mut client, 1).unwrap(), [""; 0]);
+    migrate(&mut client, folder.path(), &Options::default(), &mut |_| {}).unwrap();
+    // Nothing runs unless all of them can be undone.
+    let error = back(&mut client, 3).unwrap_err();
+    assert!(error.contains("1_a.sql can't be rolled back") && error.contains("1_a.down.sql"), "{error}");
+    assert_eq!(tables(&mut client), "abc");
+    assert_eq!(back(&mut client, 2).unwrap(), ["3_c.sql", "2_b.sql"]);
+    assert_eq!(tables(&mut client), "a");
+    let done = migrate(&mut client, folder.path(), &Options::default(), &mut |_| {}).unwrap();
+    assert_eq!(done.len(), 2);
+    assert_eq!(tables(&mut client), "abc");
+    // A failure in a down part undoes itself and names its line; the record stays.
+    std::fs::write(folder.path().join("3_c.down.sql"), "drop table c;\ndrop table nowhere;").unwrap();
+    let error = back(&mut client, 1).unwrap_err();
+    assert!(error.starts_with("3_c.down.sql") && error.contains("42P01"), "{error}");
+    assert_eq!(tables(&mut client), "abc");
+    let error = back(&mut client, 9).unwrap_err();
+    assert!(error.contains("1_a.sql"), "{error}");
+    std::fs::write(folder.path().join("9_x.down.sql"), "").unwrap();
+    assert!(back(&mut client, 1).unwrap_err().contains("no migration that this undoes"));
+}
+
+#[test]
+fn a_migration_without_a_transaction_runs_statement_by_statement() {
+    let (mut client, folder) = migrations(
+        "stepwise",
+        &[
+            ("1_a.sql", "create table a (id int); insert into a values (1), (1);"),
+            (
+                "2_b.sql",
+                "-- forebay: no-transaction\ncreate index concurrently i on a (id);\n\ncreate unique index\n  concurrently u on a (id);",
+            ),
+        ],
+    );
+    let run = |client: &mut Client| migrate(client, folder.path(), &Options::default(), &mut |_| {});
+    let error = run(&mut client).unwrap_err();
+    assert!(matches!(error, MigrateError::Partly { line: 4, done: 1, .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("2_b.sql:4: ") && error.to_string().contains("first 1 statements"),
+        "{error}"
+    );
+    let index = "select count(*) from pg_class where relname = 'i'";
+    assert_eq!(client.query(index, &[], Shape::Scalar).unwrap(), Value::Int(1));
+    std::fs::write(
+        folder.path().join("2_b.sql"),
+        "-- forebay: no-transaction\ncreate index concurrently if not exists i on a (id); select 1; begin;",
+    )
+    .unwrap();
+    let error = run(&mut client).unwrap_err().to_string();
+    assert!(error.contains("begins a transaction"), "{error}");
+    std::fs::write(
+        folder.path().join("2_b.sql"),
+        "-- forebay: no-transaction\ncreate index concurrently if not exists i on a (id);",
+    )
+    .unwrap();
+    assert_eq!(run(&mut client).unwrap().len(), 1);
+}
+
+#[test]
+fn a_migration_waits_for_its_lock_a_little_and_tries_again() {
+    let (mut client, folder) = migrations("locks", &[("1_a.sql", "create table a (id int);")]);
+    let options = Options {
+        lock_timeout: std::time::Duration::from_millis(50),
+        retries: 1,
+        pause: std::time::Duration::from_millis(50),
+    };
+    migrate(&mut client, folder.path(), &options, &mut |_| {}).unwrap();
+    std::fs::write(folder.path().join("2_b.sql"), "create table z (id int); alter table a add b int;")
+        .unwrap();
+    let mut other = Client::connect(&Config { database: "locks".to_owned(), ..common::config() }).unwrap();
+    other.batch("begin; lock table a in access share mode").unwrap();
+    let mut lines = Vec::new();
+    let error = migrate(&mut client, folder.path(), &options, &mut |line| lines.push(line.to_owned()));
+    let error = error.unwrap_err().to_string();
+    assert!(error.starts_with("2_b.sql") && error.contains("55P03"), "{error}");
+    assert!(lines.len() == 1 && lines[0].contains("no lock within 50 ms"), "{lines:?}");
+    // Whoever holds it goes away between two tries.
+    let mut held = Some(other);
+    let patient = Options { retries: 2, ..options };
+    let done = migrate(&mut client, folder.path(), &patient, &mut |_| drop(held.take())).unwrap();
+    assert_eq!(done.len(), 1);
+    let sql = "select count(*) from pg_class where relname = 'z'";
+    assert_eq!(client.query(sql, &[], Shape::Scalar).unwrap(), Value::Int(1));
 }
 
 /// TCP, by way of a proxy: the server of the tests has none.

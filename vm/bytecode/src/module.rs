@@ -88,15 +88,22 @@ pub struct LocalName {
 /// Properties of a function, as bits of [`Function::flags`].
 pub mod function_flags {
     /// Calling it makes a promise and a fiber.
-    pub const ASYNC: u8 = 1;
+    pub const ASYNC: u16 = 1;
     /// An arrow: no own `this` (captured as an upvalue where it is used), not a constructor.
-    pub const ARROW: u8 = 2;
+    pub const ARROW: u16 = 2;
     /// Runs at load: may use SetModule and SetHandler, may not call the host.
-    pub const INIT: u8 = 4;
+    pub const INIT: u16 = 4;
     /// A method or accessor of an object literal: not a constructor.
-    pub const METHOD: u8 = 8;
+    pub const METHOD: u16 = 8;
     /// The body of a script-style blueprint.
-    pub const SCRIPT: u8 = 16;
+    pub const SCRIPT: u16 = 16;
+    /// It mentions `arguments`: the register behind the parameters receives the arguments object.
+    pub const ARGUMENTS: u16 = 64;
+    /// The constructor of a class: only `new` and `super` may call it, its `this` is the marker of
+    /// `LoadEmpty` until its code makes it, and it receives `new.target`.
+    pub const CLASS: u16 = 256;
+    /// Receives `new.target` in the register behind its parameters: undefined where it is called without `new`.
+    pub const NEW_TARGET: u16 = 512;
 }
 
 /// One function.
@@ -105,7 +112,7 @@ pub struct Function {
     /// Constant with its name (the empty string for anonymous ones).
     pub name: u32,
     /// [`function_flags`].
-    pub flags: u8,
+    pub flags: u16,
     /// What its `length` property says: parameters before the first default or rest.
     pub length: u16,
     /// Registers `1 ..= parameters` receive arguments.
@@ -129,6 +136,26 @@ pub struct Function {
     pub positions: Vec<Position>,
     /// Names of registers.
     pub locals: Vec<LocalName>,
+}
+
+impl Function {
+    /// Register that receives the arguments object: the first behind the parameters and the rest parameter.
+    #[must_use]
+    pub fn arguments_register(&self) -> Option<u32> {
+        let behind = 1 + u32::from(self.parameters) + u32::from(self.rest.is_some());
+        (self.flags & function_flags::ARGUMENTS != 0).then_some(behind)
+    }
+
+    /// Register that receives `new.target`: behind the parameters, the rest parameter and the arguments object.
+    #[must_use]
+    pub fn new_target_register(&self) -> Option<u32> {
+        let behind = 1
+            + u32::from(self.parameters)
+            + u32::from(self.rest.is_some())
+            + u32::from(self.arguments_register().is_some());
+        let wanted = self.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0;
+        wanted.then_some(behind)
+    }
 }
 
 /// A source file.
@@ -198,6 +225,27 @@ pub struct Work {
     pub limits: WorkLimits,
     /// `static("24h")`: max-age of its files, seconds.
     pub static_seconds: Option<u64>,
+    /// `durable()`: its requests start durable tasks.
+    pub durable: Option<Durable>,
+}
+
+/// What `durable({...})` and `retry(...)` say.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Durable {
+    /// Names the task: text with `{name}` for parameters of the path. Absent: the header
+    /// Idempotency-Key does, or chance.
+    pub id: Option<Box<str>>,
+    /// `retry(n, "1s")`.
+    pub retry: Option<Retry>,
+}
+
+/// How often a durable task that threw is run again from its last suspension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How often, at most.
+    pub times: u32,
+    /// Milliseconds before the first; doubled for each that follows.
+    pub wait_ms: u64,
 }
 
 /// What a module's code can reach, as bits of [`Module::uses`]; a worker prepares

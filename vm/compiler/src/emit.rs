@@ -31,6 +31,25 @@ pub(crate) struct Patch(usize);
 pub(crate) enum UpKey {
     Symbol(usize, SymbolId),
     This,
+    Arguments,
+    NewTarget,
+    /// What the lowering keeps for itself: see [`Builder::hidden`].
+    Hidden(u32),
+}
+
+/// How a constructor's `this` comes to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Constructor {
+    /// By `super(...)`: until then it is the marker.
+    pub(crate) derived: bool,
+    /// `super(...)` has been called for certain.
+    pub(crate) ready: bool,
+    /// Captured by arrows: in this hidden cell.
+    pub(crate) this: Option<u32>,
+    /// The constructor itself, for arrows that call `super(...)`.
+    pub(crate) callee: Option<u32>,
+    /// The cell of the function that initialises fields behind `super(...)`.
+    pub(crate) fields: Option<u32>,
 }
 
 /// What a `break`, `continue` or `return` passes on its way out, innermost last.
@@ -65,7 +84,7 @@ pub(crate) struct Builder {
     /// File and scope of the function, to tell own variables from captured ones.
     pub(crate) file: usize,
     pub(crate) scope: ScopeId,
-    pub(crate) flags: u8,
+    pub(crate) flags: u16,
     pub(crate) name: u32,
     pub(crate) length: u16,
     pub(crate) parameters: u16,
@@ -87,11 +106,22 @@ pub(crate) struct Builder {
     pub(crate) owners: HashMap<Reg, SymbolId>,
     /// The function's own name, where it refers to itself, and its register.
     pub(crate) itself: Option<(SymbolId, Reg)>,
+    /// Where the arguments object arrives, if the function mentions it.
+    pub(crate) arguments: Option<Reg>,
     pub(crate) control: Vec<Control>,
+    /// Registers of what the source has no variables for: home objects, private names, keys of fields.
+    pub(crate) hidden: HashMap<u32, Reg>,
+    /// The hidden home object of a method: where `super` begins.
+    pub(crate) home: Option<u32>,
+    pub(crate) constructor: Option<Constructor>,
+    /// Where `new.target` arrives; without it, it is undefined.
+    pub(crate) new_target: Option<Reg>,
+    /// A field's initialiser, which has no `new.target`, is being written into a constructor.
+    pub(crate) in_initialiser: bool,
 }
 
 impl Builder {
-    pub(crate) fn new(file: usize, scope: ScopeId, flags: u8, name: u32) -> Self {
+    pub(crate) fn new(file: usize, scope: ScopeId, flags: u16, name: u32) -> Self {
         Self {
             file,
             scope,
@@ -113,7 +143,13 @@ impl Builder {
             storage: HashMap::new(),
             owners: HashMap::new(),
             itself: None,
+            arguments: None,
             control: Vec::new(),
+            hidden: HashMap::new(),
+            home: None,
+            constructor: None,
+            new_target: None,
+            in_initialiser: false,
         }
     }
 

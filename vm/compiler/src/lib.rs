@@ -31,7 +31,7 @@ pub mod sqlfile;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use diagnostic::{Diagnostic, Place, Severity};
+pub use diagnostic::{Diagnostic, Place, Severity, did_you_mean};
 use forebay_bytecode::Module;
 
 /// Where sources come from. Paths are relative to the app's folder, with `/`.
@@ -118,6 +118,26 @@ fn compile_here(
         panic!("the compiler's own output: {error:?}\n{}", forebay_bytecode::disassemble(&module));
     }
     Ok((module, warnings))
+}
+
+/// Where the body of a script-style file begins, in bytes: behind its last import. None if it is in handler style, or
+/// doesn't parse.
+#[must_use]
+pub fn script_body(path: &str, text: &str) -> Option<usize> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(nesting::STACK_BYTES)
+            .spawn_scoped(scope, || {
+                let allocator = oxc_allocator::Allocator::default();
+                let mut sink = diagnostic::Sink::default();
+                let loader = SourceSet::one(path, text);
+                // Its imports may not be there: only the file itself matters.
+                let files = files::Files::load(&allocator, &loader, path, Options::default(), &mut sink);
+                lower::script_body(&files)
+            })
+            .ok()?;
+        thread.join().ok()?
+    })
 }
 
 /// What only the app as a whole can show: two works of one name, two routes for

@@ -183,3 +183,23 @@ fn a_module_prepares_once_and_stores_its_handlers() {
          Return r1",
     );
 }
+
+#[test]
+fn arguments_arrive_behind_the_parameters() {
+    check(
+        "const f = function (a, ...b) { return () => arguments; };",
+        "function 0 <anonymous> parameters 0 registers 2 arrow
+         captures r3
+         GetUpvalue r1, up0
+         Return r1
+         function 1 f parameters 1 rest r2 registers 5 arguments
+         Closure r4, function 0 <anonymous>
+         Return r4
+         LoadUndefined r4
+         Return r4
+         function 2 <anonymous> parameters 0 registers 3 script
+         Closure r1, function 1 f
+         LoadUndefined r2
+         Return r2",
+    );
+}

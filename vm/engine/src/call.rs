@@ -11,7 +11,7 @@ use crate::fiber::{CONSTRUCTING, Cont, ContKind, Frame, Job, NATIVE_FRAME, Pendi
 use crate::heap::kind;
 use crate::interp::Exit;
 use crate::known::Helper;
-use crate::object::{Key, Own, flag};
+use crate::object::{Key, flag};
 use crate::promise::Reaction;
 use crate::throw::{ErrorKind, Hint, Throw};
 use crate::value::Value;
@@ -75,7 +75,7 @@ impl Ctx<'_> {
         self.call_function(callee, Value::UNDEFINED, args, cont)
     }
 
-    /// Calls with the elements of an array as arguments.
+    /// Calls with the elements of an array as arguments; of a construction, `this` is `new.target`.
     pub(crate) fn call_list(
         &mut self,
         callee: Value,
@@ -103,29 +103,30 @@ impl Ctx<'_> {
         self.begin_call(at + 1, len as usize, construct, cont)
     }
 
-    /// Calls what stands at `abase - 1` with `this` at `abase` and `argc` arguments behind it.
+    /// Calls what stands at `abase - 1` with `this` at `abase` and `argc` arguments behind it. A construction
+    /// has `new.target` where a call has `this`; so it is in the window of a native that waits, too.
     pub(crate) fn begin_call(
         &mut self,
         abase: usize,
         mut argc: usize,
         mut construct: bool,
-        mut cont: Cont,
+        cont: Cont,
     ) -> Result<(), Throw> {
         loop {
             let callee = self.stack[abase - 1];
             let Some(kind) = self.mem.kind_of(callee) else {
-                return Err(self.not_callable(callee, construct));
+                let this = if construct { Value::UNDEFINED } else { self.stack[abase] };
+                return Err(self.not_callable(callee, construct, this));
             };
-            if construct && self.mem.heap.header(callee.as_ref()) & flag::CONSTRUCTOR == 0 {
-                return Err(self.not_callable(callee, true));
+            if construct
+                && (self.mem.heap.header(callee.as_ref()) & flag::CONSTRUCTOR == 0
+                    || !self.mem.is_constructor(self.stack[abase]))
+            {
+                return Err(self.not_callable(callee, true, Value::UNDEFINED));
             }
             match kind {
-                kind::CLOSURE => {
-                    if construct {
-                        cont = self.construct_this(callee, abase, cont)?;
-                    }
-                    return self.call_closure(callee, abase, argc, cont);
-                }
+                kind::CLOSURE if construct => return self.construct(callee, abase, argc, cont),
+                kind::CLOSURE => return self.call_closure(callee, abase, argc, cont),
                 kind::NATIVE => {
                     self.ensure_stack(abase + 1 + argc + SLACK)?;
                     let args = Args { base: abase, count: argc, construct };
@@ -169,8 +170,8 @@ impl Ctx<'_> {
                         Err(throw) => return Err(throw),
                     }
                 }
-                kind::BOUND => argc = self.unbind(callee, abase, argc)?,
-                _ => return Err(self.not_callable(callee, construct)),
+                kind::BOUND => argc = self.unbind(callee, abase, argc, construct)?,
+                _ => return Err(self.not_callable(callee, construct, Value::UNDEFINED)),
             }
         }
     }
@@ -219,34 +220,42 @@ impl Ctx<'_> {
     }
 
     /// Replaces a bound function by its target and puts its arguments first.
-    fn unbind(&mut self, callee: Value, abase: usize, argc: usize) -> Result<usize, Throw> {
+    fn unbind(&mut self, callee: Value, abase: usize, argc: usize, construct: bool) -> Result<usize, Throw> {
         let r = callee.as_ref();
         let bound = self.mem.heap.load(r, 3) as usize;
         self.ensure_stack(abase + 1 + argc + bound + SLACK)?;
         self.stack.copy_within(abase + 1..abase + 1 + argc, abase + 1 + bound);
-        self.stack[abase - 1] = self.mem.heap.get(r, 4);
-        self.stack[abase] = self.mem.heap.get(r, 5);
+        let target = self.mem.heap.get(r, 4);
+        self.stack[abase - 1] = target;
+        if !construct {
+            self.stack[abase] = self.mem.heap.get(r, 5);
+        } else if self.stack[abase] == callee {
+            self.stack[abase] = target;
+        }
         for at in 0..bound {
             self.stack[abase + 1 + at] = self.mem.heap.get(r, 6 + at as u32);
         }
         Ok(argc + bound)
     }
 
-    /// Makes `this` of `new closure(...)`.
-    fn construct_this(&mut self, callee: Value, abase: usize, cont: Cont) -> Result<Cont, Throw> {
-        let key = Key::Atom(self.mem.local.known.prototype);
-        let proto = match self.mem.get_own(callee.as_ref(), key)? {
-            Own::Data(v, _) if v.is_object() => v,
-            _ => self.mem.local.known.object,
-        };
-        let this = self.mem.new_plain(proto, 4)?.object();
-        self.stack[abase] = this;
-        // A `new` has a register as destination, or is the fiber's first call.
-        let mut cont = cont;
-        if cont.kind == ContKind::Plain {
-            cont = Cont::with(ContKind::Construct, cont.dst, 0, this);
+    /// `new closure(...)`, or `super(...)` that reaches it; `new.target` stands at `abase`.
+    fn construct(&mut self, callee: Value, abase: usize, argc: usize, mut cont: Cont) -> Result<(), Throw> {
+        let target = self.stack[abase];
+        let (unit, index) = self.mem.function_of(callee.as_ref());
+        let function = &self.mem.local.units[unit].functions()[index as usize];
+        if function.flags & function_flags::CLASS != 0 {
+            // Its own code makes `this`, or gets it from super().
+            self.stack[abase] = Value::EMPTY;
+        } else {
+            let proto = self.mem.prototype_from(target, self.mem.local.known.object)?;
+            let this = self.mem.new_plain(proto, 4)?.object();
+            self.stack[abase] = this;
+            // A `new` has a register as destination, or is the fiber's first call.
+            if cont.kind == ContKind::Plain {
+                cont = Cont::with(ContKind::Construct, cont.dst, 0, this);
+            }
         }
-        Ok(cont)
+        self.push_frame(callee, abase, argc, target, cont)
     }
 
     fn call_closure(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
@@ -255,10 +264,29 @@ impl Ctx<'_> {
         if function.flags & function_flags::ASYNC != 0 {
             return self.call_async(callee, abase, argc, cont);
         }
-        self.push_frame(callee, abase, argc, cont)
+        if function.flags & function_flags::CLASS != 0 {
+            return Err(self.class_without_new(unit, index));
+        }
+        self.push_frame(callee, abase, argc, Value::UNDEFINED, cont)
     }
 
-    fn push_frame(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
+    #[cold]
+    fn class_without_new(&mut self, unit: usize, index: u32) -> Throw {
+        let unit = &self.mem.local.units[unit];
+        let name = unit.constants[unit.functions()[index as usize].name as usize];
+        let name = self.mem.heap.to_text(name).unwrap_or_default();
+        let space = if name.is_empty() { "" } else { " " };
+        Throw::type_error(format!("Class constructor{space}{name} cannot be invoked without 'new'"))
+    }
+
+    fn push_frame(
+        &mut self,
+        callee: Value,
+        abase: usize,
+        argc: usize,
+        target: Value,
+        cont: Cont,
+    ) -> Result<(), Throw> {
         if self.frames.len() >= self.task.limits.stack_depth {
             return Err(Throw::range_error("Maximum call stack size exceeded"));
         }
@@ -266,7 +294,16 @@ impl Ctx<'_> {
         let function = &self.mem.local.units[unit].functions()[index as usize];
         let (registers, parameters) = (usize::from(function.registers), usize::from(function.parameters));
         let (rest, cost) = (function.rest, function.code.len() as i64);
+        let new_target = function.new_target_register();
+        let arguments = function.arguments_register();
         self.ensure_stack(abase + registers.max(1 + argc))?;
+        let arguments = match arguments {
+            None => None,
+            Some(register) => {
+                let object = self.mem.new_arguments(&self.stack[abase + 1..abase + 1 + argc])?;
+                Some((register as usize, object))
+            }
+        };
         let surplus = match rest {
             None => None,
             Some(_) => {
@@ -280,6 +317,12 @@ impl Ctx<'_> {
         self.stack[abase + 1 + passed..abase + registers].fill(Value::UNDEFINED);
         if let (Some(register), Some(list)) = (rest, surplus) {
             self.stack[abase + usize::from(register)] = list.object();
+        }
+        if let Some(register) = new_target {
+            self.stack[abase + register as usize] = target;
+        }
+        if let Some((register, object)) = arguments {
+            self.stack[abase + register] = object;
         }
         self.fuel -= cost;
         self.frames.push(Frame {
@@ -317,7 +360,7 @@ impl Ctx<'_> {
         self.mem.heap.charge_outside(bytes)?;
         self.ensure_stack(args.len() + SLACK)?;
         self.stack[..args.len()].copy_from_slice(&args);
-        match self.push_frame(callee, 1, argc, Cont::ROOT) {
+        match self.push_frame(callee, 1, argc, Value::UNDEFINED, Cont::ROOT) {
             Ok(()) => Ok(()),
             Err(Throw::Trap(t)) => Err(Throw::Trap(t)),
             Err(throw) => {
@@ -412,6 +455,11 @@ impl Ctx<'_> {
         let fiber = &mut self.task.fibers[current as usize];
         let (promise, parent) = (fiber.promise, fiber.parent.take());
         let (main, reject_only) = (fiber.main, fiber.reject_only);
+        if !main {
+            // What its call has charged; the stack is the next fiber's.
+            let bytes = fiber.stack.len() * 8;
+            self.mem.heap.release_outside(bytes);
+        }
         self.task.retire_fiber(current as usize);
         if main {
             return self.main_done(result);
@@ -612,9 +660,43 @@ impl Ctx<'_> {
         }
     }
 
-    fn not_callable(&mut self, callee: Value, construct: bool) -> Throw {
+    #[cold]
+    fn not_callable(&mut self, callee: Value, construct: bool, this: Value) -> Throw {
         let what = self.describe_callee(callee);
-        Throw::type_error(format!("{what} is not a {}", if construct { "constructor" } else { "function" }))
+        let hint = if callee.is_undefined() { self.meant(&what, this) } else { String::new() };
+        let kind = if construct { "constructor" } else { "function" };
+        Throw::type_error(format!("{what} is not a {kind}{hint}"))
+    }
+
+    /// `; did you mean ...?` for a method that `this` doesn't have. `what` is the callee's source: `kv.gte`.
+    fn meant(&mut self, what: &str, this: Value) -> String {
+        let name = what.rsplit('.').next().unwrap_or(what);
+        let known = &self.mem.local.known;
+        let mut at = match this {
+            v if v.is_object() => v,
+            v if v.is_string() => known.string,
+            v if v.is_number() => known.number,
+            _ => return String::new(),
+        };
+        let mut names: Vec<String> = Vec::new();
+        for _ in 0..MEANT_PROTOS_MAX {
+            let mut keys = Vec::new();
+            let which = crate::object::Keys { strings: true, symbols: false, only_enumerable: false };
+            // A large object has data for keys: none of them is a method's name.
+            let few = |keys: &Vec<Key>| keys.len() <= MEANT_KEYS_MAX;
+            if at.is_object() && self.mem.own_keys(at.as_ref(), which, &mut keys).is_ok() && few(&keys) {
+                names.extend(keys.into_iter().filter_map(|key| self.mem.key_text(key).ok()));
+            }
+            if !at.is_object() {
+                break;
+            }
+            at = self.mem.proto_of(at.as_ref());
+        }
+        names.sort_unstable();
+        match forebay_compiler::did_you_mean(name, names.iter().map(String::as_str)) {
+            Some(hint) => format!("; {hint}"),
+            None => String::new(),
+        }
     }
 
     /// What the source says at the current instruction, else the value's type.
@@ -744,7 +826,8 @@ impl Ctx<'_> {
         fiber.transaction = transaction;
         fiber.reject_only = reject_only;
         self.load_fiber(id);
-        Ok(())
+        let bytes = self.stack.len() * 8;
+        self.mem.heap.charge_outside(bytes)
     }
 
     /// Name of a module variable, for messages.
@@ -764,3 +847,7 @@ impl Ctx<'_> {
 
 /// Most arguments of a spread call. Beyond it: RangeError.
 const ARGUMENTS_MAX: u32 = 1 << 16;
+
+/// How far up, and among how many names, a message looks for the method that was meant.
+const MEANT_PROTOS_MAX: usize = 4;
+const MEANT_KEYS_MAX: usize = 200;

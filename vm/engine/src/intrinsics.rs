@@ -297,6 +297,9 @@ impl Places {
                             mem.heap.set(f.as_ref(), 1, parent);
                         }
                     }
+                    Kind::Helper if native.name == crate::builtins::helpers::THROW_TYPE_ERROR => {
+                        Self::throw_type_error(mem, f)?;
+                    }
                     Kind::Helper => {
                         if !native.name.is_empty() {
                             mem.define_text(helpers, native.name, f)?;
@@ -328,7 +331,30 @@ impl Places {
                 }
             }
         }
+        if let Some(values) = self.natives.get(&("Array.prototype".to_owned(), "values".to_owned())) {
+            mem.local.known.array_values = *values;
+        }
         Ok(helpers.object())
+    }
+
+    /// %ThrowTypeError%: nameless, frozen, and what `caller` and `arguments` of all functions are (ECMA-262 10.2.4).
+    fn throw_type_error(mem: &mut Mem<'_>, f: Value) -> Result<(), Throw> {
+        let known = mem.local.known;
+        mem.define_own(f.as_ref(), Key::Atom(known.name), &Descriptor::data(known.empty, 0))?;
+        mem.restrict(f.as_ref(), true, true)?;
+        mem.local.known.throw_type_error = f;
+        for name in ["caller", "arguments"] {
+            let key = mem.key_of_text(name)?;
+            let d = Descriptor {
+                get: Some(f),
+                set: Some(f),
+                enumerable: Some(false),
+                configurable: Some(true),
+                ..Descriptor::default()
+            };
+            mem.define_own(known.function.as_ref(), key, &d)?;
+        }
+        Ok(())
     }
 
     fn constructor(&mut self, mem: &mut Mem<'_>, name: &str, f: Value, proto: Value) -> Result<(), Throw> {

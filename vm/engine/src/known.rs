@@ -86,7 +86,7 @@ pub(crate) enum Helper {
     IteratorClose,
     /// `(array, iterable)`: appends.
     SpreadInto,
-    /// `(target, source)`: copies own enumerable properties, getters called.
+    /// `(target, source, ...excluded)`: copies own enumerable properties but those keys, getters called.
     CopyProperties,
     /// `(executor) => promise`
     NewPromise,
@@ -135,7 +135,8 @@ known! {
     protos {
         object, function, array, string, number, boolean, symbol, bigint, date, map, set, promise,
         regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, map_iterator, set_iterator,
-        string_iterator, async_function, global_this, iterator_helper, wrap_iterator, promise_constructor, regexp_iterator
+        string_iterator, async_function, global_this, iterator_helper, wrap_iterator, promise_constructor, regexp_iterator,
+        array_values, throw_type_error
     }
     names {
         empty "", length "length", name "name", prototype "prototype", constructor "constructor",
@@ -146,7 +147,7 @@ known! {
         default "default", string_ "string", number_ "number", undefined_ "undefined", null_ "null",
         true_ "true", false_ "false", object_ "object", function_ "function", boolean_ "boolean",
         symbol_ "symbol", bigint_ "bigint", nan "NaN", infinity "Infinity", raw "raw", index "index",
-        input "input", last_index "lastIndex", proto_ "__proto__", body "body"
+        input "input", last_index "lastIndex", proto_ "__proto__", body "body", callee "callee"
     }
     symbols {
         sym_iterator "iterator", sym_async_iterator "asyncIterator", sym_has_instance "hasInstance",

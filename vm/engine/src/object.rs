@@ -32,6 +32,8 @@ pub(crate) mod flag {
     pub(crate) const SPARSE: u64 = 4 << 8;
     /// An array whose `length` is not writable.
     pub(crate) const LENGTH_FIXED: u64 = 8 << 8;
+    /// The same bit of an ordinary object: an arguments object.
+    pub(crate) const ARGUMENTS: u64 = 8 << 8;
     /// `new` is allowed.
     pub(crate) const CONSTRUCTOR: u64 = 16 << 8;
     /// An object literal that was written in a `return` itself.
@@ -172,6 +174,27 @@ impl Mem<'_> {
         Ok(r)
     }
 
+    /// An arguments object, unmapped as in all strict code (ECMA-262 10.4.4.6).
+    pub(crate) fn new_arguments(&mut self, values: &[Value]) -> Result<Value, Throw> {
+        let r = self.new_object(4)?;
+        self.set_flag(r, flag::ARGUMENTS);
+        let count = values.len() as u32;
+        if count > 0 {
+            let cell = self.new_values(r.space(), count)?;
+            self.heap.values_mut(cell, 1, values.len()).copy_from_slice(values);
+            self.set_elements(r, cell);
+        }
+        let known = self.local.known;
+        self.add_property(r, known.length, Value::from_u32(count), attr::HIDDEN)?;
+        self.add_property(r, known.sym_iterator, known.array_values, attr::HIDDEN)?;
+        let thrower = self.heap.alloc(3, u64::from(kind::ACCESSOR))?;
+        self.heap.set(thrower, 1, known.throw_type_error);
+        self.heap.set(thrower, 2, known.throw_type_error);
+        self.add_property(r, known.callee, thrower.cell(), attr::ACCESSOR)?;
+        self.heap.work += u64::from(count);
+        Ok(r.object())
+    }
+
     /// A VALUES cell full of holes, in a writable space.
     fn new_values(&mut self, of: u8, capacity: u32) -> Result<Ref, Throw> {
         self.heap.check_room(capacity as usize * 8 + 8)?;
@@ -278,7 +301,7 @@ impl Mem<'_> {
 
     /// Before a change of one property: built-in objects become the task's own copy.
     #[inline(always)]
-    fn check_change(&mut self, r: Ref, key: Option<Key>) -> Result<(), Throw> {
+    pub(crate) fn check_change(&mut self, r: Ref, key: Option<Key>) -> Result<(), Throw> {
         if r.space() == self.heap.own() { Ok(()) } else { self.touch(r, key) }
     }
 
@@ -611,6 +634,12 @@ impl Mem<'_> {
         Ok((unit.constants[function.name as usize], i32::from(function.length)))
     }
 
+    /// Whether a closure is a class's constructor, whose `prototype` is made with it.
+    fn is_class(&self, r: Ref) -> bool {
+        let (unit, index) = self.function_of(r);
+        self.local.units[unit].functions()[index as usize].flags & function_flags::CLASS != 0
+    }
+
     /// Makes `length`, `name` and, for constructors, `prototype`.
     pub(crate) fn make_lazy(&mut self, r: Ref) -> Result<(), Throw> {
         let header = self.heap.header(r);
@@ -622,7 +651,7 @@ impl Mem<'_> {
         let known = self.local.known;
         self.add_property(r, known.length, Value::int(length), attr::CONFIGURABLE)?;
         self.add_property(r, known.name, name, attr::CONFIGURABLE)?;
-        if self.heap.kind(r) == kind::CLOSURE && header & flag::CONSTRUCTOR != 0 {
+        if self.heap.kind(r) == kind::CLOSURE && header & flag::CONSTRUCTOR != 0 && !self.is_class(r) {
             let prototype = self.new_object(2)?;
             self.add_property(prototype, known.constructor, r.object(), attr::HIDDEN)?;
             self.add_property(r, known.prototype, prototype.object(), attr::WRITABLE)?;
@@ -695,7 +724,7 @@ impl Mem<'_> {
     }
 
     /// Overwrites an own property that is there, with attributes.
-    fn set_own(&mut self, r: Ref, key: Key, value: Value, attrs: u8) -> Result<(), Throw> {
+    pub(crate) fn set_own(&mut self, r: Ref, key: Key, value: Value, attrs: u8) -> Result<(), Throw> {
         match key {
             Key::Index(index) => {
                 if attrs != attr::DEFAULT {
@@ -1171,7 +1200,8 @@ impl Mem<'_> {
         for symbols in [false, true] {
             let take = if symbols { which.symbols } else { which.strings };
             if take {
-                out.extend(named.iter().filter(|k| k.is_symbol() == symbols).map(|k| Key::Atom(*k)));
+                let mine = |k: &&Value| k.is_symbol() == symbols && !(symbols && self.is_private(**k));
+                out.extend(named.iter().filter(mine).map(|k| Key::Atom(*k)));
             }
         }
         self.heap.work += (out.len() - start) as u64;
@@ -1239,7 +1269,7 @@ impl Mem<'_> {
     fn restrict_dict(&mut self, dict: Ref, freeze: bool) {
         for entry in 0..self.heap.dict_used(dict) {
             let (key, _, mut attrs) = self.heap.dict_entry(dict, entry);
-            if key.is_empty() {
+            if key.is_empty() || self.is_private(key) {
                 continue;
             }
             attrs &= !attr::CONFIGURABLE;
@@ -1247,6 +1277,19 @@ impl Mem<'_> {
                 attrs &= !attr::WRITABLE;
             }
             self.heap.dict_set_attrs(dict, entry, attrs);
+        }
+    }
+
+    /// The `prototype` of a constructor, where it is an object. Constructors have it as a data property that can't
+    /// become an accessor, so no script runs.
+    pub(crate) fn prototype_from(&mut self, constructor: Value, or: Value) -> Result<Value, Throw> {
+        if !constructor.is_object() {
+            return Ok(or);
+        }
+        let key = Key::Atom(self.local.known.prototype);
+        match self.get_own(constructor.as_ref(), key)? {
+            Own::Data(v, _) if v.is_object() => Ok(v),
+            _ => Ok(or),
         }
     }
 

@@ -38,7 +38,7 @@ pub(crate) struct Hot {
 }
 
 /// Flags that don't change what a call does.
-const SIMPLE_FLAGS: u8 =
+const SIMPLE_FLAGS: u16 =
     function_flags::ARROW | function_flags::INIT | function_flags::METHOD | function_flags::SCRIPT;
 
 impl Unit {

@@ -23,6 +23,10 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         .filter(|name| !name.starts_with('%'))
 }
 
+/// What a request has.
+pub(super) const REQUEST_MEMBERS: &[&str] =
+    &["method", "path", "params", "query", "headers", "cookies", "ip", "text", "json"];
+
 /// Host functions of the design that aren't built yet.
 pub(super) fn not_built(name: &str) -> Option<&'static str> {
     Some(match name {
@@ -43,7 +47,9 @@ pub(super) fn known_absence(name: &str) -> Option<&'static str> {
         "fetch" | "XMLHttpRequest" => "requests go out with `http().get(url)`",
         "setTimeout" | "setInterval" | "setImmediate" => "wait with `sleep(\"1s\")`",
         "queueMicrotask" => "use an async function",
-        "arguments" => "take them as rest parameters: `function f(...args)`",
+        "arguments" => {
+            "only functions have it, arrows that of the function around them: `function f(...args)` names what is passed"
+        }
         "eval" => "code is compiled when it is deployed",
         "window" | "self" | "global" => "the global object is `globalThis`",
         "Proxy" | "Reflect" | "WeakMap" | "WeakSet" | "WeakRef" | "ArrayBuffer" | "Uint8Array" | "Intl"

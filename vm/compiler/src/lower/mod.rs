@@ -7,19 +7,23 @@
 //! | `statement` | statements, loops, try/finally |
 //! | `expression` | expressions into a wanted register |
 //! | `assign` | assignments, updates |
+//! | `class` | classes: constructors, members, fields |
 //! | `pattern` | destructuring |
 //! | `call` | calls, member chains, optional chains, host functions |
+//! | `super_` | `super`, `new.target`, and the `this` of constructors |
 //! | `query` | `where(row => ...)` to a predicate |
 //! | `works` | `work()` chains |
 
 mod assign;
 mod call;
+mod class;
 mod expression;
 mod function;
 mod host;
 mod pattern;
 mod query;
 mod statement;
+mod super_;
 mod works;
 
 use std::collections::HashMap;
@@ -63,10 +67,20 @@ pub(crate) enum Binding {
     Property(u32),
 }
 
+/// What a function or class is called that has no name of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Label<'s> {
+    Text(&'s str),
+    /// A property key in a register.
+    Key(Reg),
+}
+
 /// What an identifier means.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name {
     Variable(SymbolId),
+    /// The name of a class, inside it: a hidden cell.
+    Class(u32),
     Import(Target),
     Undefined,
     Host(HostFn),
@@ -75,6 +89,8 @@ pub(crate) enum Name {
     Global(Global),
     /// Looked up in the global object at run time (conformance mode).
     Property,
+    /// The arguments object of the function around.
+    Arguments,
     Unknown,
 }
 
@@ -100,6 +116,24 @@ pub(crate) struct Lower<'p, 'a> {
     route_names: HashMap<(String, String), Span>,
     /// The functions are those of a script's body: handlers of requests.
     depth: usize,
+    /// The next number of what only the lowering knows (`Builder::hidden`).
+    hidden_next: u32,
+    /// Private names of the classes around, innermost last: hidden numbers by name.
+    privates: Vec<HashMap<&'a str, u32>>,
+    /// Hidden cells of the names that classes have inside.
+    class_names: HashMap<(usize, SymbolId), u32>,
+    /// Parameters of handlers: the request.
+    requests: Vec<SymbolId>,
+}
+
+/// Where the body of a script begins, behind its last import; none for a module.
+pub(crate) fn script_body(files: &Files<'_>) -> Option<usize> {
+    let file = files.list.first()?;
+    if Survey::of(files, &mut Sink::default()).is_module {
+        return None;
+    }
+    let mut imports = file.program.body.iter().filter(|s| matches!(s, Statement::ImportDeclaration(_)));
+    Some(imports.next_back().map_or(0, |import| import.span().end as usize))
 }
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
@@ -125,6 +159,10 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
         work_names: HashMap::new(),
         route_names: HashMap::new(),
         depth: 0,
+        hidden_next: 0,
+        privates: Vec::new(),
+        class_names: HashMap::new(),
+        requests: Vec::new(),
     };
     lower.program();
     let mut module = lower.module;
@@ -172,9 +210,7 @@ impl<'p, 'a> Lower<'p, 'a> {
         }
         self.finish_works();
         let end = Span::empty(0);
-        let result = self.f().take();
-        self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.end_body(end);
         self.finish_function(end)
     }
 
@@ -202,9 +238,7 @@ impl<'p, 'a> Lower<'p, 'a> {
             self.top_level_statement(statement);
         }
         let end = Span::empty(program.span.end);
-        let result = self.f().take();
-        self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.end_body(end);
         self.finish_function(Span::empty(0))
     }
 
@@ -236,7 +270,16 @@ impl<'p, 'a> Lower<'p, 'a> {
             Statement::ExportDefaultDeclaration(e) => match &e.declaration {
                 ExportDefaultDeclarationKind::FunctionDeclaration(_)
                 | ExportDefaultDeclarationKind::TSInterfaceDeclaration(_) => {}
-                ExportDefaultDeclarationKind::ClassDeclaration(c) => self.unsupported_class(c.span),
+                ExportDefaultDeclarationKind::ClassDeclaration(c) if c.id.is_some() => {
+                    self.class_declaration(c);
+                }
+                ExportDefaultDeclarationKind::ClassDeclaration(c) => {
+                    let mark = self.f().next;
+                    let register = self.class(c, Label::Text("default"), Want::Any);
+                    let slot = self.slot(SlotKey::Default(self.file()));
+                    self.f().abx(Op::SetModule, register, slot, c.span);
+                    self.f().next = mark;
+                }
                 kind => {
                     if let Some(value) = kind.as_expression() {
                         let mark = self.f().next;
@@ -302,15 +345,6 @@ impl<'p, 'a> Lower<'p, 'a> {
         self.error("FB0301", span, format!("{what} not supported"), hint);
     }
 
-    fn unsupported_class(&mut self, span: Span) {
-        let head = Span::new(span.start, span.end.min(span.start + 5));
-        self.unsupported(
-            head,
-            "classes are",
-            Some("use functions and object literals: `function make() { return {...}; }`"),
-        );
-    }
-
     // Names.
 
     /// What an identifier means.
@@ -326,12 +360,18 @@ impl<'p, 'a> Lower<'p, 'a> {
                     None => Name::Unknown,
                 },
                 None if self.variable(symbol).kind == Kind::None => Name::Unknown,
+                None if self.variable(symbol).is_inner_at(id.span.start) => {
+                    let cell = self.class_names.get(&(self.file(), symbol));
+                    cell.map_or(Name::Unknown, |cell| Name::Class(*cell))
+                }
                 None => Name::Variable(symbol),
             };
         }
         let name = id.name.as_str();
         if name == "undefined" {
             Name::Undefined
+        } else if name == "arguments" && self.has_arguments() {
+            Name::Arguments
         } else if self.files.options.conformance {
             if name == "print" { Name::Host(HostFn::Log) } else { Name::Property }
         } else if let Some(function) = HostFn::from_path(name) {
@@ -343,6 +383,12 @@ impl<'p, 'a> Lower<'p, 'a> {
         } else {
             Name::Unknown
         }
+    }
+
+    /// Whether `arguments` means something here: the nearest function that is no arrow has the object.
+    fn has_arguments(&self) -> bool {
+        let own = self.functions.iter().rev().find(|f| f.flags & function_flags::ARROW == 0);
+        own.is_some_and(|f| f.arguments.is_some())
     }
 
     /// Reports a name that means nothing.
@@ -450,7 +496,13 @@ impl<'p, 'a> Lower<'p, 'a> {
             }
             Some(parent) => match key {
                 UpKey::Symbol(_, symbol) => self.own_register(parent, symbol),
+                UpKey::Arguments if self.functions[parent].flags & function_flags::ARROW == 0 => {
+                    self.functions[parent].arguments.or(Some(0))
+                }
+                UpKey::Arguments => None,
                 UpKey::This => (self.functions[parent].flags & function_flags::ARROW == 0).then_some(0),
+                UpKey::NewTarget => self.functions[parent].new_target,
+                UpKey::Hidden(number) => self.functions[parent].hidden.get(&number).copied(),
             },
         };
         let capture = match own {
@@ -464,13 +516,13 @@ impl<'p, 'a> Lower<'p, 'a> {
         index
     }
 
-    /// `this` of the current function.
-    fn this(&mut self, want: Want, span: Span) -> Reg {
-        if self.f().flags & function_flags::ARROW == 0 {
-            return self.deliver(0, want, span);
+    /// `arguments` of the current function.
+    fn arguments_object(&mut self, want: Want, span: Span) -> Reg {
+        if let Some(register) = self.f().arguments {
+            return self.deliver(register, want, span);
         }
         let level = self.functions.len() - 1;
-        let upvalue = self.upvalue(level, UpKey::This);
+        let upvalue = self.upvalue(level, UpKey::Arguments);
         let register = self.target(want);
         self.f().ab(Op::GetUpvalue, register, upvalue, span);
         register

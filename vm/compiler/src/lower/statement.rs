@@ -71,7 +71,7 @@ impl<'a> Lower<'_, 'a> {
             Statement::VariableDeclaration(d) => self.variable_declaration(d),
             // The closure was made when the scope was entered.
             Statement::FunctionDeclaration(_) => {}
-            Statement::ClassDeclaration(c) => self.unsupported_class(c.span),
+            Statement::ClassDeclaration(c) => self.class_declaration(c),
             Statement::TSTypeAliasDeclaration(_) | Statement::TSInterfaceDeclaration(_) => {}
             Statement::TSEnumDeclaration(d) if d.declare => {}
             Statement::TSEnumDeclaration(d) => {
@@ -118,7 +118,7 @@ impl<'a> Lower<'_, 'a> {
             Declaration::FunctionDeclaration(_)
             | Declaration::TSTypeAliasDeclaration(_)
             | Declaration::TSInterfaceDeclaration(_) => {}
-            Declaration::ClassDeclaration(c) => self.unsupported_class(c.span),
+            Declaration::ClassDeclaration(c) => self.class_declaration(c),
             Declaration::TSEnumDeclaration(d) => {
                 if !d.declare {
                     self.unsupported(Span::new(d.span.start, d.id.span.end), "`enum` is", None);
@@ -208,7 +208,7 @@ impl<'a> Lower<'_, 'a> {
         let v = self.variable(symbol);
         let (early, cell) = (v.early, v.cell);
         // `var`, also where it names a parameter or function again: an assignment.
-        let plain = v.kind != Kind::Let && v.kind != Kind::Const;
+        let plain = !matches!(v.kind, Kind::Let | Kind::Const | Kind::Class);
         match self.binding(symbol) {
             Binding::Register(register) if plain => {
                 self.named_expression(init, name, Want::Variable(register));
@@ -398,7 +398,10 @@ impl<'a> Lower<'_, 'a> {
                         }
                     }
                 }
-                Exit::Return => self.f().a(Op::Return, value, span),
+                Exit::Return => {
+                    let value = self.returned(value, span);
+                    self.f().a(Op::Return, value, span);
+                }
                 Exit::ReturnLiteral => self.f().emit(Instr::abc(Op::Return, 1, value, 0, 0), span),
             }
         }
@@ -416,8 +419,9 @@ impl<'a> Lower<'_, 'a> {
             self.error("FB0104", r.span, "`return` stands outside a function", Some(hint));
             return;
         }
-        let is_free =
-            self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
+        // A constructor looks at what is returned, outside of all handlers.
+        let is_free = self.f().constructor.is_none()
+            && self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
         match &r.argument {
             Some(value) if is_free => self.return_value(value, r.span),
             Some(value) => {
@@ -428,7 +432,8 @@ impl<'a> Lower<'_, 'a> {
                     self.f().ab(Op::Move, copy, register, value.span());
                     register = copy;
                 }
-                let is_literal = matches!(strip(value), Expression::ObjectExpression(_));
+                let is_literal =
+                    self.f().constructor.is_none() && matches!(strip(value), Expression::ObjectExpression(_));
                 self.exit(if is_literal { Exit::ReturnLiteral } else { Exit::Return }, register, r.span);
             }
             None => {

@@ -5,7 +5,7 @@ use super::{Kind, Native};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
 use crate::mem::Mem;
-use crate::object::{Descriptor, Key, Keys, Own};
+use crate::object::{Descriptor, Key, Keys, Own, flag};
 use crate::shape::attr;
 use crate::throw::{Hint, Throw};
 use crate::value::{Ref, Value};
@@ -34,7 +34,18 @@ pub(crate) const NATIVES: &[Native] = &[
     helper("unbox", 1, unbox),
     helper("boxedKind", 1, boxed_kind),
     helper("sortByKeys", 2, sort_by_keys),
+    helper(THROW_TYPE_ERROR, 0, throw_type_error),
 ];
+
+/// Under which the intrinsics find %ThrowTypeError%.
+pub(crate) const THROW_TYPE_ERROR: &str = "throwTypeError";
+
+/// %ThrowTypeError% (ECMA-262 10.2.4.1).
+fn throw_type_error(_: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    Err(Throw::type_error(
+        "'caller', 'callee', and 'arguments' can't be read of functions and their arguments",
+    ))
+}
 
 /// `call(f, this, ...args)`
 fn call(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -394,6 +405,7 @@ impl Mem<'_> {
             Some(kind::ARRAY) => "Array",
             Some(kind::CLOSURE | kind::NATIVE | kind::BOUND) => "Function",
             Some(kind::ERROR) => "Error",
+            Some(kind::OBJECT) if self.heap.header(v.as_ref()) & flag::ARGUMENTS != 0 => "Arguments",
             Some(kind::DATE) => "Date",
             Some(kind::REGEXP) => "RegExp",
             Some(kind::BOXED) => self.builtin_tag(self.heap.get(v.as_ref(), 4)),

@@ -231,7 +231,10 @@ fn value(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 /// Iterator is abstract: only what extends it is made.
 fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    let _ = (ctx, a);
+    if a.construct && ctx.this(a) != ctx.callee {
+        let proto = ctx.new_proto(a, ctx.local.known.iterator)?;
+        return Ok(ctx.new_plain(proto, 2)?.object());
+    }
     Err(Throw::type_error("Iterator is an abstract class and can't be constructed"))
 }
 

@@ -90,6 +90,11 @@ fn object_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Ref, Throw> {
 
 fn construct_object(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
+    if a.construct && ctx.this(a) != ctx.callee {
+        // A class that extends Object: what it passes doesn't count.
+        let proto = ctx.new_proto(a, ctx.local.known.object)?;
+        return Ok(ctx.new_plain(proto, 2)?.object());
+    }
     if v.is_object() {
         return Ok(v);
     }

@@ -224,7 +224,7 @@ pub(super) fn flags_of(kind: u8) -> u64 {
     all | match kind {
         kind::ARRAY => flag::LENGTH_FIXED | flag::RETURNED,
         kind::CLOSURE | kind::NATIVE | kind::BOUND => flag::LAZY | flag::CONSTRUCTOR,
-        kind::OBJECT => flag::RETURNED | flag::RAW_JSON,
+        kind::OBJECT => flag::RETURNED | flag::RAW_JSON | flag::ARGUMENTS,
         _ => flag::RETURNED,
     }
 }

@@ -391,7 +391,7 @@ impl Loader<'_, '_> {
             }
             kind::ROPE => self.rope(cell)?,
             kind::SYMBOL => {
-                require(header == u64::from(kind::SYMBOL), "a header's flags")?;
+                require(header & !crate::class::PRIVATE == u64::from(kind::SYMBOL), "a header's flags")?;
                 let v = self.value(cell.word(1))?;
                 require(v.is_string() || v.is_undefined(), "a symbol's description")?;
                 self.put(r, 0, header);

@@ -331,7 +331,10 @@ fn check_cont(local: &Local, cont: &Cont, below: Option<&Frame>) -> Check {
             op,
             Some(Op::Neg | Op::ToNumber | Op::ToNumeric | Op::Inc | Op::Dec | Op::BitNot | Op::ToPropertyKey)
         ),
-        ContKind::Key => matches!(op, Some(Op::GetElem | Op::SetElem | Op::DeleteElem | Op::In)),
+        ContKind::Key => matches!(
+            op,
+            Some(Op::GetElem | Op::SetElem | Op::DeleteElem | Op::In | Op::GetSuper | Op::SetSuper)
+        ),
         ContKind::Concat => op == Some(Op::Concat) && cont.a < u32::from(i.n()) && cont.saved.is_string(),
         ContKind::Iterator => dst + 2 < registers,
         ContKind::Next => {
