@@ -21,6 +21,8 @@ pub struct Planted {
     pub recycle_at_once: bool,
     /// A conflict is answered before what it rests on is on disk.
     pub conflict_at_once: bool,
+    /// A removal without sync of a key whose removal is under way is answered while readers still see the key.
+    pub absent_at_once: bool,
     /// Recovery leaves the last group as it finds it.
     pub keep_last_group: bool,
     /// The names of new segments aren't made durable.
