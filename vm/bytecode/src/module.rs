@@ -99,6 +99,8 @@ pub mod function_flags {
     pub const SCRIPT: u16 = 16;
     /// It mentions `arguments`: the register behind the parameters receives the arguments object.
     pub const ARGUMENTS: u16 = 64;
+    /// A generator: its code runs `StartGenerator` before it may `Yield`. Not a constructor.
+    pub const GENERATOR: u16 = 128;
     /// The constructor of a class: only `new` and `super` may call it, its `this` is the marker of
     /// `LoadEmpty` until its code makes it, and it receives `new.target`.
     pub const CLASS: u16 = 256;
@@ -155,6 +157,17 @@ impl Function {
             + u32::from(self.arguments_register().is_some());
         let wanted = self.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0;
         wanted.then_some(behind)
+    }
+
+    /// Register that holds the generator object in its code: the one behind all of these.
+    #[must_use]
+    pub fn generator_register(&self) -> Option<u32> {
+        let behind = 1
+            + u32::from(self.parameters)
+            + u32::from(self.rest.is_some())
+            + u32::from(self.arguments_register().is_some())
+            + u32::from(self.new_target_register().is_some());
+        (self.flags & function_flags::GENERATOR != 0).then_some(behind)
     }
 }
 

@@ -222,7 +222,7 @@ fn check_function(module: &Module, function: &Function) -> Check {
     at_most(function.captures.len(), CAPTURES_MAX, "captures")?;
     at_most(function.handlers.len(), EXCEPTION_HANDLERS_MAX, "exception handlers")?;
     check_name(module, function.name, "function name")?;
-    let kinds = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT;
+    let kinds = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT | flags::GENERATOR;
     let known = kinds | flags::ARGUMENTS | flags::CLASS | flags::NEW_TARGET;
     require(function.flags & !known == 0, || format!("unknown flags {:#x}", function.flags))?;
     // A class's constructor is a constructor (`new_closure`), whose frame is a plain one.
@@ -237,7 +237,8 @@ fn check_function(module: &Module, function: &Function) -> Check {
     let needed = fixed
         + u32::from(function.rest.is_some())
         + u32::from(function.arguments_register().is_some())
-        + u32::from(function.new_target_register().is_some());
+        + u32::from(function.new_target_register().is_some())
+        + u32::from(function.generator_register().is_some());
     require(u32::from(function.registers) >= needed, || {
         format!("{} registers, {needed} needed by this and the parameters", function.registers)
     })?;
@@ -342,6 +343,10 @@ fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> C
             Operand::Int | Operand::Hint => {}
         }
     }
+    let of_generators = matches!(op, Op::StartGenerator | Op::Yield | Op::EndGenerator);
+    require(!of_generators || function.flags & flags::GENERATOR != 0, || {
+        format!("{name} in a function that is no generator")
+    })?;
     let loading = function.flags & flags::INIT != 0;
     require(loading || !matches!(op, Op::SetModule | Op::SetHandler), || {
         format!("{name} in a function that doesn't run at load")
@@ -363,7 +368,7 @@ fn check_unused(op: Op, instr: Instr) -> Check {
         }
     }
     used |= match op {
-        Op::Return | Op::GetName | Op::DeclareName => 1 << 8,
+        Op::Return | Op::GetName | Op::DeclareName | Op::Yield | Op::GetIteratorObject => 1 << 8,
         Op::DefElem | Op::DefGetter | Op::DefSetter | Op::CheckReturn | Op::DefClass => 1 << 8,
         Op::NameFunction | Op::DefPrivate => 3 << 8,
         Op::CreateThis => 0xff << 8,
@@ -461,6 +466,11 @@ mod tests {
         refused("run at load", first(Instr::abx(Op::SetHandler, 0, 0)));
         refused("runs at load", first(Instr::abx(Op::Closure, 0, 0)));
         refused("function 99", first(Instr::abx(Op::Closure, 0, 99)));
+        refused("no generator", first(Instr::abc(Op::Yield, 0, 0, 0, 0)));
+        refused("no generator", first(Instr::abc(Op::StartGenerator, 0, 0, 0, 0)));
+        refused("registers", first(Instr::abc(Op::Yield, 0, 7, 0, 0)));
+        refused("registers", first(Instr::abc(Op::GetIteratorObject, 0, 6, 0, 0)));
+        refused("unused bits", first(Instr::abc(Op::GetIteratorObject, 2, 0, 0, 0)));
         refused("unused bits", first(Instr::abc(Op::LoadNull, 0, 0, 0, 1)));
         refused("unused bits", first(Instr::abc(Op::Add, 1, 0, 0, 0)));
         refused("host call payload at load", |m| {
@@ -516,6 +526,10 @@ mod tests {
         refused("registers", |m| {
             m.functions[1].registers = 1 + m.functions[1].parameters;
             m.functions[1].flags |= flags::ARGUMENTS;
+        });
+        refused("registers", |m| {
+            m.functions[1].registers = 2 + m.functions[1].parameters;
+            m.functions[1].flags |= flags::ARGUMENTS | flags::GENERATOR;
         });
         refused("length", |m| m.functions[1].length = 3);
         refused("sites end", |m| m.functions[1].site_base = u32::MAX);

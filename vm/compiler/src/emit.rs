@@ -59,7 +59,7 @@ pub(crate) enum Control {
     Target { labels: Vec<String>, breaks: Vec<Patch>, continues: Option<Vec<Patch>>, unlabelled: bool },
     /// A for-of loop's iterator: closed on the way out. `gaps`: code that the
     /// handler of the loop's body must not cover.
-    Iterator { register: Reg, gaps: Vec<(u32, u32)> },
+    Iterator { register: Reg, asynchronous: bool, gaps: Vec<(u32, u32)> },
     /// A try block with a catch: what an exit runs behind it isn't covered.
     Try { gaps: Vec<(u32, u32)> },
     /// A finally block.
@@ -106,6 +106,8 @@ pub(crate) struct Builder {
     pub(crate) owners: HashMap<Reg, SymbolId>,
     /// The function's own name, where it refers to itself, and its register.
     pub(crate) itself: Option<(SymbolId, Reg)>,
+    /// Whether its code stands behind a `StartGenerator`: not while its parameters are bound.
+    pub(crate) started: bool,
     /// Where the arguments object arrives, if the function mentions it.
     pub(crate) arguments: Option<Reg>,
     pub(crate) control: Vec<Control>,
@@ -143,6 +145,7 @@ impl Builder {
             storage: HashMap::new(),
             owners: HashMap::new(),
             itself: None,
+            started: false,
             arguments: None,
             control: Vec::new(),
             hidden: HashMap::new(),

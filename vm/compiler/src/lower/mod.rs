@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`self`] | the module: top levels, styles, names |
 //! | `function` | functions: parameters, hoisting, closures |
+//! | `generator` | `yield`, and iterators whose methods answer with promises |
 //! | `statement` | statements, loops, try/finally |
 //! | `expression` | expressions into a wanted register |
 //! | `assign` | assignments, updates |
@@ -19,6 +20,7 @@ mod call;
 mod class;
 mod expression;
 mod function;
+mod generator;
 mod host;
 mod pattern;
 mod query;
