@@ -122,6 +122,10 @@ pub struct DatabaseLimits {
     pub result_bytes: usize,
     /// Prepared statements kept per connection; the least recently used goes first.
     pub statements: usize,
+    /// Age at which a connection is replaced once nothing runs on it, up to a quarter less; zero: never.
+    pub lifetime: Duration,
+    /// Silence after which an idle connection is asked for a sign of life; zero: never.
+    pub idle_check: Duration,
 }
 
 impl Default for DatabaseLimits {
@@ -134,6 +138,8 @@ impl Default for DatabaseLimits {
             acquire_timeout: Duration::from_secs(5),
             result_bytes: 64 * 1024 * 1024,
             statements: 512,
+            lifetime: Duration::from_secs(30 * 60),
+            idle_check: Duration::from_secs(30),
         }
     }
 }
@@ -153,6 +159,15 @@ pub const SNAPSHOT_PATH_BYTES_MAX: usize = 4096;
 pub const EVACUATED_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one log line; the rest is cut and the line says so.
 pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// How long the result of a durable task is kept. Then its name is free again.
+pub const TASK_RESULT_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest wait for a durable task that a request may ask for (`Prefer: wait=60`); a longer one is this one.
+pub const TASK_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Keys that a step of a durable task may write before it is suspended to write them.
+pub const TASK_STEP_WRITES_MAX: usize = 1024;
+/// Bytes that a step of a durable task may write before it is suspended to write them.
+pub const TASK_STEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(KV_KEY_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(KV_VALUE_BYTES_MAX < u32::MAX as usize);

@@ -11,5 +11,6 @@ pub mod kv;
 pub mod new;
 pub mod run;
 pub mod serve;
+pub mod task;
 pub mod test;
 pub mod types;

@@ -110,13 +110,21 @@ pub fn sql_declarations(app: &Path) -> Option<String> {
     let mut out = String::from("/** The named queries of `sql/`. */\ndeclare const sql: {\n");
     for query in &queries {
         let params: Vec<String> = query.params.iter().map(|name| format!("{name}: any")).collect();
-        let argument =
-            if params.is_empty() { String::new() } else { format!("params: {{ {} }}", params.join("; ")) };
+        let takes_rows = query.kind == QueryKind::Copy && sqlfile::copies_in(&query.text) == Some(true);
+        let argument = if takes_rows {
+            "rows: any[][] | object[] | string".to_owned()
+        } else if params.is_empty() {
+            String::new()
+        } else {
+            format!("params: {{ {} }}", params.join("; "))
+        };
         let result = match query.kind {
             QueryKind::One => "Row",
             QueryKind::Opt => "Row | undefined",
             QueryKind::Many => "Row[]",
             QueryKind::Exec => "number",
+            QueryKind::Copy if takes_rows => "number",
+            QueryKind::Copy => "any",
         };
         let _ = writeln!(out, "  /** `{}` */\n  {}({argument}): {result};", query.file, query.name);
     }

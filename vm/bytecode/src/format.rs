@@ -18,8 +18,8 @@
 //! claim for [`crate::verify()`].
 
 use crate::module::{
-    Action, Capture, Const, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position, Route,
-    SourceFile, Work, WorkLimits,
+    Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
+    Retry, Route, SourceFile, TemplatePart, Work, WorkLimits,
 };
 use crate::opcode::Instr;
 use sha2::{Digest, Sha256};
@@ -202,6 +202,20 @@ impl Writer<'_> {
         self.list(&m.works, Self::work);
         self.option(m.main, |w, f| w.uint(f.0));
         self.uint(m.uses);
+        // Only where there is one: modules without keep their bytes, and so their hash.
+        if m.works.iter().any(|work| work.durable.is_some()) {
+            for work in &m.works {
+                self.option(work.durable.as_ref(), Self::durable);
+            }
+        }
+    }
+
+    fn durable(&mut self, durable: &Durable) {
+        self.option(durable.id.as_deref(), |w, id| w.bytes(id.as_bytes()));
+        self.option(durable.retry, |w, retry| {
+            w.uint(retry.times);
+            w.uint(retry.wait_ms);
+        });
     }
 
     fn constant(&mut self, constant: &Const) {
@@ -222,12 +236,19 @@ impl Writer<'_> {
                 self.0.push(3);
                 self.bytes(data);
             }
+            Const::Template(parts) => {
+                self.0.push(4);
+                self.list(parts, |w, part| {
+                    w.option(part.cooked, |w, cooked| w.uint(cooked));
+                    w.uint(part.raw);
+                });
+            }
         }
     }
 
     fn function(&mut self, f: &Function) {
         self.uint(f.name);
-        self.0.push(f.flags);
+        self.uint(f.flags);
         self.uint(f.length);
         self.uint(f.parameters);
         self.option(f.rest, |w, rest| w.uint(rest));
@@ -403,6 +424,26 @@ impl<'a> Reader<'a> {
     }
 
     fn module(&mut self) -> Read<Module> {
+        let mut module = self.plain_module()?;
+        if self.at < self.bytes.len() {
+            for work in &mut module.works {
+                work.durable = self.option(Self::durable)?;
+            }
+            if module.works.iter().all(|work| work.durable.is_none()) {
+                return Err(self.error("a durable work"));
+            }
+        }
+        Ok(module)
+    }
+
+    fn durable(&mut self) -> Read<Durable> {
+        Ok(Durable {
+            id: self.option(Self::text)?,
+            retry: self.option(|r| Ok(Retry { times: r.uint()?, wait_ms: r.uint()? }))?,
+        })
+    }
+
+    fn plain_module(&mut self) -> Read<Module> {
         Ok(Module {
             files: self.list(2, |r| Ok(SourceFile { path: r.text()?, text: r.text()? }))?,
             constants: self.list(2, Self::constant)?,
@@ -423,6 +464,10 @@ impl<'a> Reader<'a> {
             1 => Ok(Const::Str(self.text()?)),
             2 => Ok(Const::BigInt(self.text()?)),
             3 => Ok(Const::Data(self.data()?.into())),
+            4 => {
+                let part = |r: &mut Self| Ok(TemplatePart { cooked: r.option(Self::uint)?, raw: r.uint()? });
+                Ok(Const::Template(self.list(2, part)?.into()))
+            }
             _ => {
                 self.at -= 1;
                 Err(self.error("a constant's kind"))
@@ -433,7 +478,7 @@ impl<'a> Reader<'a> {
     fn function(&mut self) -> Read<Function> {
         Ok(Function {
             name: self.uint()?,
-            flags: self.byte("flags")?,
+            flags: self.uint()?,
             length: self.uint()?,
             parameters: self.uint()?,
             rest: self.option(Self::uint)?,
@@ -489,6 +534,7 @@ impl<'a> Reader<'a> {
                 effects: self.option(Self::uint)?,
             },
             static_seconds: self.option(Self::uint)?,
+            durable: None,
         })
     }
 

@@ -18,6 +18,7 @@ use crate::throw::{ErrorKind, Throw};
 use crate::value::{Value, space};
 use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
 use forebay_base::limits::TaskLimits;
+use forebay_base::value::Field;
 use forebay_base::{Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource};
 use forebay_bytecode::module::uses;
 use std::fmt;
@@ -602,6 +603,15 @@ impl Vm {
         ErrorReport { code: trap.code().into(), message: message.into(), ..ErrorReport::default() }
     }
 
+    /// Budgets of fuel and wall time begin anew, as if the task had just started: for tasks whose steps have
+    /// budgets, not their lives.
+    pub fn renew(&mut self, task: TaskHandle, now: Monotonic) {
+        if let Some((_, state)) = self.parts(task) {
+            state.fuel_used = 0;
+            state.deadline = now.after(state.limits.wall_time);
+        }
+    }
+
     /// Ends a task that isn't done, for a reason from outside (its wall time): [`Vm::error`] says so then.
     /// [`Vm::finish`] it next.
     pub fn abort(&mut self, task: TaskHandle, trap: Trap) {
@@ -679,6 +689,7 @@ forward! {
     end_map();
     begin_row(columns: &[Box<str>]);
     end_row();
+    row(columns: &[Box<str>], fields: &[Field<'_>], text: &str);
 }
 
 /// An answer taken apart.

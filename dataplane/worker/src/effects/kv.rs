@@ -6,10 +6,11 @@ use std::fs::OpenOptions;
 use std::sync::Arc;
 
 use forebay_base::value::codec;
-use forebay_base::{Timestamp, Value, ValueError, ValueSink, ValueSource};
+use forebay_base::{TenantId, Timestamp, Value, ValueError, ValueSink, ValueSource};
 use forebay_bytecode::HostFn;
 use forebay_engine::{ErrorSpec, ValueRef, Vm};
-use forebay_kv::{CommitTicket, Completion, Item, Op, Outcome, SegmentFile, Store};
+use forebay_frames::Batch;
+use forebay_kv::{CommitTicket, Completion, Op, Outcome, Rows, SegmentFile, Store};
 use forebay_ring::{Durability, Errno, File, Reactor};
 
 use super::{Call, Effects, Fault, What, milliseconds};
@@ -30,13 +31,18 @@ pub(crate) enum Pending {
     Number,
     /// `kv.del`: true if the key was there. Deletes by comparing with what was
     /// read, and reads again if that has changed in between.
-    Delete { key: Vec<u8> },
+    Delete { tenant: TenantId, key: Vec<u8> },
 }
+
+/// Marks tokens of what durable tasks write. Keys of effects don't reach this bit.
+pub(crate) const SAVE: u64 = 1 << 63;
 
 /// The store as one core sees it.
 pub(crate) struct Kv {
     store: Option<Arc<Store>>,
     completions: Vec<Completion>,
+    /// A page, to be used again; empty between calls.
+    rows: Rows,
     commit: Option<(CommitTicket, forebay_base::Monotonic)>,
     /// The segment that was written last, opened for the ring.
     file: Option<(Arc<dyn SegmentFile>, File)>,
@@ -52,6 +58,7 @@ impl Kv {
         Self {
             store: config.store.clone(),
             completions: Vec::new(),
+            rows: Rows::new(),
             commit: None,
             file: None,
             dirty: false,
@@ -74,7 +81,7 @@ impl Kv {
 }
 
 /// An error that the script caused: its name and message.
-type Refusal = (&'static str, String);
+pub(crate) type Refusal = (&'static str, String);
 
 impl Effects {
     pub(super) fn begin_kv(&mut self, vm: &mut Vm, call: &Call<'_>) {
@@ -116,17 +123,20 @@ impl Effects {
                 let limit = options.get("limit").map_or(Ok(PAGE_DEFAULT), |limit| count(&limit, "limit"))?;
                 let after =
                     options.get("after").and_then(|after| after.as_str().map(|s| s.as_bytes().to_vec()));
-                let page =
-                    store.scan(call.timestamp, call.tenant, &prefix, after.as_deref(), limit).map_err(io)?;
-                self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
+                let mut rows = std::mem::take(&mut self.kv.rows);
+                store
+                    .scan_rows(call.timestamp, call.tenant, &prefix, after.as_deref(), limit, &mut rows)
+                    .map_err(io)?;
+                self.answer_rows(vm, call, rows);
             }
             HostFn::KvIterate => {
                 let (prefix, offset) = (key(0)?, count(&arg(1), "offset")?);
                 let limit = count(&arg(2), "limit")?;
-                let page = store
-                    .iterate(call.timestamp, call.tenant, &prefix, offset, limit)
+                let mut rows = std::mem::take(&mut self.kv.rows);
+                store
+                    .iterate_rows(call.timestamp, call.tenant, &prefix, offset, limit, &mut rows)
                     .map_err(|refused| ("RangeError", refused.to_string()))?;
-                self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
+                self.answer_rows(vm, call, rows);
             }
             HostFn::KvSet => {
                 let (key, value) = (key(0)?, encoded(&arg(1))?);
@@ -171,7 +181,13 @@ impl Effects {
                     None => self.answer(vm, call, &mut |sink| sink.bool(false)),
                     Some(value) => {
                         let op = Op::Cas { key: &key, expected: Some(&value), new: None, expires: None };
-                        self.submit(store, call, &[op], true, Pending::Delete { key: key.clone() })?;
+                        self.submit(
+                            store,
+                            call,
+                            &[op],
+                            true,
+                            Pending::Delete { tenant: call.tenant, key: key.clone() },
+                        )?;
                     }
                 }
             }
@@ -191,6 +207,13 @@ impl Effects {
         Ok(())
     }
 
+    /// Answers with a page, and keeps its memory for the next one.
+    fn answer_rows(&mut self, vm: &mut Vm, call: &Call<'_>, mut rows: Rows) {
+        self.answer(vm, call, &mut |sink| emit_rows(&rows, sink));
+        rows.clear();
+        self.kv.rows = rows;
+    }
+
     fn submit(
         &mut self,
         store: &Arc<Store>,
@@ -207,6 +230,23 @@ impl Effects {
             self.done(key);
             ("RangeError", refused.to_string())
         })
+    }
+
+    /// Submits a batch of a durable task; its answer comes in [`Effects::saved`] under `token`, which has [`SAVE`].
+    pub(crate) fn save(
+        &mut self,
+        token: u64,
+        now: Timestamp,
+        batch: &Batch,
+    ) -> Result<(), forebay_kv::Refused> {
+        let Some(store) = &self.kv.store else { return Ok(()) };
+        self.kv.dirty = true;
+        store.submit_across(self.core, token, now, &batch.ops(TenantId(0)), true)
+    }
+
+    /// The store, if there is one.
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
+        self.kv.store.as_ref()
     }
 
     /// Takes the store's answers, and its next write if nobody is writing. Whoever is
@@ -258,7 +298,7 @@ impl Effects {
         self.complete_kv(vm, reactor);
     }
 
-    pub(super) fn complete_kv<R: Reactor>(&mut self, vm: &mut Vm, reactor: &mut R) {
+    pub(super) fn complete_kv<R: Reactor>(&mut self, vm: &mut Vm, reactor: &R) {
         let Some(store) = self.kv.store.clone() else { return };
         self.kv.answered = false;
         let mut completions = std::mem::take(&mut self.kv.completions);
@@ -271,12 +311,14 @@ impl Effects {
 
     fn complete_one(&mut self, vm: &mut Vm, store: &Arc<Store>, now: Timestamp, completion: Completion) {
         let Completion { token, outcome, number } = completion;
+        if token & SAVE != 0 {
+            return self.saved.push(completion);
+        }
         let Some(waiting) = self.waiting.get_mut(token) else { return };
         let What::Kv(pending) = &waiting.what else { return };
-        if let (Pending::Delete { key }, Outcome::Conflict) = (pending, outcome) {
+        if let (Pending::Delete { tenant, key }, Outcome::Conflict) = (pending, outcome) {
             // Someone was faster: look again.
-            let key = key.clone();
-            let tenant = forebay_base::TenantId(0);
+            let (tenant, key) = (*tenant, key.clone());
             if let Ok(Some(value)) = store.get(now, tenant, &key) {
                 let op = Op::Cas { key: &key, expected: Some(&value), new: None, expires: None };
                 if store.submit(self.core, token, now, tenant, &[op], true).is_ok() {
@@ -341,28 +383,28 @@ impl Kv {
     }
 }
 
-fn emit_items(items: &[Item], sink: &mut dyn ValueSink) -> Result<(), ValueError> {
-    sink.begin_list(Some(items.len()))?;
-    for item in items {
+fn emit_rows(rows: &Rows, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    sink.begin_list(Some(rows.len()))?;
+    for (key, value) in rows.iter() {
         sink.begin_map(Some(2))?;
         sink.key("key")?;
         // Keys come from scripts as text; other tools may have written others.
-        sink.str(&String::from_utf8_lossy(item.key()))?;
+        sink.str(&String::from_utf8_lossy(key))?;
         sink.key("value")?;
-        codec::decode(&item.value, sink)?;
+        codec::decode(value, sink)?;
         sink.end_map()?;
     }
     sink.end_list()
 }
 
-fn encoded(value: &ValueRef<'_>) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn encoded(value: &ValueRef<'_>) -> Result<Vec<u8>, Refusal> {
     if value.is_undefined() {
         return Err(("TypeError", "undefined can't be stored; kv.del removes a key".into()));
     }
     codec::encode(value).map_err(|error| ("TypeError", error.to_string()))
 }
 
-fn expiry(options: &ValueRef<'_>, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+pub(crate) fn expiry(options: &ValueRef<'_>, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
     let Some(ttl) = options.get("ttl").filter(|ttl| !ttl.is_undefined()) else { return Ok(None) };
     let millis = milliseconds(ttl).map_err(|error| ("TypeError", format!("ttl: {error}")))?;
     let micros = i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1000);
@@ -377,10 +419,10 @@ fn count(value: &ValueRef<'_>, name: &str) -> Result<usize, Refusal> {
 }
 
 /// A key, and its value unless it is removed.
-type Change = (Vec<u8>, Option<Vec<u8>>);
+pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
 
 /// `[{set: key, value}, {del: key}]`.
-fn batch(list: &ValueRef<'_>) -> Result<Vec<Change>, Refusal> {
+pub(crate) fn batch(list: &ValueRef<'_>) -> Result<Vec<Change>, Refusal> {
     let wrong = || ("TypeError", "expected a list of {set: key, value: v} and {del: key}".to_owned());
     let tree =
         forebay_base::value::ValueBuilder::build(list).map_err(|error| ("TypeError", error.to_string()))?;
@@ -400,6 +442,6 @@ fn batch(list: &ValueRef<'_>) -> Result<Vec<Change>, Refusal> {
     Ok(ops)
 }
 
-fn io(error: forebay_kv::Error) -> Refusal {
+pub(crate) fn io(error: forebay_kv::Error) -> Refusal {
     ("UnavailableError", error.to_string())
 }

@@ -10,7 +10,8 @@
 //!   an event   -> Waiting by its key -> vm.resume -> `resumed` -> runnable
 //! ```
 
-mod kv;
+mod bulk;
+pub(crate) mod kv;
 mod plans;
 mod sql;
 mod time;
@@ -25,6 +26,7 @@ use forebay_base::{
 };
 use forebay_bytecode::HostFn;
 use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
+use forebay_kv::Completion;
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 
 use crate::back::{BackConfig, Log};
@@ -42,6 +44,8 @@ pub(crate) use time::milliseconds;
 pub(crate) enum Owner {
     /// Of which database, and which of its pool's links.
     Database(usize, forebay_postgres::pool::Link),
+    /// Of which database, and whose statement it cancels.
+    Cancel(usize, forebay_postgres::pool::Link),
     /// Key of an outbound connection.
     Upstream(u64),
 }
@@ -63,6 +67,8 @@ pub(crate) enum What {
     Kv(kv::Pending),
     /// A statement of this database.
     Sql(usize, Option<std::rc::Rc<plans::Statement>>),
+    /// A COPY of this database.
+    Copy(usize, Box<bulk::Copy>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
     Http,
@@ -77,15 +83,20 @@ pub(crate) struct Effects {
     outstanding: HashMap<u64, u32>,
     /// Runs whose effect has ended since the last look.
     pub(crate) resumed: Vec<u64>,
+    /// Answers of the store to what durable tasks have written.
+    pub(crate) saved: Vec<Completion>,
     taken: Vec<Effect>,
     kv: kv::Kv,
     /// The first is the one that `db()` means.
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
+    cursors: bulk::Cursors,
     plans: plans::Plans,
     upstream: Upstream,
     compute: Compute,
     owners: HashMap<ConnectionId, Owner>,
+    /// CancelRequests whose connections are being made.
+    cancels: Vec<(ConnectionId, Vec<u8>)>,
     metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
     test: Option<Arc<TestWorld>>,
@@ -110,14 +121,17 @@ impl Effects {
             waiting: Slots::new(),
             outstanding: HashMap::new(),
             resumed: Vec::new(),
+            saved: Vec::new(),
             taken: Vec::new(),
             kv: kv::Kv::new(config),
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
+            cursors: bulk::Cursors::default(),
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
             owners: HashMap::new(),
+            cancels: Vec::new(),
             metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),
             test: config.test.clone(),
@@ -160,36 +174,61 @@ impl Effects {
         let (now, timestamp) = (reactor.now(), self.wall(reactor));
         let tenant = self.test.as_ref().map_or(TenantId(0), |test| test.tenant());
         for effect in &taken {
-            let call = Call { run, task, effect, now, timestamp, tenant };
-            let kind = match effect.func {
-                HostFn::Sleep => {
-                    self.begin_sleep(reactor, vm, &call);
-                    EffectKind::Sleep
-                }
-                HostFn::Query => {
-                    self.begin_sql(vm, &call);
-                    EffectKind::Sql
-                }
-                HostFn::TxBegin => {
-                    self.begin_tx(vm, &call);
-                    EffectKind::Sql
-                }
-                HostFn::TxEnd => {
-                    self.end_tx(vm, &call);
-                    EffectKind::Sql
-                }
-                HostFn::HttpRequest => {
-                    self.begin_http(reactor, vm, &call);
-                    EffectKind::Http
-                }
-                _ => {
-                    self.begin_kv(vm, &call);
-                    EffectKind::Kv
-                }
-            };
-            self.metrics.effects[kind as usize].add(1);
+            let call = Call { run, task, effect, now, timestamp, tenant, once: None };
+            self.begin_one(reactor, vm, &call);
         }
         self.taken = taken;
+        self.answer_unsynced(reactor, vm);
+    }
+
+    /// Carries out one effect.
+    pub(crate) fn begin_one<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, call: &Call<'_>) {
+        let kind = match call.effect.func {
+            HostFn::Sleep => {
+                self.begin_sleep(reactor, vm, call);
+                EffectKind::Sleep
+            }
+            HostFn::Query => {
+                self.begin_sql(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::TxBegin => {
+                self.begin_tx(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::TxEnd => {
+                self.end_tx(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CopyIn | HostFn::CopyOut => {
+                self.begin_copy(vm, call, call.effect.func == HostFn::CopyOut);
+                EffectKind::Sql
+            }
+            HostFn::CursorOpen => {
+                self.open_cursor(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CursorFetch => {
+                self.fetch_cursor(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CursorClose => {
+                self.close_cursor(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::HttpRequest => {
+                self.begin_http(reactor, vm, call);
+                EffectKind::Http
+            }
+            _ => {
+                self.begin_kv(vm, call);
+                EffectKind::Kv
+            }
+        };
+        self.metrics.effects[kind as usize].add(1);
+    }
+
+    fn answer_unsynced<R: Reactor>(&mut self, reactor: &R, vm: &mut Vm) {
         if self.kv.is_answered() {
             // Without `sync` the answer is there already.
             self.complete_kv(vm, reactor);
@@ -270,6 +309,11 @@ impl Effects {
         }
     }
 
+    /// How many effects of a run are in flight.
+    pub(crate) fn in_flight(&self, run: u64) -> u32 {
+        self.outstanding.get(&run).copied().unwrap_or(0)
+    }
+
     /// Puts an effect into the table of those in flight.
     pub(crate) fn wait(&mut self, call: &Call<'_>, what: What) -> u64 {
         *self.outstanding.entry(call.run).or_insert(0) += 1;
@@ -320,6 +364,13 @@ impl Effects {
         if self.transactions.any() {
             self.abandon_transactions(run, reactor.now());
         }
+        if self.cursors.any() {
+            for (database, root) in self.cursors.abandon(run) {
+                if let Some(sql) = self.databases.get_mut(database) {
+                    sql.abandon(root, reactor.now());
+                }
+            }
+        }
         if self.outstanding.remove(&run).is_none() {
             return;
         }
@@ -329,7 +380,7 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql(database, _) | What::Tx(database, _) => {
+                    What::Sql(database, _) | What::Copy(database, _) | What::Tx(database, _) => {
                         if let Some(sql) = self.databases.get_mut(database) {
                             sql.abandon(key, reactor.now());
                         }
@@ -370,6 +421,18 @@ impl Effects {
                 }
                 self.settle_sql(vm, database, reactor.now());
             }
+            Some(Owner::Cancel(database, link)) => {
+                let (database, link) = (*database, *link);
+                let bytes = self.cancels.iter().position(|(id, _)| *id == connection);
+                let bytes = bytes.map(|at| self.cancels.swap_remove(at).1);
+                match (result, bytes, reactor.output(connection)) {
+                    (Ok(()), Some(bytes), Some(output)) => output.push(&bytes),
+                    _ => {
+                        self.owners.remove(&connection);
+                        self.databases[database].cancelled(link, reactor.now());
+                    }
+                }
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 if result.is_err() {
@@ -401,13 +464,16 @@ impl Effects {
                 self.upstream.received(reactor, key, buffer);
                 self.settle_http(vm);
             }
-            None => {}
+            // The server says nothing to a CancelRequest.
+            Some(Owner::Cancel(..)) | None => {}
         }
     }
 
     pub(crate) fn eof<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
         match self.owners.get(&connection) {
-            Some(Owner::Database(..)) => reactor.close(connection, forebay_ring::Close::Now),
+            Some(Owner::Database(..) | Owner::Cancel(..)) => {
+                reactor.close(connection, forebay_ring::Close::Now);
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 self.upstream.eof(reactor, key);
@@ -421,6 +487,10 @@ impl Effects {
         match self.owners.remove(&connection) {
             Some(Owner::Database(database, link)) => {
                 self.databases[database].closed(link, "the connection was closed", reactor.now());
+                self.settle_sql(vm, database, reactor.now());
+            }
+            Some(Owner::Cancel(database, link)) => {
+                self.databases[database].cancelled(link, reactor.now());
                 self.settle_sql(vm, database, reactor.now());
             }
             Some(Owner::Upstream(key)) => {
@@ -437,6 +507,7 @@ impl Effects {
         if let Some(Owner::Database(database, link)) = self.owners.get(&connection) {
             let (database, link) = (*database, *link);
             self.databases[database].sent(link);
+            self.settle_sql(vm, database, reactor.now());
             self.flush_sql(reactor, vm);
         }
     }
@@ -474,7 +545,7 @@ fn micros_of(millis: u64) -> i64 {
 type Build<'a> = &'a mut dyn FnMut(&mut dyn ValueSink) -> Result<(), ValueError>;
 
 /// Answers an effect; with an exception if the value doesn't fit into the task.
-fn resume(vm: &mut Vm, task: TaskHandle, effect: EffectId, build: Build<'_>) {
+pub(crate) fn resume(vm: &mut Vm, task: TaskHandle, effect: EffectId, build: Build<'_>) {
     if let Err(error) = vm.resume(task, effect, build) {
         unfit(vm, task, effect, &error);
     }
@@ -496,4 +567,6 @@ pub(crate) struct Call<'a> {
     pub(crate) now: Monotonic,
     pub(crate) timestamp: Timestamp,
     pub(crate) tenant: TenantId,
+    /// Names the effect for whoever carries it out, so that it is done once: Idempotency-Key.
+    pub(crate) once: Option<&'a str>,
 }
