@@ -277,7 +277,7 @@ fn every_code_of_the_sources_has_a_page() {
     let mut used = quoted("vm/compiler/src", is_fb);
     assert!(used.len() > 35, "{used:?}");
     let is_path = |_: &str, code: &str| {
-        let sections = ["admin", "app", "config", "deploy", "kv"];
+        let sections = ["admin", "app", "config", "deploy", "kv", "task", "test"];
         code.split_once('/').is_some_and(|(section, rest)| {
             sections.contains(&section)
                 && !rest.is_empty()
@@ -287,6 +287,7 @@ fn every_code_of_the_sources_has_a_page() {
     let paths = quoted("ctl/src", is_path);
     assert!(paths.len() > 20, "{paths:?}");
     used.extend(paths);
+    used.extend(quoted("dataplane/worker/src", is_path));
     used.extend(forebay_engine::Trap::ALL.iter().map(|trap| trap.code().to_owned()));
     used.extend(forebay_http::RequestError::ALL.iter().map(|error| error.code().to_owned()));
     let is_snake = |code: &str| {
@@ -295,7 +296,7 @@ fn every_code_of_the_sources_has_a_page() {
     let is_problem = |before: &str, code: &str| {
         [
             "Problem::unavailable(",
-            "code: Some(",
+            "code: Some(", "code:",
             "Err((",
             "map_err(|error| (",
             "=> (503,",
@@ -304,7 +305,7 @@ fn every_code_of_the_sources_has_a_page() {
         ]
         .iter()
         .any(|head| before.replace("  ", "").ends_with(head))
-            && (is_snake(code) || ["unavailable", "overloaded", "reloading"].contains(&code))
+            && (is_snake(code) || ["unavailable", "overloaded", "reloading", "damaged"].contains(&code))
     };
     let problems = quoted("dataplane/worker/src", is_problem);
     for known in
