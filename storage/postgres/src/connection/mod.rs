@@ -30,6 +30,7 @@
 //! query repeated once: the error came before BindComplete, so nothing has run. If the parameters have other types
 //! now, the query fails and the next one is right. Not inside a transaction, which the error has already aborted.
 
+mod describe;
 mod group;
 mod receive;
 mod rows;
@@ -57,6 +58,7 @@ use secure::Secure;
 use startup::Auth;
 use statement::{Description, Input, Prepared, State, Statements, Waiting};
 
+pub use describe::{Described, DescribedColumn};
 pub use group::GROUP_MAX;
 pub use scram::{Job, SCRAM_ITERATIONS_MAX};
 pub use wire::MESSAGE_BYTES_MAX;
@@ -189,6 +191,8 @@ enum Entry {
     Session { standby: bool, read_only: bool, known: bool },
     /// A simple query of the catalog: does the statement `id` only read?
     Proof { id: u64, proven: bool },
+    /// Parse, Describe, Sync, for somebody who asked.
+    Describe { token: Token, described: Described, error: Option<Box<ServerError>> },
     /// Bind, Execute, Sync.
     Query(Running),
     /// A simple query of any number of statements; rows are dropped.
@@ -286,6 +290,8 @@ pub struct Connection {
     joined: u64,
     /// Hashes of statements that turned out to be slow, for the pool.
     slow: Vec<u64>,
+    /// Of the last [`Connection::describe`].
+    last_described: Option<Described>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -344,6 +350,7 @@ impl Connection {
             busy_since: Monotonic::default(),
             joined: 0,
             slow: Vec::new(),
+            last_described: None,
         }
     }
 
@@ -649,6 +656,7 @@ impl Connection {
                 Entry::Query(running) => running.abandoned = true,
                 Entry::Simple { abandoned, .. } => *abandoned = true,
                 Entry::Prepare { .. }
+                | Entry::Describe { .. }
                 | Entry::Catalog { .. }
                 | Entry::Proof { .. }
                 | Entry::Session { .. } => {}
@@ -853,6 +861,7 @@ impl Connection {
                 Entry::Simple { token, error, .. } => {
                     (token, error.map_or_else(|| lost(Access::Write), QueryError::Server))
                 }
+                Entry::Describe { token, .. } => (token, lost(Access::Read)),
                 Entry::Prepare { .. }
                 | Entry::Catalog { .. }
                 | Entry::Proof { .. }

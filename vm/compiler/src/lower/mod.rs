@@ -34,7 +34,9 @@ use oxc_syntax::symbol::SymbolId;
 use crate::diagnostic::{Severity, Sink, did_you_mean};
 use crate::emit::{Builder, Pool, Reg, UpKey};
 use crate::files::{Files, Import, Target};
+use crate::schema::Trees;
 use crate::scope::{Kind, Variable, Variables};
+pub(crate) use function::strip;
 use works::Survey;
 pub(crate) use works::normalised;
 
@@ -102,10 +104,12 @@ pub(crate) struct Lower<'p, 'a> {
     route_names: HashMap<(String, String), Span>,
     /// The functions are those of a script's body: handlers of requests.
     depth: usize,
+    /// Lambdas of chains, for the checks against a database.
+    trees: Trees,
 }
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
-pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
+pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> (Module, Trees) {
     let survey = if files.options.conformance { Survey::default() } else { Survey::of(files, sink) };
     let variables = files
         .list
@@ -127,13 +131,15 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
         work_names: HashMap::new(),
         route_names: HashMap::new(),
         depth: 0,
+        trees: Trees::new(),
     };
     lower.program();
+    let trees = std::mem::take(&mut lower.trees);
     let mut module = lower.module;
     module.constants = lower.pool.constants;
     module.files =
         files.list.iter().map(|f| SourceFile { path: (*f.path).into(), text: (*f.text).into() }).collect();
-    module
+    (module, trees)
 }
 
 impl<'p, 'a> Lower<'p, 'a> {
