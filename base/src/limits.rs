@@ -148,8 +148,20 @@ pub const KV_VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const VALUE_DEPTH_MAX: usize = 128;
 /// Bytes of the path by which a snapshot names a value that a module made. Beyond it the task can't be saved.
 pub const SNAPSHOT_PATH_BYTES_MAX: usize = 4096;
+/// Bytes that live of a task when its garbage is left behind (vm/engine/src/evacuate.rs): moving them holds the core.
+/// With more, a task keeps its garbage until it ends.
+pub const EVACUATED_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one log line; the rest is cut and the line says so.
 pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// How long the result of a durable task is kept. Then its name is free again.
+pub const TASK_RESULT_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Longest wait for a durable task that a request may ask for (`Prefer: wait=60`); a longer one is this one.
+pub const TASK_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Keys that a step of a durable task may write before it is suspended to write them.
+pub const TASK_STEP_WRITES_MAX: usize = 1024;
+/// Bytes that a step of a durable task may write before it is suspended to write them.
+pub const TASK_STEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(KV_KEY_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(KV_VALUE_BYTES_MAX < u32::MAX as usize);

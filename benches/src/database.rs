@@ -18,7 +18,7 @@ use crate::server::{self, Server};
 use crate::{machine, median};
 
 /// Arguments of `forebay-bench database`.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone, Debug)]
 pub(crate) struct DatabaseArgs {
     /// Interleaved rounds; the table shows medians.
     #[arg(long, default_value_t = 5)]

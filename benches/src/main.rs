@@ -48,7 +48,7 @@ struct Args {
     json: bool,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(clap::Subcommand, Clone, Debug)]
 enum Bench {
     /// TechEmpower's db, queries, fortunes and updates, beside other servers in front of the same PostgreSQL
     Database(database::DatabaseArgs),
@@ -366,5 +366,5 @@ fn perf_counters(server: &Server, args: &Args) {
 }
 
 fn copy(args: &Args) -> Args {
-    Args { bin: args.bin.clone(), ..*args }
+    Args { command: None, bin: args.bin.clone(), ..*args }
 }

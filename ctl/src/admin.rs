@@ -15,6 +15,7 @@
 pub mod client;
 pub mod server;
 pub mod store;
+pub mod task;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -68,6 +69,11 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// 400 if the command isn't one, 422 if the store refuses it, 503 if it takes no writes.
     fn kv(&self, command: &Value) -> Result<Value, ControlError>;
+    /// One command about durable tasks: `command` is the request's JSON (docs/ADMIN.md).
+    ///
+    /// # Errors
+    /// 400 if the command isn't one, 404 without such a task, 409 if it can't be done to it now, 503 later.
+    fn task(&self, command: &Value) -> Result<Value, ControlError>;
 }
 
 /// A command that was understood and refused.

@@ -15,6 +15,7 @@ use forebay_worker::Generation;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::codes;
 use crate::frame::Frame;
 
 /// Bytes of one source file. Beyond it the app is refused.
@@ -76,6 +77,21 @@ impl Loader for Folder {
 }
 
 impl Folder {
+    /// Paths of the sources below `blueprints/` and `lib/`, tests included, in order.
+    #[must_use]
+    pub fn sources(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for folder in ["blueprints", "lib"] {
+            let _ = walk(&self.root, &self.root.join(folder), 0, &mut |path| {
+                if is_source(path) {
+                    found.push(path.to_owned());
+                }
+            });
+        }
+        found.sort();
+        found
+    }
+
     /// Paths of `sql/*.sql`, in order.
     fn sql_files(&self) -> Vec<String> {
         let files = fs::read_dir(self.root.join("sql")).into_iter().flatten().flatten();
@@ -120,6 +136,7 @@ impl Problems {
         let mut text = self.frames.join("\n");
         let count = self.frames.len();
         let _ = write!(text, "\n{count} {}", if count == 1 { "problem" } else { "problems" });
+        text.push_str(&codes::more(self.list.iter().filter_map(|fact| fact["code"].as_str())));
         text
     }
 }
@@ -298,7 +315,8 @@ pub fn explain(module: &Module, report: &ErrorReport) -> String {
         module.files.get(usize::from(file)).map(|file| (file, start as usize..end as usize))
     });
     let Some((file, span)) = place else {
-        return format!("error[{}]: {title}\n{}", report.code, report.stack).trim_end().to_owned();
+        let text = format!("error[{}]: {title}\n{}", report.code, report.stack).trim_end().to_owned();
+        return text + &more_about(&report.code);
     };
     // Codes of traps are ours and few; a frame wants them to live as long as the program.
     let code = forebay_engine::Trap::ALL.iter().map(|trap| trap.code()).find(|code| **code == *report.code);
@@ -307,7 +325,12 @@ pub fn explain(module: &Module, report: &ErrorReport) -> String {
     if !report.stack.is_empty() {
         let _ = write!(text, "\n{}", report.stack.trim_end());
     }
-    text
+    text + &more_about(&report.code)
+}
+
+/// Of an exception the message says all there is to say.
+fn more_about(code: &str) -> String {
+    if code == "script_error" { String::new() } else { codes::more([code]) }
 }
 
 fn is_blueprint(path: &str) -> bool {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{build, check, ctl, db, dev, disasm, kv, new, run, serve};
+use crate::commands::{build, check, ctl, db, dev, disasm, explain, kv, new, run, serve, types};
 use crate::config::{self, Overrides, Placement};
 use crate::{Outcome, units};
 
@@ -34,6 +34,10 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Compile everything in an app folder and report all errors
     Check(check::CheckArgs),
+    /// Write types for your editor: forebay.d.ts and tsconfig.json
+    Types(types::TypesArgs),
+    /// Say what an error's code means and what to do about it
+    Explain(explain::ExplainArgs),
     /// Make a new app folder
     New(new::NewArgs),
     /// Compile and run one script
@@ -60,6 +64,8 @@ impl Cli {
             Command::Serve(args) => serve::run(args),
             Command::Dev(args) => dev::run(args),
             Command::Check(args) => check::run(&args),
+            Command::Types(args) => types::run(&args),
+            Command::Explain(args) => explain::run(&args),
             Command::New(args) => new::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Build(args) => build::run(&args),
@@ -195,6 +201,9 @@ mod tests {
         check("forebay run x.js --bench 0", false);
         check("forebay build x.js -o y", true);
         check("forebay build x.js", false);
+        check("forebay explain", true);
+        check("forebay explain FB0201 config/type --json", true);
+        check("forebay types app --force", true);
         check("forebay db status app", true);
         check("forebay kv verify dir", true);
         check("forebay ctl status --json", true);

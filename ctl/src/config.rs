@@ -218,8 +218,9 @@ impl Config {
             Err(e) => return Err(format!("can't read {shown}: {e}")),
         };
         Self::parse(&text, folder).map_err(|frames| {
+            let more = crate::codes::more(frames.iter().map(|frame| frame.code));
             let frames: Vec<_> = frames.iter().map(|f| f.render(&shown.to_string(), &text, color)).collect();
-            frames.join("\n\n")
+            frames.join("\n\n") + &more
         })
     }
 

@@ -230,6 +230,9 @@ impl Control for Hosted {
     fn kv(&self, command: &Value) -> Result<Value, ControlError> {
         self.service.kv(command)
     }
+    fn task(&self, command: &Value) -> Result<Value, ControlError> {
+        self.service.task(command)
+    }
 
     fn deploy(&self) -> Result<Value, ControlError> {
         let _one = self.deploying.lock().unwrap_or_else(PoisonError::into_inner);

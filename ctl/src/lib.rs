@@ -6,6 +6,8 @@
 //! | [`cli`], [`commands`] | the command line, one file per command |
 //! | [`config`], [`units`] | `forebay.toml`, with errors that name line, column and the nearest key |
 //! | [`frame`] | code frames: how an error in a user's file is shown |
+//! | [`types`] | `forebay.d.ts`, and checking an app with `tsc` |
+//! | [`codes`] | what every diagnostic code means: docs/CODES.md |
 //! | [`host`] | the life of a serving process: signals, deploys, drain |
 //! | [`app`], [`server`] | an app folder to a generation; a running forebay |
 //! | [`admin`] | the admin socket: server, client, the trait that the runtime implements |
@@ -20,6 +22,7 @@
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod codes;
 pub mod commands;
 pub mod config;
 pub mod devpg;
@@ -33,6 +36,7 @@ pub mod schema;
 pub mod sd_notify;
 pub mod server;
 pub mod signals;
+pub mod types;
 pub mod units;
 pub mod watch;
 

@@ -459,6 +459,10 @@ impl Control for Server {
         crate::admin::store::run(&self.store, command)
     }
 
+    fn task(&self, command: &Value) -> Result<Value, ControlError> {
+        crate::admin::task::run(&self.store, &self.runtime, command)
+    }
+
     fn status(&self) -> Value {
         let generation = self.runtime.generation();
         let store = self.store.stats();

@@ -25,6 +25,9 @@ impl Control for Fake {
     fn kv(&self, command: &Value) -> Result<Value, ControlError> {
         Ok(command.clone())
     }
+    fn task(&self, command: &Value) -> Result<Value, ControlError> {
+        Ok(command.clone())
+    }
     fn status(&self) -> Value {
         json!({ "version": "0.1.0", "cores": [{ "core": 0, "tasks": 3 }] })
     }

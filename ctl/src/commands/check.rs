@@ -12,7 +12,7 @@ use forebay_compiler::{Diagnostic, Place, Severity};
 use crate::app::{Folder, Problems};
 use crate::commands::db::{DbTarget, connect, pull};
 use crate::lock::Lock;
-use crate::{Failure, Outcome, app, config, frame, lock};
+use crate::{Failure, Outcome, app, config, frame, lock, types};
 
 /// Arguments of `forebay check`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +20,9 @@ pub struct CheckArgs {
     /// App folder
     #[arg(value_name = "APP", default_value = ".")]
     pub app: PathBuf,
+    /// Check types as well, with TypeScript's compiler: tsc of the app's node_modules, or on the path
+    #[arg(long)]
+    pub types: bool,
     /// Print a JSON object instead of code frames
     #[arg(long)]
     pub json: bool,
@@ -56,6 +59,9 @@ pub fn run(args: &CheckArgs) -> Outcome {
     for warning in &built.warnings {
         eprintln!("{warning}");
     }
+    if args.types {
+        check_types(args)?;
+    }
     let generation = &built.generation;
     let (routes, blueprints) = (generation.entries.len(), generation.blueprints.len());
     if args.json {
@@ -67,6 +73,24 @@ pub fn run(args: &CheckArgs) -> Outcome {
         println!("{blueprints} blueprints, {routes} routes, no problems");
     }
     Ok(())
+}
+
+fn check_types(args: &CheckArgs) -> Outcome {
+    match types::check(&args.app) {
+        Ok(()) => Ok(()),
+        Err(types::CheckError::Failed(why)) => Err(Failure::Failed(why)),
+        Err(types::CheckError::Types(text)) => {
+            let count = text.lines().filter(|line| line.contains("error TS")).count();
+            if args.json {
+                let problems: Vec<_> =
+                    text.lines().map(|line| json!({ "code": "app/types", "message": line })).collect();
+                println!("{}", json!({ "ok": false, "problems": problems }));
+                return Err(Failure::Failed(format!("{count} problems")));
+            }
+            let more = crate::codes::more(["app/types"]);
+            Err(Failure::Failed(format!("error[app/types]: tsc says\n{text}{more}")))
+        }
+    }
 }
 
 fn keep<T>(result: Result<T, Problems>, problems: &mut Problems) -> Option<T> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::task::TaskCommand;
 use crate::admin::{self, client};
 use crate::{Failure, Outcome};
 
@@ -40,6 +41,9 @@ pub enum CtlCommand {
     /// Read and write the store of the running server
     #[command(subcommand)]
     Kv(StoreCommand),
+    /// Look at and steer durable tasks
+    #[command(subcommand)]
+    Task(TaskCommand),
 }
 
 /// The commands of `forebay ctl kv`. Values are JSON.
@@ -171,6 +175,7 @@ impl CtlCommand {
             Self::Deploy => ("POST", "/v1/deploy"),
             Self::Drain => ("POST", "/v1/drain"),
             Self::Kv(_) => ("POST", "/v1/kv"),
+            Self::Task(_) => ("POST", "/v1/task"),
         }
     }
 }
@@ -181,6 +186,9 @@ impl CtlCommand {
 /// If there is no server, or it refuses.
 pub fn run(args: &CtlArgs) -> Outcome {
     let socket = args.admin.clone().unwrap_or_else(admin::default_client_path);
+    if let CtlCommand::Task(command) = &args.command {
+        return super::task::run(&socket, args.json, command);
+    }
     let (method, path) = args.command.request();
     let body = match &args.command {
         CtlCommand::Kv(command) => command.body().to_string(),
@@ -211,6 +219,6 @@ pub fn run(args: &CtlArgs) -> Outcome {
 }
 
 /// A pipe that closes early (`| head`) is no error.
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

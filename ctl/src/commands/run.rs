@@ -80,7 +80,8 @@ pub fn load(file: &Path) -> Result<Arc<Blueprint>, Failure> {
         }
         Err(LoadFailure::Build(diagnostics)) => {
             let frames: Vec<String> = diagnostics.iter().map(forebay_compiler::Diagnostic::render).collect();
-            Err(Failure::Failed(frames.join("\n")))
+            let more = crate::codes::more(diagnostics.iter().map(|diagnostic| diagnostic.code));
+            Err(Failure::Failed(frames.join("\n") + &more))
         }
         Err(LoadFailure::Init(module, report)) => Err(Failure::Failed(app::explain(&module, &report))),
         Err(LoadFailure::Bug(text)) => Err(Failure::Failed(text)),

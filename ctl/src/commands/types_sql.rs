@@ -13,23 +13,32 @@ use crate::lock::{Lock, Query};
 /// Declarations of a lock file's tables and named queries: the body of a global scope.
 #[must_use]
 pub fn sql_declarations(lock: &Lock) -> String {
+    let mut out = tables(lock);
+    out.push_str("/** The named queries of `sql/`. */\ndeclare const sql: {\n");
+    for (name, query) in &lock.queries {
+        out.push_str(&method(name, query, lock));
+    }
+    out.push_str("};\n");
+    out
+}
+
+/// Rows of the lock file's tables.
+#[must_use]
+pub fn tables(lock: &Lock) -> String {
     let types = &lock.schema.types;
-    let mut out = String::new();
-    out.push_str("/** Rows of the tables, by the names that `table(...)` takes. */\ninterface Tables {\n");
+    let mut out = String::from(
+        "/** Rows of the tables, by the names that `table(...)` takes. */\ninterface Tables {\n",
+    );
     for (name, table) in &lock.schema.tables {
         let _ = writeln!(out, "  {}: {{", key(name));
         for column in &table.columns {
             let read_only = if column.generated { "readonly " } else { "" };
-            let _ = writeln!(
-                out,
-                "    {read_only}{}: {};",
-                key(&column.name),
-                nullable(&column.type_name, column.nullable, types)
-            );
+            let ty = nullable(&column.type_name, column.nullable, types);
+            let _ = writeln!(out, "    {read_only}{}: {ty};", key(&column.name));
         }
         out.push_str("  };\n");
     }
-    out.push_str("}\n\n/** What an insert into a table takes: a column with a default may be left out. */\ninterface Inserts {\n");
+    out.push_str("}\n/** What an insert into a table takes: a column with a default may be left out. */\ninterface Inserts {\n");
     for (name, table) in &lock.schema.tables {
         let _ = writeln!(out, "  {}: {{", key(name));
         for column in table.columns.iter().filter(|column| !column.generated) {
@@ -40,13 +49,16 @@ pub fn sql_declarations(lock: &Lock) -> String {
         }
         out.push_str("  };\n");
     }
-    out.push_str("}\n\n/** The named queries of sql/. */\ndeclare const sql: {\n");
-    for (name, query) in &lock.queries {
-        let _ = writeln!(out, "  /** {} */", query.file.replace("*/", "* /"));
-        let _ = writeln!(out, "  {}({}): {};", key(name), parameters(query, types), result(query, types));
-    }
-    out.push_str("};\n");
+    out.push_str("}\n");
     out
+}
+
+/// A named query as a method of `sql`.
+#[must_use]
+pub fn method(name: &str, query: &Query, lock: &Lock) -> String {
+    let types = &lock.schema.types;
+    let file = query.file.replace("*/", "* /");
+    format!("  /** `{file}` */\n  {}({}): {};\n", key(name), parameters(query, types), result(query, types))
 }
 
 type Types = BTreeMap<String, UserType>;
@@ -56,8 +68,10 @@ fn parameters(query: &Query, types: &Types) -> String {
         return String::new();
     }
     // PostgreSQL doesn't say whether a parameter may be null: any may.
-    let each =
-        query.params.iter().map(|(name, type_name)| format!("{}: {} | null", key(name), given(type_name, types)));
+    let each = query
+        .params
+        .iter()
+        .map(|(name, type_name)| format!("{}: {} | null", key(name), given(type_name, types)));
     format!("args: {{ {} }}", each.collect::<Vec<_>>().join("; "))
 }
 
@@ -105,7 +119,8 @@ fn read(type_name: &str, types: &Types) -> String {
     }
     match type_name {
         "bool" => "boolean",
-        "int2" | "int4" | "float4" | "float8" | "oid" | "regclass" | "regtype" | "regproc" | "xid" | "cid" => "number",
+        "int2" | "int4" | "float4" | "float8" | "oid" | "regclass" | "regtype" | "regproc" | "xid"
+        | "cid" => "number",
         "int8" => "number | bigint",
         "numeric" => "Decimal",
         "json" | "jsonb" => "any",

@@ -41,10 +41,12 @@ use forebay_engine::{
     BlueprintId, Entry as VmEntry, ErrorReport, Headers, Host, LogLevel, RequestInput, Run as VmRun,
     StartError, TaskHandle, Trap, Vm, VmConfig,
 };
+use forebay_frames::{Live, TaskId};
 use forebay_http::{DateCache, HeadView, Problem, Reply, ResponseWriter};
 use forebay_kv::Store;
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 
+use crate::durable::Durable;
 use crate::effects::Effects;
 use crate::generation::{Generation, Target};
 use crate::mailbox::Mailbox;
@@ -55,7 +57,7 @@ use crate::tokens;
 use crate::upstream::Rewrite;
 
 /// Retry-After of a 503, seconds.
-const RETRY_AFTER_S: u32 = 1;
+pub(crate) const RETRY_AFTER_S: u32 = 1;
 /// A turn begins no further slice of an older task when this much of it has passed.
 const SLICES_TIME: Duration = Duration::from_millis(1);
 /// A turn begins no further job when this much of it has passed.
@@ -63,7 +65,7 @@ const JOBS_TIME: Duration = Duration::from_millis(2);
 /// The clock is looked at once per this many jobs.
 const JOBS_PER_LOOK: usize = 16;
 /// Effects answered at once after which a task goes on within its turn.
-const STEPS_MAX: usize = 32;
+pub(crate) const STEPS_MAX: usize = 32;
 
 /// Where log lines of scripts and of the worker go. Must not block.
 pub trait Log: Send + Sync + fmt::Debug {
@@ -161,13 +163,17 @@ pub(crate) struct Parts {
     generation: Arc<Generation>,
     jobs: (Consumer<Job>, Arc<AtomicU64>),
     metrics: Arc<CoreMetrics>,
+    durable: DurableParts,
 }
+
+/// Mailboxes of all cores with effects, this life's number, and the durable tasks whose home this is.
+pub(crate) type DurableParts = (Arc<[Arc<Mailbox>]>, i64, Vec<(TaskId, Live)>);
 
 /// One core's tasks.
 pub(crate) struct Back {
     pub(crate) core: CoreId,
     pub(crate) vm: Vm,
-    limits: WorkerLimits,
+    pub(crate) limits: WorkerLimits,
     jobs: Consumer<Job>,
     /// Jobs taken from the ring so far.
     taken: u64,
@@ -176,23 +182,24 @@ pub(crate) struct Back {
     /// What it said when last looked at, and how many jobs have to be taken until none names an older one.
     settled: (u64, u64),
     /// Generations that are current, or that jobs or runs may name; oldest first.
-    generations: VecDeque<Adopted>,
+    pub(crate) generations: VecDeque<Adopted>,
     pub(crate) runs: Slots<Run>,
-    runnable: VecDeque<u64>,
+    pub(crate) runnable: VecDeque<u64>,
     pub(crate) effects: Effects,
-    host: TaskHost,
+    pub(crate) durable: Durable,
+    pub(crate) host: TaskHost,
     pub(crate) metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
-    dev: bool,
+    pub(crate) dev: bool,
     explain: Option<Arc<Explain>>,
-    draining: bool,
+    pub(crate) draining: bool,
     /// Arrivals of the requests that this turn has answered, each with how many share it.
-    answered: Vec<(Monotonic, u64)>,
+    pub(crate) answered: Vec<(Monotonic, u64)>,
 }
 
 /// A generation with the numbers that this core's machine knows its blueprints by.
-struct Adopted {
-    generation: Arc<Generation>,
+pub(crate) struct Adopted {
+    pub(crate) generation: Arc<Generation>,
     /// None: the machine has no room for another blueprint.
     blueprints: Vec<Option<BlueprintId>>,
     /// Names of the works, by entry, for log lines: counted without a lock.
@@ -203,21 +210,40 @@ struct Adopted {
 /// A task that outlived its first slice.
 pub(crate) struct Run {
     pub(crate) task: TaskHandle,
+    pub(crate) whose: Whose,
+    timer: Option<TimerId>,
+    /// In `runnable`.
+    pub(crate) queued: bool,
+}
+
+/// Whom a run is for.
+pub(crate) enum Whose {
+    /// A request, and which handler of which generation it runs.
+    Client(Client),
+    /// A durable task, by its key in `Durable`.
+    Durable(u64),
+}
+
+pub(crate) struct Client {
     origin: Origin,
     generation: u64,
     entry: u32,
-    timer: Option<TimerId>,
-    /// In `runnable`.
-    queued: bool,
+}
+
+impl Run {
+    /// Of a durable task; whose it is is said as soon as that has a key.
+    pub(crate) const fn durable(task: TaskHandle) -> Self {
+        Self { task, whose: Whose::Durable(u64::MAX), timer: None, queued: false }
+    }
 }
 
 /// Where the answer goes.
-struct Origin {
-    connection: ConnectionId,
-    sequence: u32,
-    reply: Reply,
-    arrived: Monotonic,
-    incoming: Box<Incoming>,
+pub(crate) struct Origin {
+    pub(crate) connection: ConnectionId,
+    pub(crate) sequence: u32,
+    pub(crate) reply: Reply,
+    pub(crate) arrived: Monotonic,
+    pub(crate) incoming: Box<Incoming>,
 }
 
 impl Back {
@@ -228,8 +254,10 @@ impl Back {
         generation: &Arc<Generation>,
         jobs: (Consumer<Job>, Arc<AtomicU64>),
         metrics: &Arc<CoreMetrics>,
+        durable: DurableParts,
     ) -> Parts {
         Parts {
+            durable,
             core,
             config: config.clone(),
             limits: limits.clone(),
@@ -241,7 +269,8 @@ impl Back {
 
     /// On the thread that will use it.
     pub(crate) fn new<R: Reactor>(parts: Parts, reactor: &mut R) -> Self {
-        let Parts { core, config, limits, generation, jobs: (jobs, served), metrics } = parts;
+        let Parts { core, config, limits, generation, jobs: (jobs, served), metrics, durable } = parts;
+        let (homes, epoch, tasks) = durable;
         let vm = Vm::new(VmConfig { tasks: limits.tasks, ..VmConfig::default() });
         let mut back = Self {
             core,
@@ -255,6 +284,7 @@ impl Back {
             runs: Slots::new(),
             runnable: VecDeque::with_capacity(1024),
             effects: Effects::new(core, &config, &metrics, reactor),
+            durable: Durable::new(core, homes, epoch, tasks),
             host: TaskHost::new(&config),
             metrics,
             log: config.log,
@@ -300,16 +330,20 @@ impl Back {
 
     pub(crate) fn drain(&mut self) {
         self.draining = true;
+        self.durable_drain();
     }
 
     /// Nothing runs and nothing waits to be run.
     pub(crate) fn is_idle(&self) -> bool {
-        self.runs.len() == 0 && self.jobs.is_empty() && self.effects.is_idle()
+        self.runs.len() == 0 && self.jobs.is_empty() && self.effects.is_idle() && self.durable.is_idle()
     }
 
     /// The next turn must not sleep.
     pub(crate) fn has_work(&self) -> bool {
-        !self.runnable.is_empty() || (!self.jobs.is_empty() && self.has_room())
+        !self.runnable.is_empty()
+            || (!self.jobs.is_empty() && self.has_room())
+            || !self.effects.saved.is_empty()
+            || self.durable.has_work(self.has_room_to_load())
     }
 
     /// Another task may start.
@@ -325,6 +359,7 @@ impl Back {
         answers: &mut A,
         start: Monotonic,
     ) {
+        self.durable_turn(reactor, answers);
         self.wake_resumed();
         for _ in 0..self.runnable.len() {
             let Some(key) = self.runnable.pop_front() else { break };
@@ -378,7 +413,7 @@ impl Back {
         }
     }
 
-    fn adopted(&mut self, id: u64) -> Option<usize> {
+    pub(crate) fn adopted(&self, id: u64) -> Option<usize> {
         self.generations.iter().rposition(|adopted| adopted.generation.id == id)
     }
 
@@ -390,7 +425,13 @@ impl Back {
         };
         let adopted = &self.generations[index];
         let route = &adopted.generation.entries[entry as usize];
+        if route.durable.is_some() {
+            return self.durable_request(reactor, answers, origin, generation, entry);
+        }
         let Target::Script { blueprint, action } = &route.target else {
+            if matches!(route.target, Target::Tasks) {
+                return self.durable_look(reactor, answers, origin);
+            }
             return self.refuse(reactor, answers, origin, StartError::NoEntry);
         };
         let Some(vm_entry) = VmEntry::of(action) else {
@@ -424,7 +465,8 @@ impl Back {
             }
             more => {
                 self.generations[index].runs += 1;
-                let run = Run { task, origin, generation, entry, timer: None, queued: false };
+                let client = Client { origin, generation, entry };
+                let run = Run { task, whose: Whose::Client(client), timer: None, queued: false };
                 let key = self.runs.insert(run);
                 let timer = reactor.set_timer(deadline, tokens::run(key));
                 if let Some(run) = self.runs.get_mut(key) {
@@ -439,7 +481,14 @@ impl Back {
     fn slice<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A, key: u64) {
         let Some(run) = self.runs.get_mut(key) else { return };
         run.queued = false;
-        let (task, generation, entry) = (run.task, run.generation, run.entry);
+        let task = run.task;
+        let (generation, entry) = match &run.whose {
+            Whose::Client(client) => (client.generation, client.entry),
+            Whose::Durable(active) => {
+                let active = *active;
+                return self.durable_slice(reactor, key, active);
+            }
+        };
         if let Some(index) = self.adopted(generation) {
             self.host.work = Some((Rc::clone(&self.generations[index].works), entry));
         }
@@ -447,7 +496,7 @@ impl Back {
         self.go_on(reactor, answers, key, end);
     }
 
-    fn run<R: Reactor>(&mut self, reactor: &R, task: TaskHandle) -> VmRun {
+    pub(crate) fn run<R: Reactor>(&mut self, reactor: &R, task: TaskHandle) -> VmRun {
         self.vm.run(task, reactor.now(), reactor.timestamp(), self.limits.slice_fuel, &mut self.host)
     }
 
@@ -498,10 +547,13 @@ impl Back {
             reactor.cancel_timer(timer);
         }
         self.effects.abandon(reactor, key);
-        let index = self.adopted(run.generation).unwrap_or(self.generations.len() - 1);
+        // Durable runs end elsewhere (durable/run.rs).
+        let Whose::Client(client) = run.whose else { return };
+        let Client { origin, generation, entry } = client;
+        let index = self.adopted(generation).unwrap_or(self.generations.len() - 1);
         self.generations[index].runs = self.generations[index].runs.saturating_sub(1);
         self.metrics.tasks.set(self.runs.len() as u64);
-        self.end(reactor, answers, run.task, run.origin, end, index, run.entry);
+        self.end(reactor, answers, run.task, origin, end, index, entry);
     }
 
     /// The wall time of a run is over.
@@ -632,7 +684,7 @@ impl Back {
     }
 
     /// A request whose task can't start.
-    fn refuse<R: Reactor, A: Answers<R>>(
+    pub(crate) fn refuse<R: Reactor, A: Answers<R>>(
         &mut self,
         reactor: &mut R,
         answers: &mut A,
@@ -722,6 +774,7 @@ impl Back {
     pub(crate) fn tick<R: Reactor>(&mut self, reactor: &mut R) {
         self.retire();
         self.effects.tick(reactor);
+        self.durable_tick();
     }
 
     /// No write of ours is under way: the thread may end.
@@ -823,12 +876,12 @@ fn write_answer(
 }
 
 /// What scripts ask for at once.
-struct TaskHost {
+pub(crate) struct TaskHost {
     log: Arc<dyn Log>,
     env: Arc<BTreeMap<String, String>>,
     urandom: Option<std::io::BufReader<std::fs::File>>,
     /// Whose task runs.
-    work: Option<(Rc<[Box<str>]>, u32)>,
+    pub(crate) work: Option<(Rc<[Box<str>]>, u32)>,
 }
 
 impl TaskHost {

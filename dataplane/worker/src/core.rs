@@ -151,6 +151,9 @@ pub(crate) fn run_inline<R: Reactor>(
                     back.drain();
                 }
                 Command::Stop => duty.stopping = true,
+                Command::Durable(message) => {
+                    back.durable_message(&mut reactor, &mut Direct(&mut front), message);
+                }
             }
         }
         while let Some(event) = reactor.next_event() {
@@ -222,6 +225,8 @@ pub(crate) fn run_front<R: Reactor>(
                     front.drain(&mut reactor);
                 }
                 Command::Stop => duty.stopping = true,
+                // Sent to halves with tasks only.
+                Command::Durable(_) => {}
             }
         }
         front.take_answers(&mut reactor);
@@ -282,6 +287,7 @@ pub(crate) fn run_back<R: Reactor>(
                     back.drain();
                 }
                 Command::Stop => duty.stopping = true,
+                Command::Durable(message) => back.durable_message(&mut reactor, &mut outbox, message),
             }
         }
         while let Some(event) = reactor.next_event() {
@@ -358,6 +364,8 @@ fn back_event<R: Reactor, A: Answers<R>>(
                 duty.tick(reactor, metrics);
                 back.tick(reactor);
             }
+            Some(Token::Wake) => back.durable_timer(),
+            Some(Token::Asked(key)) => back.durable_waited(reactor, answers, key),
             Some(Token::Client(_) | Token::Commit) | None => {}
         },
         Event::Accepted { .. } => {}

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use forebay_base::limits::TaskLimits;
 use forebay_bytecode::Action;
+use forebay_bytecode::module::Durable;
 use forebay_engine::Blueprint;
 use forebay_http::Method;
 use forebay_http::routes::{RouteError, RouteTable};
@@ -38,6 +39,8 @@ pub struct Entry {
     pub target: Target,
     /// Budgets: the configuration's, with what the work sets for itself.
     pub limits: TaskLimits,
+    /// Requests start durable tasks.
+    pub durable: Option<Durable>,
 }
 
 /// What answers a request.
@@ -59,7 +62,12 @@ pub enum Target {
         /// 301, 302, 303, 307 or 308.
         status: u16,
     },
+    /// State and result of durable tasks.
+    Tasks,
 }
+
+/// Where a durable task tells its state: this and its id.
+pub const TASKS_PATH: &str = "/_forebay/tasks/";
 
 /// An app, ready to serve. Immutable.
 pub struct Generation {
@@ -73,6 +81,8 @@ pub struct Generation {
     pub entries: Vec<Entry>,
     /// Compiled blueprints.
     pub blueprints: Vec<Arc<Blueprint>>,
+    /// The configuration's budgets, for durable tasks of code that isn't in `entries` any more.
+    pub limits: TaskLimits,
 }
 
 impl fmt::Debug for Generation {
@@ -191,12 +201,31 @@ impl Generation {
                         file: file.into(),
                         target,
                         limits: with_own(limits, &work.limits),
+                        durable: work.durable.clone(),
                     });
                 }
             }
         }
+        if entries.iter().any(|entry| entry.durable.is_some()) {
+            let pattern = format!("{TASKS_PATH}{{id}}");
+            let entry = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            if let Err(error) = routes.add(Method::Get, &pattern, entry) {
+                let route = format!("GET {pattern} (of durable works)");
+                errors.push(GenerationError::Route { route, error });
+            }
+            entries.push(Entry {
+                work: "forebay".into(),
+                version: None,
+                method: "GET".into(),
+                pattern: pattern.into(),
+                file: "".into(),
+                target: Target::Tasks,
+                limits: limits.clone(),
+                durable: None,
+            });
+        }
         if errors.is_empty() {
-            Ok(Self { id, hash, routes: routes.build(), entries, blueprints })
+            Ok(Self { id, hash, routes: routes.build(), entries, blueprints, limits: limits.clone() })
         } else {
             Err(errors)
         }
@@ -218,7 +247,8 @@ impl Generation {
             pattern: "/".into(),
             file,
             target: Target::Script { blueprint: 0, action },
-            limits,
+            limits: limits.clone(),
+            durable: None,
         };
         Self {
             id: 1,
@@ -226,12 +256,13 @@ impl Generation {
             routes: routes.build(),
             entries: vec![entry],
             blueprints: vec![blueprint],
+            limits,
         }
     }
 }
 
 /// The configuration's budgets, with those that a work sets for itself.
-fn with_own(limits: &TaskLimits, own: &forebay_bytecode::module::WorkLimits) -> TaskLimits {
+pub(crate) fn with_own(limits: &TaskLimits, own: &forebay_bytecode::module::WorkLimits) -> TaskLimits {
     let count = |value: Option<u64>, default: usize| {
         value.map_or(default, |value| usize::try_from(value).unwrap_or(usize::MAX))
     };

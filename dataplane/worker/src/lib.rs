@@ -7,6 +7,7 @@
 //! | `front` | client connections: bytes to jobs, answers to bytes |
 //! | `back` | tasks: jobs to runs, runs to answers |
 //! | `effects` | what parked tasks wait for: kv, sql, http, sleep |
+//! | [`durable`] | durable tasks: their suspensions, homes, wakes |
 //! | `upstream` | outbound HTTP |
 //! | `compute` | a thread for passwords' proofs |
 //! | [`generation`] | what is served: routes, blueprints, files; [`assets`]: static files |
@@ -17,6 +18,7 @@ pub mod assets;
 pub mod back;
 mod compute;
 mod core;
+pub mod durable;
 mod effects;
 mod front;
 pub mod generation;
@@ -30,6 +32,7 @@ mod tokens;
 mod upstream;
 
 pub use back::{BackConfig, Explain, Level, Log, StoreWakers};
+pub use durable::{TaskCommand, TaskRefused};
 pub use generation::{Generation, GenerationError};
 pub use runtime::{CorePlan, Placement, Runtime, RuntimeConfig, RuntimeError};
 pub use upstream::{Rewrite, RewriteTo};

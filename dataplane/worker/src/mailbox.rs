@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use forebay_ring::Waker;
 
+use crate::durable::Message;
 use crate::generation::Generation;
 
 /// What a thread can be told.
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     Drain,
     /// End now.
     Stop,
+    /// About a durable task whose home is here, or an answer from its home.
+    Durable(Message),
 }
 
 /// Told when a command has been carried out. Never blocks the thread: the channel

@@ -16,12 +16,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use forebay_base::CoreId;
 use forebay_base::limits::{HttpLimits, WorkerLimits};
+use forebay_base::{CoreId, Timestamp};
+use forebay_frames::TaskId;
 use forebay_ring::{Endpoint, EpollReactor, Features, ListenerId, Reactor, UringReactor};
 
 use crate::back::{Back, BackConfig};
 use crate::core;
+use crate::durable::{self, TaskCommand, TaskRefused};
 use crate::front::Front;
 use crate::generation::{GENERATIONS_MAX, Generation};
 use crate::mailbox::{Command, Mailbox};
@@ -85,13 +87,15 @@ pub enum RuntimeError {
     Thread(String),
     /// Too many generations have running tasks.
     Generations,
+    /// The store's records of durable tasks can't be read: why.
+    Store(String),
 }
 
 impl fmt::Display for RuntimeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(what, error) => write!(f, "{what}: {error}"),
-            Self::Thread(what) => f.write_str(what),
+            Self::Thread(what) | Self::Store(what) => f.write_str(what),
             Self::Generations => write!(
                 f,
                 "{GENERATIONS_MAX} generations still have running tasks: wait for them, or lower their timeouts"
@@ -119,6 +123,8 @@ pub struct Runtime {
     current: Mutex<Arc<Generation>>,
     /// Threads that have ended.
     ended: Arc<AtomicUsize>,
+    /// Mailboxes of the halves with tasks, by core.
+    homes: Arc<[Arc<Mailbox>]>,
 }
 
 #[derive(Debug)]
@@ -149,6 +155,7 @@ impl Runtime {
             placement: config.placement,
             current: Mutex::new(Arc::clone(&generation)),
             ended: Arc::default(),
+            homes: Arc::from([]),
         };
         let mut listen = config.listen.clone();
         let own_address = Arc::clone(&config.back.own_address);
@@ -157,6 +164,12 @@ impl Runtime {
         if let Some(hook) = &config.back.wakers {
             hook.set(mailboxes.clone());
         }
+        runtime.homes = mailboxes.clone().into();
+        let cores = u16::try_from(mailboxes.len()).unwrap_or(u16::MAX);
+        let mut recovered = match &config.back.store {
+            Some(store) => durable::recover(store, wall_clock(), cores).map_err(RuntimeError::Store)?,
+            None => durable::Recovered::default(),
+        };
         for (index, plan) in config.cores.into_iter().enumerate() {
             let core = CoreId(u16::try_from(index).unwrap_or(u16::MAX));
             let metrics = Arc::new(CoreMetrics::default());
@@ -174,8 +187,10 @@ impl Runtime {
                 listen: listen.clone(),
                 log: Arc::clone(&config.back.log),
             };
-            let back =
-                Back::parts(core, &config.back, &config.worker, &generation, (jobs_out, served), &metrics);
+            let tasks = recovered.tasks.get_mut(index).map(std::mem::take).unwrap_or_default();
+            let durable = (Arc::clone(&runtime.homes), recovered.epoch, tasks);
+            let jobs = (jobs_out, served);
+            let back = Back::parts(core, &config.back, &config.worker, &generation, jobs, &metrics, durable);
             let mut ring = config.ring.clone();
             // Room beside the clients: for those that are refused, for upstreams and the database.
             let clients = u32::try_from(config.http.connections).unwrap_or(u32::MAX);
@@ -328,6 +343,33 @@ impl Runtime {
         Ok(())
     }
 
+    /// Carries out a command about a durable task, at its home; returns when that is on disk. A running task
+    /// pauses at its next suspension: one that doesn't suspend in time is told to and pauses later.
+    ///
+    /// # Errors
+    /// [`TaskRefused`].
+    pub fn task(&self, id: &TaskId, command: TaskCommand) -> Result<(), TaskRefused> {
+        let home = id.home(u16::try_from(self.homes.len()).unwrap_or(u16::MAX));
+        let (reply, answer) = sync_channel(1);
+        let Some(mailbox) = self.homes.get(usize::from(home)) else {
+            let detail = "no core runs".to_owned();
+            return Err(TaskRefused { status: 503, code: "task/unavailable", detail });
+        };
+        let message = durable::Message::Control { id: id.clone(), command, reply };
+        mailbox.send(Command::Durable(message));
+        match answer.recv_timeout(COMMAND_TIMEOUT) {
+            Ok(said) => said,
+            Err(_) if command == TaskCommand::Pause => {
+                let detail = "the task runs: it will pause at its next suspension".to_owned();
+                Err(TaskRefused { status: 503, code: "task/later", detail })
+            }
+            Err(_) => {
+                let detail = "the task's core doesn't answer".to_owned();
+                Err(TaskRefused { status: 503, code: "task/unavailable", detail })
+            }
+        }
+    }
+
     fn tell(&self, halves: &[Half], command: impl Fn(SyncSender<()>) -> Command) -> Result<(), RuntimeError> {
         let (ack, acks) = sync_channel(self.threads.len().max(1));
         let mut missing = 0;
@@ -400,6 +442,13 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// CLOCK_REALTIME, before any core has a ring that tells it.
+#[expect(clippy::disallowed_methods, reason = "once, outside the data path")]
+fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Counts a thread that ends, by a panic too.

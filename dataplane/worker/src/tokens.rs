@@ -26,6 +26,10 @@ pub(crate) enum Token {
     Commit,
     /// The core's second hand: gauges, retired generations.
     Tick,
+    /// The next durable task that wakes.
+    Wake,
+    /// A request that waits for a durable task has waited enough: its key.
+    Asked(u64),
 }
 
 const KIND_SHIFT: u32 = 60;
@@ -55,6 +59,11 @@ pub(crate) const fn database(number: usize) -> u64 {
 
 pub(crate) const COMMIT: u64 = 5 << KIND_SHIFT;
 pub(crate) const TICK: u64 = 6 << KIND_SHIFT;
+pub(crate) const WAKE: u64 = 7 << KIND_SHIFT;
+
+pub(crate) const fn asked(key: u64) -> u64 {
+    8 << KIND_SHIFT | key & PAYLOAD
+}
 
 /// Takes a token apart. A client's generation comes back with its low 28 bits only.
 pub(crate) const fn parse(token: u64) -> Option<Token> {
@@ -67,6 +76,8 @@ pub(crate) const fn parse(token: u64) -> Option<Token> {
         4 => Token::Database(payload),
         5 => Token::Commit,
         6 => Token::Tick,
+        7 => Token::Wake,
+        8 => Token::Asked(payload),
         _ => return None,
     })
 }
@@ -88,9 +99,10 @@ mod tests {
         assert_eq!(parse(run(77)), Some(Token::Run(77)));
         assert_eq!(parse(sleep(PAYLOAD)), Some(Token::Sleep(PAYLOAD)));
         assert_eq!(parse(http(1)), Some(Token::Http(1)));
+        assert_eq!(parse(asked(PAYLOAD)), Some(Token::Asked(PAYLOAD)));
         assert_eq!(
-            [database(3), COMMIT, TICK].map(parse),
-            [Some(Token::Database(3)), Some(Token::Commit), Some(Token::Tick)]
+            [database(3), COMMIT, TICK, WAKE].map(parse),
+            [Some(Token::Database(3)), Some(Token::Commit), Some(Token::Tick), Some(Token::Wake)]
         );
         assert_eq!(parse(u64::MAX), None);
     }

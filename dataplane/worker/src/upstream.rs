@@ -170,7 +170,7 @@ impl Upstream {
         }
         let parsed = Url::parse(&url).map_err(|error| format!("http: {url:?}: {error}"))?;
         let options = arg(3);
-        let (bytes, millis) = write_request(method, parsed, arg(2), options)?;
+        let (bytes, millis) = write_request(method, parsed, arg(2), options, call.once)?;
         let deadline = call.now.after(Duration::from_millis(millis));
         let timer = reactor.set_timer(deadline, tokens::http(key));
         let host: Box<str> = parsed.host.into();
@@ -480,6 +480,7 @@ fn write_request(
     url: Url<'_>,
     body: ValueRef<'_>,
     options: ValueRef<'_>,
+    once: Option<&str>,
 ) -> Result<(Vec<u8>, u64), String> {
     let mut fields: Vec<(String, String)> = Vec::new();
     if let Some(headers) = options.get("headers").filter(|headers| !headers.is_undefined()) {
@@ -494,6 +495,11 @@ fn write_request(
             };
             fields.push((name.into(), text));
         }
+    }
+    if let Some(once) = once
+        && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"))
+    {
+        fields.push(("Idempotency-Key".into(), once.to_owned()));
     }
     let mut content = None;
     if !body.is_undefined() {

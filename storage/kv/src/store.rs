@@ -349,6 +349,22 @@ impl Store {
         Ok(Some(found.value))
     }
 
+    /// As [`Store::get`], with the time from which on the key is absent.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn get_with_expiry(
+        &self,
+        now: Timestamp,
+        space: impl Into<Space>,
+        key: &[u8],
+    ) -> Result<Option<(ValueRef, Option<Timestamp>)>, Error> {
+        let found = self.read_index().get(now, space.into(), key)?;
+        let Some(mut found) = found else { return Ok(None) };
+        found.value.resolve()?;
+        Ok(Some((found.value, found.expires)))
+    }
+
     /// Whether a key is there and not expired at `now`.
     #[must_use]
     pub fn exists(&self, now: Timestamp, space: impl Into<Space>, key: &[u8]) -> bool {

@@ -44,6 +44,9 @@ pub fn disassemble(module: &Module) -> String {
             &mut out,
             format_args!("work {:?}  version {}", work.name, work.version.as_deref().unwrap_or("-")),
         );
+        if let Some(durable) = &work.durable {
+            line(&mut out, format_args!("  durable  id {}", durable.id.as_deref().unwrap_or("-")));
+        }
         for route in &work.routes {
             let action = match &route.action {
                 Action::Function(f) => format!("function {}", f.0),

@@ -18,8 +18,8 @@
 //! claim for [`crate::verify()`].
 
 use crate::module::{
-    Action, Capture, Const, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position, Route,
-    SourceFile, Work, WorkLimits,
+    Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
+    Retry, Route, SourceFile, Work, WorkLimits,
 };
 use crate::opcode::Instr;
 use sha2::{Digest, Sha256};
@@ -202,6 +202,20 @@ impl Writer<'_> {
         self.list(&m.works, Self::work);
         self.option(m.main, |w, f| w.uint(f.0));
         self.uint(m.uses);
+        // Only where there is one: modules without keep their bytes, and so their hash.
+        if m.works.iter().any(|work| work.durable.is_some()) {
+            for work in &m.works {
+                self.option(work.durable.as_ref(), Self::durable);
+            }
+        }
+    }
+
+    fn durable(&mut self, durable: &Durable) {
+        self.option(durable.id.as_deref(), |w, id| w.bytes(id.as_bytes()));
+        self.option(durable.retry, |w, retry| {
+            w.uint(retry.times);
+            w.uint(retry.wait_ms);
+        });
     }
 
     fn constant(&mut self, constant: &Const) {
@@ -403,6 +417,26 @@ impl<'a> Reader<'a> {
     }
 
     fn module(&mut self) -> Read<Module> {
+        let mut module = self.plain_module()?;
+        if self.at < self.bytes.len() {
+            for work in &mut module.works {
+                work.durable = self.option(Self::durable)?;
+            }
+            if module.works.iter().all(|work| work.durable.is_none()) {
+                return Err(self.error("a durable work"));
+            }
+        }
+        Ok(module)
+    }
+
+    fn durable(&mut self) -> Read<Durable> {
+        Ok(Durable {
+            id: self.option(Self::text)?,
+            retry: self.option(|r| Ok(Retry { times: r.uint()?, wait_ms: r.uint()? }))?,
+        })
+    }
+
+    fn plain_module(&mut self) -> Read<Module> {
         Ok(Module {
             files: self.list(2, |r| Ok(SourceFile { path: r.text()?, text: r.text()? }))?,
             constants: self.list(2, Self::constant)?,
@@ -489,6 +523,7 @@ impl<'a> Reader<'a> {
                 effects: self.option(Self::uint)?,
             },
             static_seconds: self.option(Self::uint)?,
+            durable: None,
         })
     }
 

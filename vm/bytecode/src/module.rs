@@ -209,6 +209,27 @@ pub struct Work {
     pub limits: WorkLimits,
     /// `static("24h")`: max-age of its files, seconds.
     pub static_seconds: Option<u64>,
+    /// `durable()`: its requests start durable tasks.
+    pub durable: Option<Durable>,
+}
+
+/// What `durable({...})` and `retry(...)` say.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Durable {
+    /// Names the task: text with `{name}` for parameters of the path. Absent: the header
+    /// Idempotency-Key does, or chance.
+    pub id: Option<Box<str>>,
+    /// `retry(n, "1s")`.
+    pub retry: Option<Retry>,
+}
+
+/// How often a durable task that threw is run again from its last suspension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How often, at most.
+    pub times: u32,
+    /// Milliseconds before the first; doubled for each that follows.
+    pub wait_ms: u64,
 }
 
 /// What a module's code can reach, as bits of [`Module::uses`]; a worker prepares

@@ -2,8 +2,8 @@
 
 use crate::builtin::HostFn;
 use crate::module::{
-    Action, Capture, Const, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position, Route,
-    SourceFile, Work, WorkLimits, function_flags, uses,
+    Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
+    Retry, Route, SourceFile, Work, WorkLimits, function_flags, uses,
 };
 use crate::opcode::{Instr, Op};
 use forebay_base::rng::Rng;
@@ -81,6 +81,7 @@ pub(crate) fn module() -> Module {
             }],
             limits: WorkLimits { fuel: Some(7), memory: Some(u64::MAX), ..WorkLimits::default() },
             static_seconds: Some(86_400),
+            durable: None,
         }],
         main: Some(FunctionIndex(1)),
         uses: uses::PAYLOAD,
@@ -163,6 +164,10 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
             fibers: option(r, word),
             effects: option(r, word),
         },
+        durable: option(r, |r| Durable {
+            id: option(r, text),
+            retry: option(r, |r| Retry { times: word(r) as u32, wait_ms: word(r) }),
+        }),
         static_seconds: option(r, word),
     };
     Module {

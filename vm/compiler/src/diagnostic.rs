@@ -146,8 +146,8 @@ impl Sink {
     }
 }
 
-/// The name of `known` that the author may have meant: close in spelling.
-pub(crate) fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
+/// The name of `known` that the author may have meant, close in spelling: "did you mean `get`?".
+pub fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<String> {
     let length = name.chars().count();
     known
         .into_iter()

@@ -33,7 +33,7 @@ pub mod sqlfile;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use diagnostic::{Diagnostic, Place, Severity};
+pub use diagnostic::{Diagnostic, Place, Severity, did_you_mean};
 use forebay_bytecode::Module;
 
 /// Where sources come from. Paths are relative to the app's folder, with `/`.
@@ -152,6 +152,26 @@ pub fn static_statements(
             .stack_size(nesting::STACK_BYTES)
             .spawn_scoped(scope, here);
         thread.map_or_else(|_| Vec::new(), |thread| thread.join().unwrap_or_default())
+    })
+}
+
+/// Where the body of a script-style file begins, in bytes: behind its last import. None if it is in handler style, or
+/// doesn't parse.
+#[must_use]
+pub fn script_body(path: &str, text: &str) -> Option<usize> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .stack_size(nesting::STACK_BYTES)
+            .spawn_scoped(scope, || {
+                let allocator = oxc_allocator::Allocator::default();
+                let mut sink = diagnostic::Sink::default();
+                let loader = SourceSet::one(path, text);
+                // Its imports may not be there: only the file itself matters.
+                let files = files::Files::load(&allocator, &loader, path, Options::default(), &mut sink);
+                lower::script_body(&files)
+            })
+            .ok()?;
+        thread.join().ok()?
     })
 }
 

@@ -162,6 +162,11 @@ fn styles() {
 fn works() {
     check("work('A').¦gett('/', () => 1);", "FB0504", "did you mean `get`?");
     check("work('A').¦cron('x');", "FB0504", "no method `cron`");
+    check("work('A').post('/a', () => 1).durable(¦1);", "FB0503", "object literal");
+    check("work('A').post('/a', () => 1).durable({¦ttl: 1});", "FB0503", "no option `ttl`");
+    check("work('A').post('/a', () => 1).durable({id: ¦'a b'});", "FB0503", "letters, digits");
+    check("work('A').¦get('/a', () => 1).durable();", "FB0512", "GET can't start a durable task");
+    check("work('A').¦post('/a', () => 1).durable({id: 'x-{n}'});", "FB0512", "no parameter `{n}`");
     check("work('A').¦every('1s', () => 1);", "FB0505", "not built yet");
     check("const p = '/'; work('A').get(¦p, () => 1);", "FB0503", "constant string");
     check("work('A').get(¦'users', () => 1);", "FB0509", "begins with `/`");

@@ -108,7 +108,7 @@ fn tables_and_columns_that_are_not_there_are_errors() {
         "did you mean `id`?",
     );
     table(
-        "db().from(\"person\", \"p\").leftJoin(\"purchase\", \"o\", ¦\"x.id\", \"p.id\").get()",
+        "db().from(\"person\", \"p\").leftJoin(\"purchase\", \"o\", ¦\"zebra.id\", \"p.id\").get()",
         "it has p, o",
     );
     table(

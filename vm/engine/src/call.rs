@@ -114,10 +114,11 @@ impl Ctx<'_> {
         loop {
             let callee = self.stack[abase - 1];
             let Some(kind) = self.mem.kind_of(callee) else {
-                return Err(self.not_callable(callee, construct));
+                let this = if construct { Value::UNDEFINED } else { self.stack[abase] };
+                return Err(self.not_callable(callee, construct, this));
             };
             if construct && self.mem.heap.header(callee.as_ref()) & flag::CONSTRUCTOR == 0 {
-                return Err(self.not_callable(callee, true));
+                return Err(self.not_callable(callee, true, Value::UNDEFINED));
             }
             match kind {
                 kind::CLOSURE => {
@@ -170,7 +171,7 @@ impl Ctx<'_> {
                     }
                 }
                 kind::BOUND => argc = self.unbind(callee, abase, argc)?,
-                _ => return Err(self.not_callable(callee, construct)),
+                _ => return Err(self.not_callable(callee, construct, Value::UNDEFINED)),
             }
         }
     }
@@ -423,6 +424,11 @@ impl Ctx<'_> {
         let fiber = &mut self.task.fibers[current as usize];
         let (promise, parent) = (fiber.promise, fiber.parent.take());
         let (main, reject_only) = (fiber.main, fiber.reject_only);
+        if !main {
+            // What its call has charged; the stack is the next fiber's.
+            let bytes = fiber.stack.len() * 8;
+            self.mem.heap.release_outside(bytes);
+        }
         self.task.retire_fiber(current as usize);
         if main {
             return self.main_done(result);
@@ -623,9 +629,43 @@ impl Ctx<'_> {
         }
     }
 
-    fn not_callable(&mut self, callee: Value, construct: bool) -> Throw {
+    #[cold]
+    fn not_callable(&mut self, callee: Value, construct: bool, this: Value) -> Throw {
         let what = self.describe_callee(callee);
-        Throw::type_error(format!("{what} is not a {}", if construct { "constructor" } else { "function" }))
+        let hint = if callee.is_undefined() { self.meant(&what, this) } else { String::new() };
+        let kind = if construct { "constructor" } else { "function" };
+        Throw::type_error(format!("{what} is not a {kind}{hint}"))
+    }
+
+    /// `; did you mean ...?` for a method that `this` doesn't have. `what` is the callee's source: `kv.gte`.
+    fn meant(&mut self, what: &str, this: Value) -> String {
+        let name = what.rsplit('.').next().unwrap_or(what);
+        let known = &self.mem.local.known;
+        let mut at = match this {
+            v if v.is_object() => v,
+            v if v.is_string() => known.string,
+            v if v.is_number() => known.number,
+            _ => return String::new(),
+        };
+        let mut names: Vec<String> = Vec::new();
+        for _ in 0..MEANT_PROTOS_MAX {
+            let mut keys = Vec::new();
+            let which = crate::object::Keys { strings: true, symbols: false, only_enumerable: false };
+            // A large object has data for keys: none of them is a method's name.
+            let few = |keys: &Vec<Key>| keys.len() <= MEANT_KEYS_MAX;
+            if at.is_object() && self.mem.own_keys(at.as_ref(), which, &mut keys).is_ok() && few(&keys) {
+                names.extend(keys.into_iter().filter_map(|key| self.mem.key_text(key).ok()));
+            }
+            if !at.is_object() {
+                break;
+            }
+            at = self.mem.proto_of(at.as_ref());
+        }
+        names.sort_unstable();
+        match forebay_compiler::did_you_mean(name, names.iter().map(String::as_str)) {
+            Some(hint) => format!("; {hint}"),
+            None => String::new(),
+        }
     }
 
     /// What the source says at the current instruction, else the value's type.
@@ -755,7 +795,8 @@ impl Ctx<'_> {
         fiber.transaction = transaction;
         fiber.reject_only = reject_only;
         self.load_fiber(id);
-        Ok(())
+        let bytes = self.stack.len() * 8;
+        self.mem.heap.charge_outside(bytes)
     }
 
     /// Name of a module variable, for messages.
@@ -775,3 +816,7 @@ impl Ctx<'_> {
 
 /// Most arguments of a spread call. Beyond it: RangeError.
 const ARGUMENTS_MAX: u32 = 1 << 16;
+
+/// How far up, and among how many names, a message looks for the method that was meant.
+const MEANT_PROTOS_MAX: usize = 4;
+const MEANT_KEYS_MAX: usize = 200;

@@ -154,7 +154,8 @@ impl Heap {
         if live >= ENTRIES_MAX {
             return Err(Throw::range_error("too many keys in one object, Map or Set"));
         }
-        let new = self.dict_new_in(d.space(), (live + 1).max(self.dict_capacity(d) / 2 + 1) * 2 - 1)?;
+        // At least half of it free: by what lives, so that a table of which as much is removed as added stays small.
+        let new = self.dict_new_in(d.space(), (live + 1) * 2 - 1)?;
         let mut entry = 0;
         for old in 0..self.dict_used(d) {
             let (key, value, attrs) = self.dict_entry(d, old);

@@ -14,6 +14,8 @@ use forebay_bytecode::module::Position;
 
 /// Frames that a stack trace shows.
 const TRACE_FRAMES_MAX: usize = 16;
+/// Links of a chain of causes that a report shows: a chain may be a circle.
+const CAUSES_MAX: usize = 8;
 
 /// Where the instruction before `pc` comes from.
 pub(crate) fn position_at(function: &Function, pc: u32) -> Option<Position> {
@@ -85,14 +87,47 @@ impl Mem<'_> {
         let stack = self.local.known.stack;
         let stack = self.text_of(v, stack);
         let trace = stack.split_once("\n    at ").map_or("", |(_, rest)| rest);
-        let trace = if trace.is_empty() { String::new() } else { format!("    at {trace}") };
+        let mut trace = if trace.is_empty() { String::new() } else { format!("    at {trace}") };
         let position = self.error_position(v);
+        self.add_causes(v, &mut trace);
         ErrorReport {
             code: code.into(),
             name: name.into(),
             message: message.into(),
             stack: trace.into(),
             position,
+        }
+    }
+
+    /// Appends what an error was caused by, and that by what, each with its stack.
+    fn add_causes(&mut self, v: Value, trace: &mut String) {
+        let mut at = v;
+        for link in 0..=CAUSES_MAX {
+            if !self.is_kind(at, kind::ERROR) {
+                return;
+            }
+            let Ok(key) = self.intern(b"cause") else { return };
+            let cause = self.get_plain(at.as_ref(), Key::Atom(key)).unwrap_or_default();
+            if cause.is_undefined() {
+                return;
+            }
+            if !trace.is_empty() {
+                trace.push('\n');
+            }
+            if link == CAUSES_MAX {
+                trace.push_str("  ... and further causes");
+                return;
+            }
+            trace.push_str("  caused by ");
+            trace.push_str(&self.describe_error(cause));
+            let stack = self.local.known.stack;
+            let stack =
+                if self.is_kind(cause, kind::ERROR) { self.text_of(cause, stack) } else { String::new() };
+            if let Some((_, frames)) = stack.split_once("\n    at ") {
+                trace.push_str("\n    at ");
+                trace.push_str(frames);
+            }
+            at = cause;
         }
     }
 

@@ -168,13 +168,18 @@ impl Drop for Arena {
     }
 }
 
+/// More fuel than any slice has.
+const PRESSURE: u64 = 1 << 48;
+
 /// All memory that a running task sees: its own arena, and the frozen ones.
 pub(crate) struct Heap {
     bases: [*mut u64; 4],
     /// Next free word of the own arena.
     top: u32,
-    /// `top` never passes it.
+    /// Where `alloc` stops and looks: the soft limit until that is reached, then the hard one.
     limit: u32,
+    /// `top` never passes it.
+    hard: u32,
     /// Which space `alloc` fills: TASK, or the one under construction.
     own: u8,
     arena: Arena,
@@ -184,6 +189,8 @@ pub(crate) struct Heap {
     pub(crate) atoms: Atoms,
     /// Fuel that work inside natives has cost since the interpreter last looked.
     pub(crate) work: u64,
+    /// How much of that, or of what was settled since, was no work: see `pass_soft_limit`.
+    owed: u64,
     /// What the task has changed of the built-in objects (overlay.rs); 0: nothing, there is no overlay.
     pub(crate) touched: u8,
     /// The task's copy of the built-in objects, or one that an earlier task has left.
@@ -204,11 +211,13 @@ impl Heap {
             bases,
             top: 1,
             limit,
+            hard: limit,
             own,
             arena,
             outside: 0,
             atoms: Atoms::default(),
             work: 0,
+            owed: 0,
             touched: 0,
             overlay: None,
             intrinsics_bytes: 0,
@@ -248,9 +257,26 @@ impl Heap {
         self.top as usize
     }
 
-    /// Sets the byte limit.
+    /// Sets the byte limit, and the soft one to half of it.
     pub(crate) fn set_limit(&mut self, bytes: usize) {
-        self.limit = (bytes.min(self.arena.bytes) / 8).clamp(1, u32::MAX as usize) as u32;
+        self.hard = (bytes.min(self.arena.bytes) / 8).clamp(1, u32::MAX as usize) as u32;
+        self.limit = self.hard / 2;
+    }
+
+    /// The task has passed its soft limit: evacuate.rs.
+    pub(crate) fn is_pressed(&self) -> bool {
+        self.limit == self.hard
+    }
+
+    /// Stops again at `bytes`, or never if that is near the hard limit.
+    pub(crate) fn set_soft_limit(&mut self, bytes: usize) {
+        let words = (bytes / 8).clamp(1, u32::MAX as usize) as u32;
+        self.limit = if words > self.hard - self.hard / 16 { self.hard } else { words.max(self.top) };
+    }
+
+    /// Bytes of the hard limit.
+    pub(crate) fn hard_limit(&self) -> usize {
+        self.hard as usize * 8
     }
 
     /// Bytes of the reservation.
@@ -266,7 +292,12 @@ impl Heap {
     /// Counts `bytes` of a stack.
     pub(crate) fn charge_outside(&mut self, bytes: usize) -> Result<(), Throw> {
         self.outside += bytes;
-        if self.used() > self.limit as usize * 8 { Err(Throw::Trap(Trap::Memory)) } else { Ok(()) }
+        if self.used() > self.hard as usize * 8 { Err(Throw::Trap(Trap::Memory)) } else { Ok(()) }
+    }
+
+    /// A stack of that many bytes has gone.
+    pub(crate) fn release_outside(&mut self, bytes: usize) {
+        self.outside = self.outside.saturating_sub(bytes);
     }
 
     /// Forgets everything; keeps at most `keep` bytes resident.
@@ -278,6 +309,7 @@ impl Heap {
         self.top = 1;
         self.outside = 0;
         self.work = 0;
+        self.owed = 0;
         self.atoms.clear();
         self.drop_overlay();
         self.crumbs.clear();
@@ -285,7 +317,7 @@ impl Heap {
 
     /// Makes words `1..top` of an empty heap the caller's to write, as a snapshot has them.
     pub(crate) fn set_top(&mut self, top: u32) -> Result<(), Throw> {
-        if top == 0 || top > self.limit {
+        if top == 0 || top > self.hard {
             return Err(Throw::Trap(Trap::Memory));
         }
         self.top = top;
@@ -316,23 +348,43 @@ impl Heap {
     pub(crate) fn alloc(&mut self, words: u32, header: u64) -> Result<Ref, Throw> {
         let at = self.top;
         if words > self.limit.saturating_sub(at) {
-            return Err(Throw::Trap(Trap::Memory));
+            self.pass_soft_limit(words)?;
         }
         self.top = at + words;
         let r = Ref::new(self.own, at);
-        // SAFETY: at < limit <= reserved words.
+        // SAFETY: at < limit <= hard <= reserved words.
         unsafe { *self.bases[self.own as usize].add(at as usize) = header };
         Ok(r)
     }
 
+    /// `words` more pass `limit`. Once per soft limit the slice is made to end soon, by fuel that `Vm::run` gives
+    /// back.
+    #[cold]
+    fn pass_soft_limit(&mut self, words: u32) -> Result<(), Throw> {
+        if words > self.hard.saturating_sub(self.top) {
+            return Err(Throw::Trap(Trap::Memory));
+        }
+        if self.limit != self.hard {
+            self.limit = self.hard;
+            self.work += PRESSURE;
+            self.owed += PRESSURE;
+        }
+        Ok(())
+    }
+
+    /// Fuel that was charged to end the slice: the caller gives it back.
+    pub(crate) fn take_owed(&mut self) -> u64 {
+        std::mem::take(&mut self.owed)
+    }
+
     /// Bytes that may still be allocated.
     pub(crate) fn free_bytes(&self) -> usize {
-        (self.limit as usize * 8).saturating_sub(self.used())
+        (self.hard as usize * 8).saturating_sub(self.used())
     }
 
     /// Fails as `alloc(words)` would, without allocating: for natives that know the size of their result.
     pub(crate) fn check_room(&self, bytes: usize) -> Result<(), Throw> {
-        let free = (self.limit - self.top.min(self.limit)) as usize * 8;
+        let free = (self.hard - self.top.min(self.hard)) as usize * 8;
         if bytes > free { Err(Throw::Trap(Trap::Memory)) } else { Ok(()) }
     }
 

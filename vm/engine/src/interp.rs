@@ -86,39 +86,62 @@ impl Ctx<'_> {
                 self.go_on()?;
                 continue 'reload;
             }
-            let base = frame.base as usize;
-            let closure = frame.closure;
-            let hot: *const Hot =
+            let mut base = frame.base as usize;
+            let mut closure = frame.closure;
+            let mut hot: *const Hot =
                 &raw const self.mem.local.hot[usize::from(frame.unit)][frame.function as usize];
-            // SAFETY: the table lives in `Local` and doesn't change while a task runs (`Local::set_unit`).
-            let hot = unsafe { &*hot };
-            let code = hot.code;
+            // SAFETY: the table lives in `Local` and doesn't change while a task runs (`Local::set_unit`), so
+            // `hot` points at a function of it from here on.
+            let mut code = unsafe { (*hot).code };
             // SAFETY: a frame's pc is inside its function's code (verified jumps only).
             let mut pc = unsafe { code.add(frame.pc as usize) };
-            debug_assert!(base + usize::from(hot.registers) <= self.stack.len());
+            // SAFETY: as above.
+            debug_assert!(base + usize::from(unsafe { (*hot).registers }) <= self.stack.len());
             // SAFETY: base + registers <= stack.len(), established where the frame was pushed.
-            let regs = unsafe { self.stack.as_mut_ptr().add(base) };
+            let mut regs = unsafe { self.stack.as_mut_ptr().add(base) };
+
+            // What runs from here on, as 'reload would find it: the window at `$base` of `$hot`.
+            macro_rules! enter {
+                ($base:expr, $closure:expr, $hot:expr, $pc:expr) => {{
+                    base = $base;
+                    closure = $closure;
+                    hot = $hot;
+                    // SAFETY: as at 'reload: the caller took `$hot` from the table, `$pc` and `$base` from a frame.
+                    unsafe {
+                        code = (*hot).code;
+                        pc = code.add($pc as usize);
+                        regs = self.stack.as_mut_ptr().add(base);
+                    }
+                }};
+            }
+            // The function that runs.
+            macro_rules! hot {
+                () => {
+                    // SAFETY: a function of the table, see above.
+                    unsafe { &*hot }
+                };
+            }
 
             macro_rules! unit_index {
                 () => {
-                    usize::from(hot.unit)
+                    usize::from(hot!().unit)
                 };
             }
             macro_rules! site {
                 ($i:expr) => {
-                    hot.site_base as usize + usize::from($i.c())
+                    hot!().site_base as usize + usize::from($i.c())
                 };
             }
             macro_rules! constant {
                 ($i:expr) => {
-                    // SAFETY: constant operands are verified.
-                    unsafe { *hot.constants.add($i.bx() as usize) }
+                    // SAFETY: constant operands are verified; `hot` as in `hot!`.
+                    unsafe { *(*hot).constants.add($i.bx() as usize) }
                 };
             }
             macro_rules! cache {
                 ($i:expr) => {
                     // SAFETY: site operands are below the function's site_count, and there is a cache for each.
-                    unsafe { &*hot.caches.add(usize::from($i.c())) }
+                    unsafe { &*(*hot).caches.add(usize::from($i.c())) }
                 };
             }
             macro_rules! r {
@@ -170,7 +193,12 @@ impl Ctx<'_> {
                         {
                             let at = caller.base as usize + usize::from(done.cont.dst);
                             self.stack[at] = v;
-                            continue 'reload;
+                            // Such a result is for a register of a script's call.
+                            debug_assert!(caller.unit != NATIVE_FRAME);
+                            let hot = &raw const self.mem.local.hot[usize::from(caller.unit)]
+                                [caller.function as usize];
+                            enter!(caller.base as usize, caller.closure, hot, caller.pc);
+                            continue;
                         }
                         if $n == 1 && self.frames.is_empty() {
                             self.mark_returned(v);
@@ -1052,12 +1080,14 @@ impl Ctx<'_> {
                         if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::CLOSURE {
                             let (unit, index) = self.mem.function_of(callee.as_ref());
                             let target: *const Hot = &raw const self.mem.local.hot[unit][index as usize];
-                            // SAFETY: as `hot` above.
-                            let target = unsafe { &*target };
-                            if target.simple && self.frames.len() < self.task.limits.stack_depth {
-                                let registers = usize::from(target.registers);
-                                let passed = argc.min(usize::from(target.parameters));
-                                self.fuel -= if METERED { target.cost } else { 0 };
+                            // SAFETY: a function of the table, as `hot`.
+                            let (simple, cost, registers, parameters) = unsafe {
+                                ((*target).simple, (*target).cost, (*target).registers, (*target).parameters)
+                            };
+                            if simple && self.frames.len() < self.task.limits.stack_depth {
+                                let registers = usize::from(registers);
+                                let passed = argc.min(usize::from(parameters));
+                                self.fuel -= if METERED { cost } else { 0 };
                                 save!();
                                 if abase + registers + FILL > self.stack.len() {
                                     self.ensure_stack(abase + registers + FILL)?;
@@ -1084,7 +1114,8 @@ impl Ctx<'_> {
                                 if METERED && self.fuel < 0 {
                                     return Ok(Exit::SliceOver);
                                 }
-                                continue 'reload;
+                                enter!(abase, callee, target, 0);
+                                continue;
                             }
                         }
                         save!();

@@ -11,6 +11,7 @@
 //!   builtins/   natives, and JavaScript for what calls back      intrinsics  puts them together
 //!   snapshot    parked tasks as records, and back
 //!   request hostcall query value_ref                the host boundary from the inside
+//!   embed       the machine for other programs: build a script, trigger it
 //! ```
 //!
 //! Invariants: script calls never use the Rust stack; every byte of a task is in its arena, its stacks or its
@@ -28,7 +29,9 @@ mod call;
 mod crumbs;
 mod ctx;
 mod dict;
+pub mod embed;
 mod error;
+mod evacuate;
 mod fiber;
 mod heap;
 mod hostcall;

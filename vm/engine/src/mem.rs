@@ -45,7 +45,7 @@ pub(crate) struct Local {
     /// The last row's columns (address, length) and what was derived from them.
     pub(crate) row: RowShape,
     /// Buffers of the JSON reader and writer.
-    pub(crate) json: crate::builtins::json::Scratch,
+    pub(crate) json: Option<Box<crate::builtins::json::Scratch>>,
     /// Compiled regular expressions.
     pub(crate) regexes: crate::builtins::regexp::Regexes,
 }
@@ -69,7 +69,7 @@ impl Local {
     ) -> Option<Self> {
         let worker = Heap::new(Arena::reserve(WORKER_ARENA_BYTES)?, space::WORKER);
         let row = RowShape::default();
-        let json = crate::builtins::json::Scratch::default();
+        let json = Some(Box::default());
         let mut local = Self {
             frozen,
             shapes,

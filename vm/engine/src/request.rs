@@ -103,9 +103,13 @@ impl Request {
     }
 
     fn is_form(&self) -> bool {
+        const FORM: &[u8] = b"application/x-www-form-urlencoded";
         let media = self.text(&self.content_type);
+        if media.len() < FORM.len() {
+            return false;
+        }
         let media = media.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        media.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        media.eq_ignore_ascii_case(FORM)
     }
 }
 
@@ -131,7 +135,7 @@ impl Mem<'_> {
 
     /// A JSON body; malformed ends the task with [`Trap::BadRequest`].
     pub(crate) fn json_body(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
-        if std::str::from_utf8(bytes).is_err() {
+        if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             return Err(Throw::Trap(Trap::BadRequest));
         }
         let how = Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };

@@ -13,6 +13,7 @@ use crate::heap::{Arena, Heap, kind};
 use crate::mem::{Local, Mem};
 use crate::object::{Key, Own, flag};
 use crate::run::Turn;
+use crate::snapshot::Snapshot;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::{Value, space};
 use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
@@ -31,9 +32,10 @@ struct Registration {
 }
 
 /// A place for a task. The state stays when the task ends; the heap goes back to the pool.
-struct Slot {
-    state: Box<TaskState>,
-    heap: Option<Heap>,
+pub(crate) struct Slot {
+    pub(crate) state: Box<TaskState>,
+    /// In a box: a task takes it from the pool and gives it back, and it is some hundred bytes.
+    pub(crate) heap: Option<Box<Heap>>,
     generation: u32,
 }
 
@@ -41,11 +43,14 @@ struct Slot {
 pub struct Vm {
     config: VmConfig,
     blueprints: Vec<Option<Registration>>,
-    slots: Vec<Slot>,
+    pub(crate) slots: Vec<Slot>,
     free: Vec<u32>,
-    heaps: Vec<Heap>,
+    #[expect(clippy::vec_box, reason = "they move between here and the slots: a pointer each time")]
+    heaps: Vec<Box<Heap>>,
     building: Building,
     tail: Vec<Value>,
+    /// Records of a task that moves to another arena, kept for the next one.
+    pub(crate) moving: Snapshot,
     /// The slot and effect that `result_sink` builds for.
     sink: Option<SinkState>,
     not_send: std::marker::PhantomData<*const ()>,
@@ -102,6 +107,7 @@ impl Vm {
             heaps: Vec::new(),
             building: Building::default(),
             tail: Vec::new(),
+            moving: Snapshot::new(),
             sink: None,
             not_send: std::marker::PhantomData,
         }
@@ -215,7 +221,7 @@ impl Vm {
             Some(heap) => heap,
             None => {
                 let bytes = self.config.arena_reserve.max(limits.memory);
-                Heap::new(Arena::reserve(bytes).ok_or(StartError::NoMemory)?, space::TASK)
+                Box::new(Heap::new(Arena::reserve(bytes).ok_or(StartError::NoMemory)?, space::TASK))
             }
         };
         registration.local.show(&mut heap);
@@ -259,7 +265,7 @@ impl Vm {
     pub(crate) fn parts(&mut self, task: TaskHandle) -> Option<(Mem<'_>, &mut TaskState)> {
         let slot = self.slots.get_mut(task.slot as usize).filter(|s| s.generation == task.generation)?;
         let registration = self.blueprints.get_mut(slot.state.blueprint as usize)?.as_mut()?;
-        let heap = slot.heap.as_mut()?;
+        let heap = slot.heap.as_deref_mut()?;
         Some((Mem { heap, local: &mut registration.local }, &mut slot.state))
     }
 
@@ -300,6 +306,12 @@ impl Vm {
         ctx.mem.enter_overlay();
         let turn = ctx.slice();
         ctx.mem.leave_overlay();
+        let owed = ctx.mem.heap.take_owed();
+        if ctx.mem.heap.work >= owed {
+            ctx.mem.heap.work -= owed;
+        } else {
+            ctx.fuel += owed.cast_signed();
+        }
         let used = slice - ctx.fuel;
         ctx.task.fuel_used += u64::try_from(used).unwrap_or(0);
         let over = ctx.task.fuel_used >= ctx.task.limits.fuel;
@@ -318,7 +330,11 @@ impl Vm {
             ctx.task.trap = Some(t);
         }
         ctx.put_back();
+        let pressed = ctx.mem.heap.is_pressed();
         self.tail = std::mem::take(&mut ctx.tail);
+        if pressed && matches!(run, Run::SliceOver | Run::Parked) {
+            self.evacuate(task, now);
+        }
         run
     }
 
@@ -335,7 +351,7 @@ impl Vm {
     fn read(&self, task: TaskHandle) -> Option<(&Heap, &Local, &TaskState)> {
         let slot = self.slot(task)?;
         let registration = self.blueprints.get(slot.state.blueprint as usize)?.as_ref()?;
-        Some((slot.heap.as_ref()?, &registration.local, &slot.state))
+        Some((slot.heap.as_deref()?, &registration.local, &slot.state))
     }
 
     /// Argument `index` of an effect; undefined beyond the last, or if there is no such effect.
@@ -404,7 +420,7 @@ impl Vm {
     /// Bytes of memory that a task uses, and fuel that it has used.
     #[must_use]
     pub fn usage(&self, task: TaskHandle) -> (usize, u64) {
-        self.slot(task).map_or((0, 0), |s| (s.heap.as_ref().map_or(0, Heap::used), s.state.fuel_used))
+        self.slot(task).map_or((0, 0), |s| (s.heap.as_deref().map_or(0, Heap::used), s.state.fuel_used))
     }
 
     /// Answers an effect with the value that `build` pushes; the fiber goes on at the next `run`.
@@ -586,6 +602,15 @@ impl Vm {
         ErrorReport { code: trap.code().into(), message: message.into(), ..ErrorReport::default() }
     }
 
+    /// Budgets of fuel and wall time begin anew, as if the task had just started: for tasks whose steps have
+    /// budgets, not their lives.
+    pub fn renew(&mut self, task: TaskHandle, now: Monotonic) {
+        if let Some((_, state)) = self.parts(task) {
+            state.fuel_used = 0;
+            state.deadline = now.after(state.limits.wall_time);
+        }
+    }
+
     /// Ends a task that isn't done, for a reason from outside (its wall time): [`Vm::error`] says so then.
     /// [`Vm::finish`] it next.
     pub fn abort(&mut self, task: TaskHandle, trap: Trap) {
@@ -628,7 +653,9 @@ impl Vm {
             return Err(gone);
         };
         let registration = blueprints.get_mut(slot.state.blueprint as usize).and_then(Option::as_mut);
-        let (Some(registration), Some(heap)) = (registration, slot.heap.as_mut()) else { return Err(gone) };
+        let (Some(registration), Some(heap)) = (registration, slot.heap.as_deref_mut()) else {
+            return Err(gone);
+        };
         f(&mut Sink { mem: Mem { heap, local: &mut registration.local }, building })
     }
 }

@@ -6,9 +6,10 @@ use std::fs::OpenOptions;
 use std::sync::Arc;
 
 use forebay_base::value::codec;
-use forebay_base::{Timestamp, Value, ValueError, ValueSink, ValueSource};
+use forebay_base::{TenantId, Timestamp, Value, ValueError, ValueSink, ValueSource};
 use forebay_bytecode::HostFn;
 use forebay_engine::{ErrorSpec, ValueRef, Vm};
+use forebay_frames::Batch;
 use forebay_kv::{CommitTicket, Completion, Item, Op, Outcome, SegmentFile, Store};
 use forebay_ring::{Durability, Errno, File, Reactor};
 
@@ -32,6 +33,9 @@ pub(crate) enum Pending {
     /// read, and reads again if that has changed in between.
     Delete { key: Vec<u8> },
 }
+
+/// Marks tokens of what durable tasks write. Keys of effects don't reach this bit.
+pub(crate) const SAVE: u64 = 1 << 63;
 
 /// The store as one core sees it.
 pub(crate) struct Kv {
@@ -74,7 +78,7 @@ impl Kv {
 }
 
 /// An error that the script caused: its name and message.
-type Refusal = (&'static str, String);
+pub(crate) type Refusal = (&'static str, String);
 
 impl Effects {
     pub(super) fn begin_kv(&mut self, vm: &mut Vm, call: &Call<'_>) {
@@ -209,6 +213,23 @@ impl Effects {
         })
     }
 
+    /// Submits a batch of a durable task; its answer comes in [`Effects::saved`] under `token`, which has [`SAVE`].
+    pub(crate) fn save(
+        &mut self,
+        token: u64,
+        now: Timestamp,
+        batch: &Batch,
+    ) -> Result<(), forebay_kv::Refused> {
+        let Some(store) = &self.kv.store else { return Ok(()) };
+        self.kv.dirty = true;
+        store.submit_across(self.core, token, now, &batch.ops(TenantId(0)), true)
+    }
+
+    /// The store, if there is one.
+    pub(crate) fn store(&self) -> Option<&Arc<Store>> {
+        self.kv.store.as_ref()
+    }
+
     /// Takes the store's answers, and its next write if nobody is writing. Whoever is
     /// writing looks again when that is done, so what is submitted meanwhile isn't forgotten.
     pub(super) fn flush_kv<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm) {
@@ -258,7 +279,7 @@ impl Effects {
         self.complete_kv(vm, reactor);
     }
 
-    pub(super) fn complete_kv<R: Reactor>(&mut self, vm: &mut Vm, reactor: &mut R) {
+    pub(super) fn complete_kv<R: Reactor>(&mut self, vm: &mut Vm, reactor: &R) {
         let Some(store) = self.kv.store.clone() else { return };
         self.kv.answered = false;
         let mut completions = std::mem::take(&mut self.kv.completions);
@@ -271,6 +292,9 @@ impl Effects {
 
     fn complete_one(&mut self, vm: &mut Vm, store: &Arc<Store>, now: Timestamp, completion: Completion) {
         let Completion { token, outcome, number } = completion;
+        if token & SAVE != 0 {
+            return self.saved.push(completion);
+        }
         let Some(waiting) = self.waiting.get_mut(token) else { return };
         let What::Kv(pending) = &waiting.what else { return };
         if let (Pending::Delete { key }, Outcome::Conflict) = (pending, outcome) {
@@ -355,14 +379,14 @@ fn emit_items(items: &[Item], sink: &mut dyn ValueSink) -> Result<(), ValueError
     sink.end_list()
 }
 
-fn encoded(value: &ValueRef<'_>) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn encoded(value: &ValueRef<'_>) -> Result<Vec<u8>, Refusal> {
     if value.is_undefined() {
         return Err(("TypeError", "undefined can't be stored; kv.del removes a key".into()));
     }
     codec::encode(value).map_err(|error| ("TypeError", error.to_string()))
 }
 
-fn expiry(options: &ValueRef<'_>, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+pub(crate) fn expiry(options: &ValueRef<'_>, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
     let Some(ttl) = options.get("ttl").filter(|ttl| !ttl.is_undefined()) else { return Ok(None) };
     let millis = milliseconds(ttl).map_err(|error| ("TypeError", format!("ttl: {error}")))?;
     let micros = i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1000);
@@ -377,10 +401,10 @@ fn count(value: &ValueRef<'_>, name: &str) -> Result<usize, Refusal> {
 }
 
 /// A key, and its value unless it is removed.
-type Change = (Vec<u8>, Option<Vec<u8>>);
+pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
 
 /// `[{set: key, value}, {del: key}]`.
-fn batch(list: &ValueRef<'_>) -> Result<Vec<Change>, Refusal> {
+pub(crate) fn batch(list: &ValueRef<'_>) -> Result<Vec<Change>, Refusal> {
     let wrong = || ("TypeError", "expected a list of {set: key, value: v} and {del: key}".to_owned());
     let tree =
         forebay_base::value::ValueBuilder::build(list).map_err(|error| ("TypeError", error.to_string()))?;
@@ -400,6 +424,6 @@ fn batch(list: &ValueRef<'_>) -> Result<Vec<Change>, Refusal> {
     Ok(ops)
 }
 
-fn io(error: forebay_kv::Error) -> Refusal {
+pub(crate) fn io(error: forebay_kv::Error) -> Refusal {
     ("UnavailableError", error.to_string())
 }

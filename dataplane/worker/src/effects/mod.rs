@@ -10,7 +10,7 @@
 //!   an event   -> Waiting by its key -> vm.resume -> `resumed` -> runnable
 //! ```
 
-mod kv;
+pub(crate) mod kv;
 mod plans;
 mod sql;
 mod time;
@@ -24,6 +24,7 @@ use forebay_base::{
 };
 use forebay_bytecode::HostFn;
 use forebay_engine::{Effect, EffectId, ErrorSpec, TaskHandle, Vm};
+use forebay_kv::Completion;
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 
 use crate::back::{BackConfig, Log};
@@ -75,6 +76,8 @@ pub(crate) struct Effects {
     outstanding: HashMap<u64, u32>,
     /// Runs whose effect has ended since the last look.
     pub(crate) resumed: Vec<u64>,
+    /// Answers of the store to what durable tasks have written.
+    pub(crate) saved: Vec<Completion>,
     taken: Vec<Effect>,
     kv: kv::Kv,
     /// The first is the one that `db()` means.
@@ -107,6 +110,7 @@ impl Effects {
             waiting: Slots::new(),
             outstanding: HashMap::new(),
             resumed: Vec::new(),
+            saved: Vec::new(),
             taken: Vec::new(),
             kv: kv::Kv::new(config),
             databases: sql::Sql::all(core, config, reactor.now()),
@@ -150,36 +154,45 @@ impl Effects {
         vm.take_effects(task, &mut taken);
         let (now, timestamp) = (reactor.now(), reactor.timestamp());
         for effect in &taken {
-            let call = Call { run, task, effect, now, timestamp, tenant: TenantId(0) };
-            let kind = match effect.func {
-                HostFn::Sleep => {
-                    self.begin_sleep(reactor, vm, &call);
-                    EffectKind::Sleep
-                }
-                HostFn::Query => {
-                    self.begin_sql(vm, &call);
-                    EffectKind::Sql
-                }
-                HostFn::TxBegin => {
-                    self.begin_tx(vm, &call);
-                    EffectKind::Sql
-                }
-                HostFn::TxEnd => {
-                    self.end_tx(vm, &call);
-                    EffectKind::Sql
-                }
-                HostFn::HttpRequest => {
-                    self.begin_http(reactor, vm, &call);
-                    EffectKind::Http
-                }
-                _ => {
-                    self.begin_kv(vm, &call);
-                    EffectKind::Kv
-                }
-            };
-            self.metrics.effects[kind as usize].add(1);
+            let call = Call { run, task, effect, now, timestamp, tenant: TenantId(0), once: None };
+            self.begin_one(reactor, vm, &call);
         }
         self.taken = taken;
+        self.answer_unsynced(reactor, vm);
+    }
+
+    /// Carries out one effect.
+    pub(crate) fn begin_one<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, call: &Call<'_>) {
+        let kind = match call.effect.func {
+            HostFn::Sleep => {
+                self.begin_sleep(reactor, vm, call);
+                EffectKind::Sleep
+            }
+            HostFn::Query => {
+                self.begin_sql(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::TxBegin => {
+                self.begin_tx(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::TxEnd => {
+                self.end_tx(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::HttpRequest => {
+                self.begin_http(reactor, vm, call);
+                EffectKind::Http
+            }
+            _ => {
+                self.begin_kv(vm, call);
+                EffectKind::Kv
+            }
+        };
+        self.metrics.effects[kind as usize].add(1);
+    }
+
+    fn answer_unsynced<R: Reactor>(&mut self, reactor: &R, vm: &mut Vm) {
         if self.kv.is_answered() {
             // Without `sync` the answer is there already.
             self.complete_kv(vm, reactor);
@@ -238,6 +251,11 @@ impl Effects {
                 }
             }
         }
+    }
+
+    /// How many effects of a run are in flight.
+    pub(crate) fn in_flight(&self, run: u64) -> u32 {
+        self.outstanding.get(&run).copied().unwrap_or(0)
     }
 
     /// Puts an effect into the table of those in flight.
@@ -440,7 +458,7 @@ impl Effects {
 type Build<'a> = &'a mut dyn FnMut(&mut dyn ValueSink) -> Result<(), ValueError>;
 
 /// Answers an effect; with an exception if the value doesn't fit into the task.
-fn resume(vm: &mut Vm, task: TaskHandle, effect: EffectId, build: Build<'_>) {
+pub(crate) fn resume(vm: &mut Vm, task: TaskHandle, effect: EffectId, build: Build<'_>) {
     if let Err(error) = vm.resume(task, effect, build) {
         unfit(vm, task, effect, &error);
     }
@@ -462,4 +480,6 @@ pub(crate) struct Call<'a> {
     pub(crate) now: Monotonic,
     pub(crate) timestamp: Timestamp,
     pub(crate) tenant: TenantId,
+    /// Names the effect for whoever carries it out, so that it is done once: Idempotency-Key.
+    pub(crate) once: Option<&'a str>,
 }

@@ -195,6 +195,14 @@ impl Receiver for Sinks<'_> {
 }
 
 impl Effects {
+    /// Whether a query only reads, as far as its text shows. One that can't be rendered is no write either.
+    pub(crate) fn only_reads(&mut self, vm: &Vm, call: &Call<'_>) -> bool {
+        let mut leaves = Vec::new();
+        self.plans.of(vm.query(call.task, call.effect.id), &mut leaves).map_or(true, |statement| {
+            statement.shown || statement.plan.access == forebay_postgres::Access::Read
+        })
+    }
+
     pub(super) fn begin_sql(&mut self, vm: &mut Vm, call: &Call<'_>) {
         if let Err((name, message, code)) = self.send_query(vm, call) {
             self.fail(vm, call, &Fault { name, message: &message, code: code.as_deref() });

@@ -127,13 +127,21 @@ impl Hand {
             file: "hand.js".into(),
             target,
             limits: TaskLimits::default(),
+            durable: None,
         });
         self
     }
 
     pub fn build(self, id: u64) -> Arc<Generation> {
         let (routes, entries) = (self.routes.build(), self.entries);
-        Arc::new(Generation { id, hash: format!("hand-{id}"), routes, entries, blueprints: Vec::new() })
+        Arc::new(Generation {
+            id,
+            hash: format!("hand-{id}"),
+            routes,
+            entries,
+            blueprints: Vec::new(),
+            limits: TaskLimits::default(),
+        })
     }
 }
 

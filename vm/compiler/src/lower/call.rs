@@ -113,6 +113,7 @@ impl<'a> Lower<'_, 'a> {
         want: Want,
         nulls: &mut Vec<Patch>,
     ) -> Reg {
+        self.check_request(m);
         if let Expression::Identifier(id) = strip(&m.object) {
             match self.resolve(id) {
                 Name::Import(Target::Namespace(file)) => {
@@ -300,6 +301,7 @@ impl<'a> Lower<'_, 'a> {
         this: Reg,
         nulls: &mut Vec<Patch>,
     ) {
+        self.check_request(m);
         let object = self.object_register(&m.object, this, nulls);
         if m.optional {
             nulls.push(self.f().jump(Op::JumpIfNullish, object, m.span));
@@ -657,6 +659,31 @@ impl<'a> Lower<'_, 'a> {
             format!("there are {}", members.join(", "))
         });
         self.error("FB0406", m.property.span, format!("there is no `{path}`"), Some(&hint));
+    }
+
+    /// Looks at a member of `req`, or of a handler's parameter.
+    fn check_request(&mut self, m: &'a StaticMemberExpression<'a>) {
+        let Expression::Identifier(id) = strip(&m.object) else { return };
+        let is_request = match self.resolve(id) {
+            Name::Host(HostFn::Req) => true,
+            Name::Variable(symbol) => self.file() == 0 && self.requests.contains(&symbol),
+            _ => false,
+        };
+        if is_request {
+            self.check_request_member(&m.property.name, m.property.span);
+        }
+    }
+
+    /// Warns of a property that no request has: it reads as undefined.
+    pub(super) fn check_request_member(&mut self, name: &str, span: Span) {
+        // What every object has.
+        const INHERITED: &[&str] = &["constructor", "hasOwnProperty", "toString", "valueOf"];
+        if host::REQUEST_MEMBERS.contains(&name) || INHERITED.contains(&name) {
+            return;
+        }
+        let hint = did_you_mean(name, host::REQUEST_MEMBERS.iter().copied())
+            .unwrap_or_else(|| format!("there are {}", host::REQUEST_MEMBERS.join(", ")));
+        self.warning("FB0408", span, format!("a request has no `{name}`"), Some(&hint));
     }
 
     /// Reports writes to and deletes of host names' members; `None` if it did.

@@ -23,6 +23,10 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         .filter(|name| !name.starts_with('%'))
 }
 
+/// What a request has.
+pub(super) const REQUEST_MEMBERS: &[&str] =
+    &["method", "path", "params", "query", "headers", "cookies", "ip", "text", "json"];
+
 /// Host functions of the design that aren't built yet.
 pub(super) fn not_built(name: &str) -> Option<&'static str> {
     Some(match name {

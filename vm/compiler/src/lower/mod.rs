@@ -106,6 +106,18 @@ pub(crate) struct Lower<'p, 'a> {
     depth: usize,
     /// Lambdas of chains, for the checks against a database.
     trees: Trees,
+    /// Parameters of handlers: the request.
+    requests: Vec<SymbolId>,
+}
+
+/// Where the body of a script begins, behind its last import; none for a module.
+pub(crate) fn script_body(files: &Files<'_>) -> Option<usize> {
+    let file = files.list.first()?;
+    if Survey::of(files, &mut Sink::default()).is_module {
+        return None;
+    }
+    let mut imports = file.program.body.iter().filter(|s| matches!(s, Statement::ImportDeclaration(_)));
+    Some(imports.next_back().map_or(0, |import| import.span().end as usize))
 }
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
@@ -132,6 +144,7 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> (Module, Trees) {
         route_names: HashMap::new(),
         depth: 0,
         trees: Trees::new(),
+        requests: Vec::new(),
     };
     lower.program();
     let trees = std::mem::take(&mut lower.trees);

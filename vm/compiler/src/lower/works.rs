@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 
 use forebay_bytecode::Op;
-use forebay_bytecode::module::{Action, Position, Route, Work};
+use forebay_bytecode::module::{Action, Durable, Position, Route, Work};
 use oxc_ast::ast::{
-    Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, Statement,
+    Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, PropertyKey, Statement,
     StaticMemberExpression,
 };
 use oxc_semantic::Semantic;
@@ -26,13 +26,12 @@ use forebay_bytecode::FunctionIndex;
 /// Methods that are built.
 const METHODS: &[&str] = &[
     "router", "get", "post", "put", "patch", "delete", "handle", "version", "timeout", "limits", "file",
-    "assets", "static", "redirect",
+    "assets", "static", "redirect", "durable",
 ];
 /// Methods of the design that aren't built yet.
 const NOT_BUILT: &[&str] = &[
     "retry",
     "use",
-    "durable",
     "on",
     "sse",
     "every",
@@ -212,6 +211,75 @@ impl<'a> Lower<'_, 'a> {
         for (member, call) in &chain.links {
             self.work_link(work, &mut pending, member, call);
         }
+        self.check_durable(work);
+    }
+
+    /// What a durable work's routes must be like.
+    fn check_durable(&mut self, work: usize) {
+        let of = &self.module.works[work];
+        let Some(durable) = &of.durable else { return };
+        let names = durable.id.as_deref().map(template_names).unwrap_or_default();
+        let mut wrong = Vec::new();
+        for route in &of.routes {
+            let span = Span::new(route.position.start, route.position.end);
+            if matches!(&*route.method, "GET" | "HEAD" | "OPTIONS") {
+                let message = format!("{} can't start a durable task", route.method);
+                wrong.push((span, message, "POST, PUT, PATCH and DELETE do".to_owned()));
+            }
+            if matches!(route.action, Action::File(_) | Action::Assets(_) | Action::Redirect(..)) {
+                let message = "a durable work runs a function".to_owned();
+                wrong.push((span, message, "`.post(\"/orders\", req => ...).durable()`".to_owned()));
+            }
+            for name in &names {
+                let there = route.pattern.contains(&format!("{{{name}}}"));
+                if !there {
+                    let message = format!("the route has no parameter `{{{name}}}` for the task's id");
+                    let hint = format!("the id is `{}`", durable.id.as_deref().unwrap_or_default());
+                    wrong.push((span, message, hint));
+                }
+            }
+        }
+        for (span, message, hint) in wrong {
+            self.error("FB0512", span, message, Some(&hint));
+        }
+    }
+
+    /// `durable({id: "order-{number}"})`.
+    fn durable(&mut self, work: usize, argument: Option<&'a Argument<'a>>, span: Span) {
+        let example = "`durable()`, or `durable({id: \"order-{number}\"})` with a parameter of the path";
+        if self.module.works[work].durable.is_some() {
+            self.error("FB0503", span, "the work is durable already", None);
+            return;
+        }
+        let mut durable = Durable::default();
+        if let Some(argument) = argument {
+            let Some(Expression::ObjectExpression(o)) = argument.as_expression().map(strip) else {
+                self.error("FB0503", argument.span(), "options are an object literal", Some(example));
+                return;
+            };
+            for property in &o.properties {
+                let ObjectPropertyKind::ObjectProperty(p) = property else {
+                    self.error("FB0503", property.span(), "an option is a constant", None);
+                    continue;
+                };
+                let name = self.static_key(&p.key, p.computed).unwrap_or_default();
+                if name != "id" {
+                    let hint = did_you_mean(&name, ["id"]).unwrap_or_else(|| "there is id".into());
+                    self.error("FB0503", p.key.span(), format!("there is no option `{name}`"), Some(&hint));
+                    continue;
+                }
+                let Expression::StringLiteral(text) = strip(&p.value) else {
+                    self.error("FB0503", p.value.span(), "a task's id is a constant text", Some(example));
+                    continue;
+                };
+                if let Err(why) = check_template(&text.value) {
+                    self.error("FB0503", p.value.span(), why, Some(example));
+                    continue;
+                }
+                durable.id = Some(text.value.as_str().into());
+            }
+        }
+        self.module.works[work].durable = Some(durable);
     }
 
     fn new_work(&mut self, call: &'a CallExpression<'a>) {
@@ -260,6 +328,7 @@ impl<'a> Lower<'_, 'a> {
             "assets" => "assets(folder)",
             "static" => "static(\"24h\")",
             "redirect" => "redirect(to[, status])",
+            "durable" => "durable([{id}])",
             _ if NOT_BUILT.contains(&method) => {
                 self.error("FB0505", member.property.span, format!("`.{method}()` is not built yet"), None);
                 return;
@@ -276,6 +345,7 @@ impl<'a> Lower<'_, 'a> {
         let (least, most) = match method {
             "router" => (2, 3),
             "get" | "post" | "put" | "patch" | "delete" | "redirect" => (1, 2),
+            "durable" => (0, 1),
             _ => (1, 1),
         };
         if arguments.len() < least || arguments.len() > most {
@@ -319,6 +389,7 @@ impl<'a> Lower<'_, 'a> {
                 }
             }
             "limits" => self.limits(work, &arguments[0]),
+            "durable" => self.durable(work, arguments.first(), span),
             "file" => {
                 let path = self.constant_path(&arguments[0]).unwrap_or_default();
                 self.answer(work, pending, &Action::File(path.into()), span);
@@ -421,10 +492,26 @@ impl<'a> Lower<'_, 'a> {
             self.error("FB0503", e.span(), "a handler is a function", Some("`req => ...`"));
             return None;
         }
+        let params = match strip(e) {
+            Expression::ArrowFunctionExpression(f) => Some(&f.params),
+            Expression::FunctionExpression(f) => Some(&f.params),
+            _ => None,
+        };
         let takes_request = match strip(e) {
             Expression::ArrowFunctionExpression(f) => !f.params.items.is_empty() || f.params.rest.is_some(),
             _ => true,
         };
+        match params.and_then(|params| params.items.first()).map(|first| &first.pattern) {
+            Some(BindingPattern::BindingIdentifier(id)) => self.requests.extend(id.symbol_id.get()),
+            Some(BindingPattern::ObjectPattern(o)) => {
+                for property in &o.properties {
+                    if let PropertyKey::StaticIdentifier(key) = &property.key {
+                        self.check_request_member(&key.name, key.span);
+                    }
+                }
+            }
+            _ => {}
+        }
         if takes_request {
             self.uses_request();
         }
@@ -644,6 +731,31 @@ pub(crate) fn normalised(pattern: &str) -> String {
         s => s.to_string(),
     };
     pattern.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// The parameters that a task's id names.
+fn template_names(id: &str) -> Vec<String> {
+    id.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// A task's id: letters, digits, `-`, `.`, `_`, `~`, and parameters of the path.
+fn check_template(id: &str) -> Result<(), String> {
+    let mut rest = id;
+    let fixed = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b));
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, behind)) = after.split_once('}') else {
+            return Err("a parameter isn't closed: `{name}`".into());
+        };
+        if !fixed(before) || name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
+            return Err("a task's id has letters, digits, `-`, `.`, `_`, `~` and `{parameters}`".into());
+        }
+        rest = behind;
+    }
+    if id.is_empty() || !fixed(rest) {
+        return Err("a task's id has letters, digits, `-`, `.`, `_`, `~` and `{parameters}`".into());
+    }
+    Ok(())
 }
 
 fn check_pattern(pattern: &str) -> Result<(), String> {

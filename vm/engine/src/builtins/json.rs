@@ -78,40 +78,64 @@ pub(crate) const STANDARD: Read = Read { big_ints: false, depth: DEPTH_MAX };
 /// Reads one JSON text. `source` is WTF-8.
 pub(crate) fn parse(mem: &mut Mem<'_>, source: &[u8], how: Read) -> Result<Value, JsonError> {
     mem.heap.work += source.len() as u64 / 8;
-    let Scratch { values, keys, open, remembered, scratch, levels } = std::mem::take(&mut mem.local.json);
-    let mut parser = Parser { mem, source, at: 0, how, values, keys, open, remembered, scratch };
+    let scratch = mem.local.json.take().unwrap_or_default();
+    let mut parser = Parser { mem, source, at: 0, how, scratch };
     let result = parser.run();
-    let Parser { mem, mut values, mut keys, mut open, mut remembered, mut scratch, .. } = parser;
-    values.clear();
-    values.shrink_to(SCRATCH_KEEP);
-    keys.clear();
-    keys.shrink_to(SCRATCH_KEEP);
-    open.clear();
-    scratch.clear();
-    scratch.shrink_to(SCRATCH_KEEP);
+    let Parser { mem, mut scratch, .. } = parser;
+    keep(&mut scratch.values);
+    keep(&mut scratch.keys);
+    keep(&mut scratch.text);
+    scratch.open.clear();
     // The next text, of another task, probably has the same keys; only those that live in this task go.
     let own = mem.heap.own();
-    for of_depth in &mut remembered {
+    for of_depth in &mut scratch.remembered {
         let lasting = of_depth.iter().position(|r| r.key.as_ref().space() == own);
         of_depth.truncate(lasting.unwrap_or(of_depth.len()));
     }
-    mem.local.json = Scratch { values, keys, open, remembered, scratch, levels };
+    mem.local.json = Some(scratch);
     result
 }
 
 /// Entries of each buffer that a core keeps.
 const SCRATCH_KEEP: usize = 4096;
 
+/// Empties a buffer that is kept, and gives back what is beyond ordinary size.
+fn keep<T>(buffer: &mut Vec<T>) {
+    buffer.clear();
+    if buffer.capacity() > SCRATCH_KEEP {
+        buffer.shrink_to(SCRATCH_KEEP);
+    }
+}
+
 /// Buffers that a core keeps for the next text.
-#[derive(Default)]
 pub(crate) struct Scratch {
     values: Vec<Value>,
     keys: Vec<Key>,
     open: Vec<Open>,
     remembered: Vec<Vec<Remembered>>,
-    scratch: Vec<u8>,
+    text: Vec<u8>,
     levels: Vec<Level>,
+    /// Shapes without a `toJSON`, each at its number's last bits. Shapes stay as long as the core's blueprint.
+    no_to_json: [u32; NO_TO_JSON],
 }
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            keys: Vec::new(),
+            open: Vec::new(),
+            remembered: Vec::new(),
+            text: Vec::new(),
+            levels: Vec::new(),
+            // The number of no shape: 0 is one.
+            no_to_json: [DICTIONARY; NO_TO_JSON],
+        }
+    }
+}
+
+/// Shapes that are remembered to have no `toJSON`.
+const NO_TO_JSON: usize = 16;
 
 /// A list or object that has not ended.
 struct Open {
@@ -137,11 +161,7 @@ struct Parser<'a, 'm> {
     source: &'a [u8],
     at: usize,
     how: Read,
-    values: Vec<Value>,
-    keys: Vec<Key>,
-    open: Vec<Open>,
-    remembered: Vec<Vec<Remembered>>,
-    scratch: Vec<u8>,
+    scratch: Box<Scratch>,
 }
 
 impl Parser<'_, '_> {
@@ -177,7 +197,7 @@ impl Parser<'_, '_> {
             };
             loop {
                 self.skip_space();
-                let Some(open) = self.open.last() else {
+                let Some(open) = self.scratch.open.last() else {
                     return if self.at == self.source.len() {
                         Ok(value)
                     } else {
@@ -222,22 +242,22 @@ impl Parser<'_, '_> {
     }
 
     fn push(&mut self, value: Value) -> Result<(), JsonError> {
-        if self.values.len() == self.values.capacity() {
+        if self.scratch.values.len() == self.scratch.values.capacity() {
             // What is on the stack will be in the arena: refuse before growing.
-            self.mem.heap.check_room(self.values.len() * 8)?;
+            self.mem.heap.check_room(self.scratch.values.len() * 8)?;
         }
-        self.values.push(value);
+        self.scratch.values.push(value);
         Ok(())
     }
 
     fn begin(&mut self, is_array: bool) -> Result<(), JsonError> {
-        if self.open.len() >= self.how.depth {
+        if self.scratch.open.len() >= self.how.depth {
             return Err(JsonError::Depth);
         }
-        self.open.push(Open {
+        self.scratch.open.push(Open {
             is_array,
-            values: self.values.len(),
-            keys: self.keys.len(),
+            values: self.scratch.values.len(),
+            keys: self.scratch.keys.len(),
             shape: Some(EMPTY),
             follows: true,
         });
@@ -263,18 +283,18 @@ impl Parser<'_, '_> {
         if self.peek() != Some(b'"') {
             return Err(JsonError::Syntax(self.at));
         }
-        let depth = self.open.len() - 1;
-        let Some(open) = self.open.last_mut() else { return Err(JsonError::Syntax(self.at)) };
-        let position = self.keys.len() - open.keys;
+        let depth = self.scratch.open.len() - 1;
+        let Some(open) = self.scratch.open.last_mut() else { return Err(JsonError::Syntax(self.at)) };
+        let position = self.scratch.keys.len() - open.keys;
         let start = self.at + 1;
         if open.follows
-            && let Some(last) = self.remembered.get(depth).and_then(|keys| keys.get(position))
+            && let Some(last) = self.scratch.remembered.get(depth).and_then(|keys| keys.get(position))
         {
             let text = self.mem.heap.str_bytes(last.key);
             let end = start + text.len();
             if self.source.get(end) == Some(&b'"') && self.source[start..end] == *text {
                 open.shape = Some(last.shape);
-                self.keys.push(Key::Atom(last.key));
+                self.scratch.keys.push(Key::Atom(last.key));
                 self.at = end + 1;
                 return self.colon();
             }
@@ -286,16 +306,16 @@ impl Parser<'_, '_> {
     fn new_key(&mut self, depth: usize, position: usize, start: usize) -> Result<(), JsonError> {
         let escaped = self.scan()?;
         let key = if escaped {
-            let bytes = std::mem::take(&mut self.scratch);
+            let bytes = std::mem::take(&mut self.scratch.text);
             let key = self.key_of(&bytes);
-            self.scratch = bytes;
+            self.scratch.text = bytes;
             key?
         } else {
             let source = self.source;
             self.key_of(&source[start..self.at - 1])?
         };
-        self.keys.push(key);
-        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        self.scratch.keys.push(key);
+        let Some(open) = self.scratch.open.last_mut() else { return Ok(()) };
         open.shape = match (open.shape, key) {
             (Some(shape), Key::Atom(atom)) if self.mem.local.shapes.find(shape, atom).is_none() => {
                 self.mem.local.shapes.add(shape, atom, attr::DEFAULT)
@@ -303,10 +323,10 @@ impl Parser<'_, '_> {
             _ => None,
         };
         // Remember it in place of what stood here; what came after belongs to another shape.
-        if self.remembered.len() <= depth && depth < REMEMBERED_DEPTHS {
-            self.remembered.resize_with(depth + 1, Vec::new);
+        if self.scratch.remembered.len() <= depth && depth < REMEMBERED_DEPTHS {
+            self.scratch.remembered.resize_with(depth + 1, Vec::new);
         }
-        open.follows &= match (self.remembered.get_mut(depth), open.shape, key) {
+        open.follows &= match (self.scratch.remembered.get_mut(depth), open.shape, key) {
             (Some(keys), Some(shape), Key::Atom(key)) if open.follows && !escaped => {
                 keys.truncate(position);
                 keys.push(Remembered { key, shape });
@@ -335,15 +355,15 @@ impl Parser<'_, '_> {
     }
 
     fn end_array(&mut self) -> Result<Value, JsonError> {
-        let start = self.open.pop().map_or(0, |open| open.values);
-        let array = self.mem.new_array_of(&self.values[start..])?;
-        self.values.truncate(start);
+        let start = self.scratch.open.pop().map_or(0, |open| open.values);
+        let array = self.mem.new_array_of(&self.scratch.values[start..])?;
+        self.scratch.values.truncate(start);
         Ok(array.object())
     }
 
     fn end_object(&mut self) -> Result<Value, JsonError> {
-        let Some(open) = self.open.pop() else { return Err(JsonError::Syntax(self.at)) };
-        let count = self.values.len() - open.values;
+        let Some(open) = self.scratch.open.pop() else { return Err(JsonError::Syntax(self.at)) };
+        let count = self.scratch.values.len() - open.values;
         let room = u32::try_from(count).unwrap_or(u32::MAX);
         let object = self.mem.new_object(if open.shape.is_some() { room } else { 2 })?;
         match open.shape {
@@ -352,23 +372,27 @@ impl Parser<'_, '_> {
                 let header = self.mem.heap.header(object) & 0xffff_ffff | u64::from(shape) << 32;
                 self.mem.heap.store(object, 0, header);
                 let slots = self.mem.heap.values_mut(object, crate::heap::OBJECT_WORDS, count);
-                slots.copy_from_slice(&self.values[open.values..]);
+                slots.copy_from_slice(&self.scratch.values[open.values..]);
             }
             _ => {
                 for i in 0..count {
-                    self.mem.define_data(object, self.keys[open.keys + i], self.values[open.values + i])?;
+                    self.mem.define_data(
+                        object,
+                        self.scratch.keys[open.keys + i],
+                        self.scratch.values[open.values + i],
+                    )?;
                 }
             }
         }
-        self.values.truncate(open.values);
-        self.keys.truncate(open.keys);
+        self.scratch.values.truncate(open.values);
+        self.scratch.keys.truncate(open.keys);
         Ok(object.object())
     }
 
     fn string(&mut self) -> Result<Value, JsonError> {
         let start = self.at + 1;
         if self.scan()? {
-            return Ok(self.mem.heap.new_string(&self.scratch)?);
+            return Ok(self.mem.heap.new_string(&self.scratch.text)?);
         }
         match &self.source[start..self.at - 1] {
             [byte @ 0..0x80] => Ok(self.mem.local.known.chars[usize::from(*byte)]),
@@ -389,8 +413,8 @@ impl Parser<'_, '_> {
             Some(b'\\') => {}
             _ => return Err(JsonError::Syntax(self.at)),
         }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&self.source[start..self.at]);
+        self.scratch.text.clear();
+        self.scratch.text.extend_from_slice(&self.source[start..self.at]);
         loop {
             match self.peek() {
                 Some(b'"') => {
@@ -401,7 +425,7 @@ impl Parser<'_, '_> {
                 Some(0x20..) => {
                     let start = self.at;
                     self.plain();
-                    text::push_text(&mut self.scratch, &self.source[start..self.at]);
+                    text::push_text(&mut self.scratch.text, &self.source[start..self.at]);
                 }
                 _ => return Err(JsonError::Syntax(self.at)),
             }
@@ -452,13 +476,13 @@ impl Parser<'_, '_> {
                     unit = unit << 4 | digit.ok_or(JsonError::Syntax(self.at))?;
                 }
                 self.at += 1;
-                text::push_point(&mut self.scratch, unit);
+                text::push_point(&mut self.scratch.text, unit);
                 return Ok(());
             }
             _ => return Err(JsonError::Syntax(self.at)),
         };
         self.at += 1;
-        self.scratch.push(byte);
+        self.scratch.text.push(byte);
         Ok(())
     }
 
@@ -559,16 +583,13 @@ pub(crate) fn write(
     out: &mut Vec<u8>,
 ) -> Result<Written, Throw> {
     let start = out.len();
-    let levels = std::mem::take(&mut mem.local.json.levels);
-    let keys = std::mem::take(&mut mem.local.json.keys);
-    let mut writer = Writer { mem, out, how, open: levels, keys, charged: start, no_to_json: EMPTY };
+    let scratch = mem.local.json.take().unwrap_or_default();
+    let mut writer = Writer { mem, out, how, scratch, charged: start };
     let written = writer.run(value);
-    let Writer { mem, out, open: mut levels, mut keys, .. } = writer;
-    levels.clear();
-    keys.clear();
-    keys.shrink_to(SCRATCH_KEEP);
-    mem.local.json.levels = levels;
-    mem.local.json.keys = keys;
+    let Writer { mem, out, mut scratch, .. } = writer;
+    scratch.levels.clear();
+    keep(&mut scratch.keys);
+    mem.local.json = Some(scratch);
     mem.heap.work += (out.len() - start) as u64 / 16;
     written
 }
@@ -583,7 +604,7 @@ struct Level {
     end: u32,
     /// The shape whose properties are the members, or DICTIONARY: `keys[next..end]` are.
     shape: u32,
-    /// Length of `Writer::keys` before this level.
+    /// Length of `Scratch::keys` before this level.
     keys: usize,
     /// Something was written.
     any: bool,
@@ -593,12 +614,9 @@ struct Writer<'a, 'm, 'h> {
     mem: &'a mut Mem<'m>,
     out: &'a mut Vec<u8>,
     how: Write<'h>,
-    open: Vec<Level>,
-    keys: Vec<Key>,
+    scratch: Box<Scratch>,
     /// Length of `out` that memory was last checked for.
     charged: usize,
-    /// The last shape without a `toJSON`.
-    no_to_json: u32,
 }
 
 /// What a value is in JSON.
@@ -617,11 +635,11 @@ impl Writer<'_, '_, '_> {
             Form::NeedsScript => return Ok(Written::NeedsScript),
             Form::Level(level) => self.enter(level)?,
         }
-        while let Some(level) = self.open.last_mut() {
+        while let Some(level) = self.scratch.levels.last_mut() {
             if level.next == level.end {
                 let (is_array, any, keys) = (level.is_array, level.any, level.keys);
-                self.open.pop();
-                self.keys.truncate(keys);
+                self.scratch.levels.pop();
+                self.scratch.keys.truncate(keys);
                 if any {
                     self.line();
                 }
@@ -642,7 +660,7 @@ impl Writer<'_, '_, '_> {
 
     /// Writes the next member of the innermost level. False: a script is needed.
     fn member(&mut self) -> Result<bool, Throw> {
-        let Some(level) = self.open.last_mut() else { return Ok(true) };
+        let Some(level) = self.scratch.levels.last_mut() else { return Ok(true) };
         let (object, at) = (level.object, level.next);
         level.next += 1;
         self.mem.heap.work += 1;
@@ -669,7 +687,7 @@ impl Writer<'_, '_, '_> {
             });
         }
         let (key, value) = if level.shape == DICTIONARY {
-            let key = self.keys[at as usize];
+            let key = self.scratch.keys[at as usize];
             match self.mem.get_own(object, key)? {
                 Own::Data(value, _) => (key, value),
                 Own::Accessor(..) => return Ok(false),
@@ -686,7 +704,7 @@ impl Writer<'_, '_, '_> {
             let slot = self.mem.cache_slot(object, at);
             (Key::Atom(property.key), self.mem.at_cache_slot(object, slot))
         };
-        let before = (self.out.len(), self.open.last().is_some_and(|l| l.any));
+        let before = (self.out.len(), self.scratch.levels.last().is_some_and(|l| l.any));
         self.separate();
         self.write_key(key)?;
         match self.value(value)? {
@@ -694,7 +712,7 @@ impl Writer<'_, '_, '_> {
             Form::NeedsScript => Ok(false),
             Form::Nothing => {
                 self.out.truncate(before.0);
-                if let Some(level) = self.open.last_mut() {
+                if let Some(level) = self.scratch.levels.last_mut() {
                     level.any = before.1;
                 }
                 Ok(true)
@@ -727,7 +745,7 @@ impl Writer<'_, '_, '_> {
 
     /// Comma and line before a member.
     fn separate(&mut self) {
-        if let Some(level) = self.open.last_mut() {
+        if let Some(level) = self.scratch.levels.last_mut() {
             if level.any {
                 self.out.push(b',');
             }
@@ -739,22 +757,22 @@ impl Writer<'_, '_, '_> {
     fn line(&mut self) {
         if !self.how.gap.is_empty() {
             self.out.push(b'\n');
-            for _ in 0..self.open.len() {
+            for _ in 0..self.scratch.levels.len() {
                 self.out.extend_from_slice(self.how.gap);
             }
         }
     }
 
     fn enter(&mut self, level: Level) -> Result<(), Throw> {
-        if self.open.len() >= DEPTH_MAX {
+        if self.scratch.levels.len() >= DEPTH_MAX {
             return Err(Throw::range_error("value is nested too deeply for JSON"));
         }
-        if self.open.iter().any(|open| open.object == level.object) {
+        if self.scratch.levels.iter().any(|open| open.object == level.object) {
             return Err(Throw::type_error("Converting circular structure to JSON"));
         }
-        self.mem.heap.work += self.open.len() as u64 / 16;
+        self.mem.heap.work += self.scratch.levels.len() as u64 / 16;
         self.out.push(if level.is_array { b'[' } else { b'{' });
-        self.open.push(level);
+        self.scratch.levels.push(level);
         Ok(())
     }
 
@@ -848,7 +866,7 @@ impl Writer<'_, '_, '_> {
                 next: 0,
                 end,
                 shape: DICTIONARY,
-                keys: self.keys.len(),
+                keys: self.scratch.keys.len(),
                 any: false,
             }));
         }
@@ -856,7 +874,7 @@ impl Writer<'_, '_, '_> {
     }
 
     fn members(&mut self, object: Ref, shape: u32) -> Result<Level, Throw> {
-        let keys = self.keys.len();
+        let keys = self.scratch.keys.len();
         let level = |next, end, shape| Level { object, is_array: false, next, end, shape, keys, any: false };
         let count = |n: usize| u32::try_from(n).map_err(|_| Throw::range_error("too many keys for JSON"));
         if shape != DICTIONARY
@@ -867,11 +885,11 @@ impl Writer<'_, '_, '_> {
             return Ok(level(0, end, shape));
         }
         let which = Keys { strings: true, symbols: false, only_enumerable: true };
-        let mut list = std::mem::take(&mut self.keys);
+        let mut list = std::mem::take(&mut self.scratch.keys);
         let listed = self.mem.own_keys(object, which, &mut list);
-        self.keys = list;
+        self.scratch.keys = list;
         listed?;
-        Ok(level(count(keys)?, count(self.keys.len())?, DICTIONARY))
+        Ok(level(count(keys)?, count(self.scratch.keys.len())?, DICTIONARY))
     }
 
     /// A function is nothing, unless someone gave it a `toJSON`.
@@ -887,7 +905,7 @@ impl Writer<'_, '_, '_> {
         let known = &self.mem.local.known;
         let standard = (proto == known.object || proto == known.array || proto.is_null())
             && self.mem.heap.touched & touched::TO_JSON == 0;
-        if standard && shape != DICTIONARY && shape == self.no_to_json {
+        if standard && shape != DICTIONARY && shape == self.scratch.no_to_json[shape as usize % NO_TO_JSON] {
             return Ok(false);
         }
         // A list of its own, with the standard prototype: that has none while nobody has written one.
@@ -900,7 +918,7 @@ impl Writer<'_, '_, '_> {
             Get::Getter(_) => true,
         };
         if !found && standard {
-            self.no_to_json = shape;
+            self.scratch.no_to_json[shape as usize % NO_TO_JSON] = shape;
         }
         Ok(found)
     }

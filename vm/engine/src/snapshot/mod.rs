@@ -248,6 +248,18 @@ impl Vm {
         now: Monotonic,
         out: &mut Snapshot,
     ) -> Result<(), SnapshotError> {
+        self.save_up_to(usize::MAX, task, packing, now, out)
+    }
+
+    /// [`Vm::snapshot`], unless more than `live_max` bytes of the arena live: then `TooLarge`.
+    pub(crate) fn save_up_to(
+        &mut self,
+        live_max: usize,
+        task: TaskHandle,
+        packing: Packing,
+        now: Monotonic,
+        out: &mut Snapshot,
+    ) -> Result<(), SnapshotError> {
         out.clear();
         self.keep_result();
         let blueprint = self.blueprint_of(task).ok_or(SnapshotError::NoTask)?;
@@ -279,7 +291,7 @@ impl Vm {
         let mut fresh = Numbers::default();
         let mut kept = state.numbers.take().unwrap_or_default();
         let numbers = if packing == Packing::Pack { &mut fresh } else { &mut *kept };
-        let saved = save::save(&world, state, numbers, packing, now, out);
+        let saved = save::save(&world, state, numbers, (packing, live_max / 8), now, out);
         state.numbers = Some(kept);
         saved
     }

@@ -107,6 +107,8 @@ struct Marks<'a, 'w> {
     living: Vec<u32>,
     /// How many of `living` were looked into.
     seen: usize,
+    /// Cells that may live.
+    cells_max: usize,
 }
 
 impl Marks<'_, '_> {
@@ -131,6 +133,9 @@ impl Marks<'_, '_> {
         while let Some(index) = self.living.get(self.seen) {
             let r = Ref::new(space::TASK, *index);
             self.seen += 1;
+            if self.living.len() > self.cells_max {
+                return Err(SnapshotError::TooLarge("memory"));
+            }
             layout::items(world.heap, world.local, r, &mut |item| match item {
                 Item::Value(v) => self.value(v),
                 Item::Cells(word) => cells_of(word).into_iter().for_each(|cell| self.cell(cell)),
@@ -143,17 +148,18 @@ impl Marks<'_, '_> {
     }
 }
 
-/// Writes all records of a task.
+/// Writes all records of a task, unless more than `live_max` words live.
 pub(super) fn save(
     world: &World<'_>,
     task: &mut TaskState,
     numbers: &mut Numbers,
-    packing: Packing,
+    (packing, live_max): (Packing, usize),
     now: Monotonic,
     out: &mut Snapshot,
 ) -> Result<(), SnapshotError> {
     let words = world.heap.top() / 64 + 1;
-    let mut marks = Marks { world, bits: vec![0; words], living: Vec::with_capacity(64), seen: 0 };
+    let mut marks =
+        Marks { world, bits: vec![0; words], living: Vec::with_capacity(64), seen: 0, cells_max: live_max };
     state::roots(world.local, task, &mut |v| marks.value(v));
     marks.all()?;
     let mut living = marks.living;
@@ -171,6 +177,9 @@ pub(super) fn save(
             top = index + words;
         }
         live += words;
+        if live as usize > live_max {
+            return Err(SnapshotError::TooLarge("memory"));
+        }
     }
     out.words = (live, u32::try_from(world.heap.top()).unwrap_or(u32::MAX));
 
