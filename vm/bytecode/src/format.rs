@@ -241,7 +241,7 @@ impl Writer<'_> {
 
     fn function(&mut self, f: &Function) {
         self.uint(f.name);
-        self.0.push(f.flags);
+        self.uint(f.flags);
         self.uint(f.length);
         self.uint(f.parameters);
         self.option(f.rest, |w, rest| w.uint(rest));
@@ -467,7 +467,7 @@ impl<'a> Reader<'a> {
     fn function(&mut self) -> Read<Function> {
         Ok(Function {
             name: self.uint()?,
-            flags: self.byte("flags")?,
+            flags: self.uint()?,
             length: self.uint()?,
             parameters: self.uint()?,
             rest: self.option(Self::uint)?,

@@ -115,7 +115,7 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
     }
     let function = |r: &mut Rng| Function {
         name: word(r) as u32,
-        flags: word(r) as u8,
+        flags: word(r) as u16,
         length: word(r) as u16,
         parameters: word(r) as u16,
         rest: option(r, |r| word(r) as u16),

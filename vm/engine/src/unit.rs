@@ -38,8 +38,11 @@ pub(crate) struct Hot {
 }
 
 /// Flags that don't change what a call does.
-const SIMPLE_FLAGS: u8 =
-    function_flags::ARROW | function_flags::INIT | function_flags::METHOD | function_flags::SCRIPT;
+const SIMPLE_FLAGS: u16 = function_flags::ARROW
+    | function_flags::INIT
+    | function_flags::METHOD
+    | function_flags::SCRIPT
+    | function_flags::GENERATOR;
 
 impl Unit {
     pub(crate) fn empty() -> Self {

@@ -1,14 +1,15 @@
 //! Member chains and calls: methods, optional chaining, spread, `new`, `delete`,
 //! and calls of the host.
 
-use forebay_bytecode::module::{function_flags, uses};
+use forebay_bytecode::module::uses;
 use forebay_bytecode::{Global, HostFn, HostKind, Instr, Op};
 use oxc_ast::ast::{
     Argument, CallExpression, ChainElement, ChainExpression, ComputedMemberExpression, Expression,
-    IdentifierReference, NewExpression, StaticMemberExpression,
+    IdentifierReference, NewExpression, PrivateFieldExpression, StaticMemberExpression,
 };
 use oxc_span::{GetSpan, Span};
 
+use super::assign::is_super;
 use super::function::strip;
 use super::{Binding, Lower, Name, Want, host};
 use crate::diagnostic::did_you_mean;
@@ -70,10 +71,7 @@ impl<'a> Lower<'_, 'a> {
             ChainElement::TSNonNullExpression(t) => self.link(&t.expression, want, nulls),
             ChainElement::StaticMemberExpression(m) => self.static_member(m, want, nulls),
             ChainElement::ComputedMemberExpression(m) => self.computed_member(m, want, nulls),
-            ChainElement::PrivateFieldExpression(m) => {
-                self.unsupported(m.span, "private names are", None);
-                self.target(want)
-            }
+            ChainElement::PrivateFieldExpression(m) => self.private_member(m, want, nulls),
         }
     }
 
@@ -83,6 +81,7 @@ impl<'a> Lower<'_, 'a> {
             Expression::CallExpression(c) => self.call(c, want, nulls),
             Expression::StaticMemberExpression(m) => self.static_member(m, want, nulls),
             Expression::ComputedMemberExpression(m) => self.computed_member(m, want, nulls),
+            Expression::PrivateFieldExpression(m) => self.private_member(m, want, nulls),
             other => self.expression(other, want),
         }
     }
@@ -113,6 +112,9 @@ impl<'a> Lower<'_, 'a> {
         want: Want,
         nulls: &mut Vec<Patch>,
     ) -> Reg {
+        if is_super(&m.object) {
+            return self.super_field(m.property.name.as_str(), want, m.span);
+        }
         self.check_request(m);
         if let Expression::Identifier(id) = strip(&m.object) {
             match self.resolve(id) {
@@ -158,12 +160,51 @@ impl<'a> Lower<'_, 'a> {
         register
     }
 
+    fn private_member(
+        &mut self,
+        m: &'a PrivateFieldExpression<'a>,
+        want: Want,
+        nulls: &mut Vec<Patch>,
+    ) -> Reg {
+        let mark = self.f().next;
+        let object = self.object_of(&m.object, Want::Any, nulls, false);
+        if m.optional {
+            nulls.push(self.f().jump(Op::JumpIfNullish, object, m.span));
+        }
+        let key = self.private_key(&m.field);
+        self.f().next = mark;
+        let register = self.target(want);
+        self.f().abc(Op::GetPrivate, register, object, key, m.span);
+        register
+    }
+
+    /// Callee and `this` of `object.#name(...)`.
+    fn private_callee(
+        &mut self,
+        m: &'a PrivateFieldExpression<'a>,
+        base: Reg,
+        this: Reg,
+        nulls: &mut Vec<Patch>,
+    ) {
+        self.object_of(&m.object, Want::Free(this), nulls, true);
+        if m.optional {
+            nulls.push(self.f().jump(Op::JumpIfNullish, this, m.span));
+        }
+        let mark = self.f().next;
+        let key = self.private_key(&m.field);
+        self.f().next = mark;
+        self.f().abc(Op::GetPrivate, base, this, key, m.span);
+    }
+
     fn computed_member(
         &mut self,
         m: &'a ComputedMemberExpression<'a>,
         want: Want,
         nulls: &mut Vec<Patch>,
     ) -> Reg {
+        if is_super(&m.object) {
+            return self.super_element(&m.expression, want, m.span);
+        }
         let mark = self.f().next;
         let object = self.object_of(&m.object, Want::Any, nulls, false);
         if m.optional {
@@ -225,10 +266,7 @@ impl<'a> Lower<'_, 'a> {
                     return register;
                 }
             }
-            Expression::Super(s) => {
-                self.unsupported(s.span, "`super` is", None);
-                return self.target(want);
-            }
+            Expression::Super(_) => return self.super_call(c, want),
             _ => {}
         }
         let mark = self.f().next;
@@ -251,6 +289,18 @@ impl<'a> Lower<'_, 'a> {
         nulls: &mut Vec<Patch>,
     ) -> Span {
         match callee {
+            Expression::StaticMemberExpression(m) if is_super(&m.object) => {
+                self.super_method(Ok(m.property.name.as_str()), base, this, m.span);
+                m.property.span
+            }
+            Expression::ComputedMemberExpression(m) if is_super(&m.object) => {
+                self.super_method(Err(&m.expression), base, this, m.span);
+                m.expression.span()
+            }
+            Expression::PrivateFieldExpression(m) => {
+                self.private_callee(m, base, this, nulls);
+                m.field.span
+            }
             Expression::StaticMemberExpression(m) if !self.is_import_namespace(&m.object) => {
                 self.static_method(m, base, this, nulls);
                 m.property.span
@@ -263,6 +313,7 @@ impl<'a> Lower<'_, 'a> {
             Expression::ChainExpression(c) => {
                 let mut inner = Vec::new();
                 match &c.expression {
+                    ChainElement::PrivateFieldExpression(m) => self.private_callee(m, base, this, &mut inner),
                     ChainElement::StaticMemberExpression(m) => self.static_method(m, base, this, &mut inner),
                     ChainElement::ComputedMemberExpression(m) => {
                         self.computed_method(m, base, this, &mut inner)
@@ -353,14 +404,14 @@ impl<'a> Lower<'_, 'a> {
                     _ => None,
                 }
             }
-            Expression::ThisExpression(_) => (self.f().flags & function_flags::ARROW == 0).then_some(0),
+            Expression::ThisExpression(_) => self.this_register(),
             _ => None,
         }
     }
 
     /// Arguments and the call itself; callee and `this` are in place.
     #[expect(clippy::too_many_arguments, reason = "the parts of one call")]
-    fn invoke(
+    pub(super) fn invoke(
         &mut self,
         op: Op,
         spread_op: Op,
@@ -451,6 +502,10 @@ impl<'a> Lower<'_, 'a> {
         };
         let mut nulls = Vec::new();
         match strip(e) {
+            Expression::StaticMemberExpression(m) if is_super(&m.object) => self.delete_super(None, span),
+            Expression::ComputedMemberExpression(m) if is_super(&m.object) => {
+                self.delete_super(Some(&m.expression), span)
+            }
             Expression::ChainExpression(c) => match &c.expression {
                 ChainElement::StaticMemberExpression(m) => self.delete_static(m, register, span, &mut nulls),
                 ChainElement::ComputedMemberExpression(m) => {

@@ -4,22 +4,28 @@
 //! |---|---|
 //! | [`self`] | the module: top levels, styles, names |
 //! | `function` | functions: parameters, hoisting, closures |
+//! | `generator` | `yield`, and iterators whose methods answer with promises |
 //! | `statement` | statements, loops, try/finally |
 //! | `expression` | expressions into a wanted register |
 //! | `assign` | assignments, updates |
+//! | `class` | classes: constructors, members, fields |
 //! | `pattern` | destructuring |
 //! | `call` | calls, member chains, optional chains, host functions |
+//! | `super_` | `super`, `new.target`, and the `this` of constructors |
 //! | `query` | `where(row => ...)` to a predicate |
 //! | `works` | `work()` chains |
 
 mod assign;
 mod call;
+mod class;
 mod expression;
 mod function;
+mod generator;
 mod host;
 mod pattern;
 mod query;
 mod statement;
+mod super_;
 mod works;
 
 use std::collections::HashMap;
@@ -65,10 +71,20 @@ pub(crate) enum Binding {
     Property(u32),
 }
 
+/// What a function or class is called that has no name of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Label<'s> {
+    Text(&'s str),
+    /// A property key in a register.
+    Key(Reg),
+}
+
 /// What an identifier means.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name {
     Variable(SymbolId),
+    /// The name of a class, inside it: a hidden cell.
+    Class(u32),
     Import(Target),
     Undefined,
     Host(HostFn),
@@ -106,6 +122,12 @@ pub(crate) struct Lower<'p, 'a> {
     depth: usize,
     /// Lambdas of chains, for the checks against a database.
     trees: Trees,
+    /// The next number of what only the lowering knows (`Builder::hidden`).
+    hidden_next: u32,
+    /// Private names of the classes around, innermost last: hidden numbers by name.
+    privates: Vec<HashMap<&'a str, u32>>,
+    /// Hidden cells of the names that classes have inside.
+    class_names: HashMap<(usize, SymbolId), u32>,
     /// Parameters of handlers: the request.
     requests: Vec<SymbolId>,
 }
@@ -144,6 +166,9 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> (Module, Trees) {
         route_names: HashMap::new(),
         depth: 0,
         trees: Trees::new(),
+        hidden_next: 0,
+        privates: Vec::new(),
+        class_names: HashMap::new(),
         requests: Vec::new(),
     };
     lower.program();
@@ -193,9 +218,7 @@ impl<'p, 'a> Lower<'p, 'a> {
         }
         self.finish_works();
         let end = Span::empty(0);
-        let result = self.f().take();
-        self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.end_body(end);
         self.finish_function(end)
     }
 
@@ -223,9 +246,7 @@ impl<'p, 'a> Lower<'p, 'a> {
             self.top_level_statement(statement);
         }
         let end = Span::empty(program.span.end);
-        let result = self.f().take();
-        self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.end_body(end);
         self.finish_function(Span::empty(0))
     }
 
@@ -257,7 +278,16 @@ impl<'p, 'a> Lower<'p, 'a> {
             Statement::ExportDefaultDeclaration(e) => match &e.declaration {
                 ExportDefaultDeclarationKind::FunctionDeclaration(_)
                 | ExportDefaultDeclarationKind::TSInterfaceDeclaration(_) => {}
-                ExportDefaultDeclarationKind::ClassDeclaration(c) => self.unsupported_class(c.span),
+                ExportDefaultDeclarationKind::ClassDeclaration(c) if c.id.is_some() => {
+                    self.class_declaration(c);
+                }
+                ExportDefaultDeclarationKind::ClassDeclaration(c) => {
+                    let mark = self.f().next;
+                    let register = self.class(c, Label::Text("default"), Want::Any);
+                    let slot = self.slot(SlotKey::Default(self.file()));
+                    self.f().abx(Op::SetModule, register, slot, c.span);
+                    self.f().next = mark;
+                }
                 kind => {
                     if let Some(value) = kind.as_expression() {
                         let mark = self.f().next;
@@ -323,15 +353,6 @@ impl<'p, 'a> Lower<'p, 'a> {
         self.error("FB0301", span, format!("{what} not supported"), hint);
     }
 
-    fn unsupported_class(&mut self, span: Span) {
-        let head = Span::new(span.start, span.end.min(span.start + 5));
-        self.unsupported(
-            head,
-            "classes are",
-            Some("use functions and object literals: `function make() { return {...}; }`"),
-        );
-    }
-
     // Names.
 
     /// What an identifier means.
@@ -347,6 +368,10 @@ impl<'p, 'a> Lower<'p, 'a> {
                     None => Name::Unknown,
                 },
                 None if self.variable(symbol).kind == Kind::None => Name::Unknown,
+                None if self.variable(symbol).is_inner_at(id.span.start) => {
+                    let cell = self.class_names.get(&(self.file(), symbol));
+                    cell.map_or(Name::Unknown, |cell| Name::Class(*cell))
+                }
                 None => Name::Variable(symbol),
             };
         }
@@ -484,6 +509,8 @@ impl<'p, 'a> Lower<'p, 'a> {
                 }
                 UpKey::Arguments => None,
                 UpKey::This => (self.functions[parent].flags & function_flags::ARROW == 0).then_some(0),
+                UpKey::NewTarget => self.functions[parent].new_target,
+                UpKey::Hidden(number) => self.functions[parent].hidden.get(&number).copied(),
             },
         };
         let capture = match own {
@@ -495,18 +522,6 @@ impl<'p, 'a> Lower<'p, 'a> {
         let index = u16::try_from(f.captures.len() - 1).unwrap_or(u16::MAX);
         f.upvalues.insert(key, index);
         index
-    }
-
-    /// `this` of the current function.
-    fn this(&mut self, want: Want, span: Span) -> Reg {
-        if self.f().flags & function_flags::ARROW == 0 {
-            return self.deliver(0, want, span);
-        }
-        let level = self.functions.len() - 1;
-        let upvalue = self.upvalue(level, UpKey::This);
-        let register = self.target(want);
-        self.f().ab(Op::GetUpvalue, register, upvalue, span);
-        register
     }
 
     /// `arguments` of the current function.
