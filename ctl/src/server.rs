@@ -427,9 +427,13 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
                         Ok(()) => failing = false,
                         Err(forebay_kv::Error::Unavailable(forebay_kv::Unavailable::Closed)) => return,
                         Err(forebay_kv::Error::Unavailable(forebay_kv::Unavailable::Poisoned)) => {
+                            if let Some(reason) = store.take_stop_reason() {
+                                let text = "the store has stopped: a read of its files failed";
+                                logger.error(text).show("why", reason).send();
+                            }
                             match store.heal() {
                                 Ok(()) => {
-                                    logger.warn("the store was opened again after a failed write").send()
+                                    logger.warn("the store was opened again after the disk had failed").send()
                                 }
                                 Err(error) => {
                                     logger.error("the store stays read-only").show("why", error).send();
@@ -440,7 +444,7 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
                         }
                         Err(error) => {
                             if !failing {
-                                logger.error("the store can't prepare a segment").show("why", error).send();
+                                logger.error("the store's maintenance failed").show("why", error).send();
                             }
                             failing = true;
                             drop(store);

@@ -116,7 +116,7 @@ pub fn sql_declarations(app: &Path) -> Option<String> {
     }
     out.push_str("/** The named queries of `sql/`. */\ndeclare const sql: {\n");
     for query in &queries {
-        if let Some(lock) = &lock
+        if let Some(lock) = lock.as_ref().filter(|_| query.kind != QueryKind::Copy)
             && let Some(known) = lock.queries.get(&query.name)
             && known.sha256 == digest(query)
         {
@@ -124,13 +124,21 @@ pub fn sql_declarations(app: &Path) -> Option<String> {
             continue;
         }
         let params: Vec<String> = query.params.iter().map(|name| format!("{name}: any")).collect();
-        let argument =
-            if params.is_empty() { String::new() } else { format!("params: {{ {} }}", params.join("; ")) };
+        let takes_rows = query.kind == QueryKind::Copy && sqlfile::copies_in(&query.text) == Some(true);
+        let argument = if takes_rows {
+            "rows: any[][] | object[] | string".to_owned()
+        } else if params.is_empty() {
+            String::new()
+        } else {
+            format!("params: {{ {} }}", params.join("; "))
+        };
         let result = match query.kind {
             QueryKind::One => "Row",
             QueryKind::Opt => "Row | undefined",
             QueryKind::Many => "Row[]",
             QueryKind::Exec => "number",
+            QueryKind::Copy if takes_rows => "number",
+            QueryKind::Copy => "any",
         };
         let _ = writeln!(out, "  /** `{}` */\n  {}({argument}): {result};", query.file, query.name);
     }

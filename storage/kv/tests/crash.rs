@@ -96,4 +96,8 @@ planted! {
     copy_stale 3000;
     no_seal 1000;
     recycle_at_once 4000;
+    hint_before_seal 2000;
+    hint_unsynced 3000;
+    hint_live_only 3000;
+    hint_forgets_removals 3000;
 }

@@ -203,7 +203,8 @@ impl Client {
                 match event {
                     Event::Done { result, .. } => return result,
                     Event::Notice(notice) if self.notices.len() < NOTICES_MAX => self.notices.push(*notice),
-                    Event::Notice(_) => {}
+                    // Nobody asks for the others here.
+                    _ => {}
                 }
             }
             self.turn(receiver)?;

@@ -5,7 +5,8 @@
 //! SELECT id, name FROM "user" WHERE id = :id;
 //! ```
 //! A header begins a query, which ends at the next header. `:one` is a row, and an error if there is none; `:opt` a
-//! row or undefined; `:many` a list; `:exec` how many rows were touched. `:name` is a parameter wherever it stands
+//! row or undefined; `:many` a list; `:exec` how many rows were touched; `:copy` is a COPY, which takes rows or gives
+//! them. `:name` is a parameter wherever it stands
 //! outside of strings, quoted names and comments; `::type` is a cast as ever.
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub enum QueryKind {
     Many,
     /// How many rows it touched.
     Exec,
+    /// COPY: takes rows or text, or gives them.
+    Copy,
 }
 
 impl QueryKind {
@@ -34,6 +37,7 @@ impl QueryKind {
             Self::Opt => "opt",
             Self::Many => "many",
             Self::Exec => "exec",
+            Self::Copy => "copy",
         }
     }
 }
@@ -111,10 +115,10 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
             ":opt" => QueryKind::Opt,
             ":many" => QueryKind::Many,
             ":exec" => QueryKind::Exec,
-            ":copy" => return Err(fail(start, end, "`:copy` is not built yet".into(), shape)),
+            ":copy" => QueryKind::Copy,
             other => {
                 let message = format!("unknown kind `{other}`");
-                return Err(fail(start, end, message, "there are :one, :opt, :many and :exec"));
+                return Err(fail(start, end, message, "there are :one, :opt, :many, :exec and :copy"));
             }
         };
         let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -154,6 +158,16 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
                     None => (0, start + file + (cut - text)),
                 };
                 query.places = places.into_iter().map(moved).collect();
+                if query.kind == QueryKind::Copy {
+                    let wrong = if copies_in(&query.text).is_none() {
+                        "`:copy` needs `COPY table (columns) FROM STDIN` or `COPY (query) TO STDOUT`"
+                    } else if !query.params.is_empty() {
+                        "COPY takes no parameters"
+                    } else {
+                        continue;
+                    };
+                    return Err(fail(query.start, start, wrong.into(), shape));
+                }
             }
             Ok(_) => return Err(fail(query.start, start, "this query is empty".into(), shape)),
             Err((offset, message)) => {
@@ -167,6 +181,25 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
         }
     }
     Ok(queries)
+}
+
+/// Whether a COPY takes rows (FROM STDIN) or gives them (TO STDOUT); `None` if the text is neither.
+#[must_use]
+pub fn copies_in(text: &str) -> Option<bool> {
+    let mut words =
+        text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ';')).filter(|w| !w.is_empty());
+    if !words.next()?.eq_ignore_ascii_case("copy") {
+        return None;
+    }
+    let mut before = "";
+    for word in words {
+        match (before, word) {
+            (a, b) if a.eq_ignore_ascii_case("from") && b.eq_ignore_ascii_case("stdin") => return Some(true),
+            (a, b) if a.eq_ignore_ascii_case("to") && b.eq_ignore_ascii_case("stdout") => return Some(false),
+            _ => before = word,
+        }
+    }
+    None
 }
 
 fn place(text: &str, start: usize, end: usize) -> Place {
@@ -319,6 +352,17 @@ mod tests {
         assert_eq!(query.locate(query.text.find("$2").unwrap()), file.find(":n from").unwrap());
         assert_eq!(query.locate(query.text.rfind("$1").unwrap()), file.rfind(":first_name").unwrap());
         assert!(query.locate(10_000) >= file.len() - 2);
+    }
+
+    #[test]
+    fn a_copy_says_where_its_rows_are() {
+        assert_eq!(copies_in("copy t (a, b) from\n stdin"), Some(true));
+        assert_eq!(copies_in("COPY (select 1) TO STDOUT (format csv)"), Some(false));
+        for wrong in ["copy t from '/etc/passwd'", "copy t to program 'x'", "select 1", "", "copy"] {
+            assert_eq!(copies_in(wrong), None, "{wrong}");
+        }
+        assert!(parse("sql/u.sql", "-- name: a :copy\ncopy t from stdin").is_ok());
+        assert!(parse("sql/u.sql", "-- name: a :copy\ncopy (select :x) to stdout").is_err());
     }
 
     #[test]

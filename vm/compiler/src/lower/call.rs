@@ -644,7 +644,12 @@ impl<'a> Lower<'_, 'a> {
             | HostFn::Query
             | HostFn::Tx
             | HostFn::TxBegin
-            | HostFn::TxEnd => uses::DATABASE,
+            | HostFn::TxEnd
+            | HostFn::CopyIn
+            | HostFn::CopyOut
+            | HostFn::CursorOpen
+            | HostFn::CursorFetch
+            | HostFn::CursorClose => uses::DATABASE,
             HostFn::Http | HostFn::HttpRequest => uses::HTTP,
             HostFn::KvGet
             | HostFn::KvSet
