@@ -14,3 +14,4 @@ pub mod serve;
 pub mod task;
 pub mod test;
 pub mod types;
+pub mod types_sql;

@@ -184,7 +184,7 @@ pub fn run(
     }
     let failed = |problems: Problems| Failure::Failed(problems.text());
     let compile = Options { coverage: options.coverage, ..Options::default() };
-    let parts = app::blueprints(app, compile).map_err(failed)?;
+    let parts = app::parts(app, compile).map_err(failed)?;
     let mut coverage = options.coverage.then(|| Coverage::of(parts.blueprints.iter().map(|b| b.module())));
     let mut blueprints = parts.blueprints;
     let mut problems = Problems::default();
