@@ -182,11 +182,14 @@ fn migrate(app: &Path, database: &pg::Config, logger: &Logger) -> Result<(), Fai
         Err(why) => logger.warn("the migrations weren't looked at").show("why", why).send(),
     }
     let options = pg::migrate::Options::default();
-    pg::migrate::migrate(&mut client, &folder, &options, &mut |line| {
+    let applied = pg::migrate::migrate(&mut client, &folder, &options, &mut |line| {
         logger.info("migration").str("file", line).send();
     })
-    .map(|_| ())
-    .map_err(|error| Failure::Failed(error.to_string()))
+    .map_err(|error| Failure::Failed(error.to_string()))?;
+    if !applied.is_empty() {
+        crate::schema::refresh(&mut client, app, logger);
+    }
+    Ok(())
 }
 
 impl Server {

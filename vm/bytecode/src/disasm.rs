@@ -308,6 +308,10 @@ fn constant(module: &Module, index: u32) -> String {
         Some(Const::Str(_)) => string(module, index),
         Some(Const::BigInt(digits)) => format!("{}n", shortened(digits)),
         Some(Const::Data(data)) => format!("data of {} bytes", data.len()),
+        Some(Const::Template(parts)) => {
+            let parts: Vec<String> = parts.iter().map(|part| string(module, part.raw)).collect();
+            format!("template {}", parts.join(", "))
+        }
     }
 }
 

@@ -28,6 +28,18 @@ pub enum Const {
     BigInt(Box<str>),
     /// An encoded value (docs/formats/value.md): a predicate for `%where`.
     Data(Box<[u8]>),
+    /// The object that a tagged template passes to its function: one per template in the source. The parts are
+    /// constants that stand before it, as the escapes mean them (if they mean something) and as they are written.
+    Template(Box<[TemplatePart]>),
+}
+
+/// The text between two `${}` of a tagged template: string constants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TemplatePart {
+    /// With its escapes replaced; none if one of them is invalid.
+    pub cooked: Option<u32>,
+    /// As it is written.
+    pub raw: u32,
 }
 
 /// Index of a function in its module.

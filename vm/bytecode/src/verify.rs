@@ -162,6 +162,13 @@ fn check_module(module: &Module) -> Check {
                 })?;
             }
             Const::Data(_) => {}
+            Const::Template(parts) => {
+                let strings = |at: u32| (at as usize) < index && is_str(module, at);
+                let all = parts.iter().all(|p| strings(p.raw) && p.cooked.is_none_or(strings));
+                require(all && !parts.is_empty(), || {
+                    format!("constant {index} is a template of no strings before it")
+                })?;
+            }
         }
     }
     for key in &module.sites {
@@ -417,7 +424,7 @@ fn check_host_call(module: &Module, function: &Function, number: u16, n: u8) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::module::{ExceptionHandler, LocalName, Route, SourceFile, Work};
+    use crate::module::{ExceptionHandler, LocalName, Route, SourceFile, TemplatePart, Work};
     use crate::sample;
 
     /// Applies `change` to a good module; it must be refused, with `what` in the text.
@@ -507,6 +514,11 @@ mod tests {
         refused("NaN", |m| m.constants[1] = Const::Number(f64::from_bits(0xfff9_0000_0000_0001)));
         refused("twice", |m| m.constants.push(Const::Str("amount".into())));
         refused("digits", |m| m.constants.push(Const::BigInt("-".into())));
+        let template = |cooked, raw| Const::Template(Box::new([TemplatePart { cooked, raw }]));
+        refused("template", |m| m.constants.push(template(Some(99), 0)));
+        refused("template", |m| m.constants.push(template(None, 1)));
+        refused("template", |m| m.constants.insert(0, template(None, 1)));
+        refused("template", |m| m.constants.push(Const::Template(Box::new([]))));
         refused("site", |m| m.sites[0] = 1);
         refused("module variable", |m| m.slots[0] = 1);
         refused("unknown uses", |m| m.uses |= 1 << 31);

@@ -9,7 +9,9 @@
 
 use std::collections::HashMap;
 
-use forebay_bytecode::module::{Capture, Const, ExceptionHandler, Function, LocalName, Position};
+use forebay_bytecode::module::{
+    Capture, Const, ExceptionHandler, Function, LocalName, Position, TemplatePart,
+};
 use forebay_bytecode::{FunctionIndex, Instr, Module, Op};
 use oxc_span::Span;
 use oxc_syntax::scope::ScopeId;
@@ -327,6 +329,11 @@ impl Pool {
         let index = self.push(Const::BigInt(digits.into()));
         self.big_ints.insert(digits.into(), index);
         index
+    }
+
+    /// A template object: never shared between two places of the source.
+    pub(crate) fn template(&mut self, parts: Vec<TemplatePart>) -> u32 {
+        self.push(Const::Template(parts.into()))
     }
 
     pub(crate) fn data(&mut self, bytes: Vec<u8>) -> u32 {

@@ -561,3 +561,9 @@ function f(a, b = arguments.length, ...rest) { const inner = () => arguments[0];
 const o = { m() { return (() => () => arguments.length)()(); } };
 function late() { return [typeof arguments, function () { return arguments[0]; }(1)]; }
 return [f(), f(1, 2, 3, 4), o.m(1, 2), late(9)];
+
+//--- tagged templates
+const tag = (s, ...v) => [s, s.raw, v];
+const o = { n: 1, f(s) { return this.n + s.raw[0]; } };
+const same = () => (s => s)`x`;
+return [tag`a${1}\n${2}\u{62}`, o.f`\x`, same() === same(), tag`\u`[0][0], String.raw`\t${o.n}`];

@@ -92,7 +92,8 @@ fn unsupported() {
     );
     check("return /(¦/.test('x');", "FB0302", "this regular expression is invalid");
     check("return ¦/x/v.test('x');", "FB0302", "flags");
-    check("return ¦String.raw`x`;", "FB0301", "tagged templates");
+    check("return ¦log`x`;", "FB0405", "`log` is not a value");
+    check("return `¦\\u`;", "FB0101", "escape");
     check("return ¦import('x');", "FB0301", "import()");
     check("return ¦import.meta;", "FB0301", "import.meta");
     check("function f(a, b = () => a) { var ¦a = 2; return b(); }", "FB0304", "captured");

@@ -68,3 +68,8 @@ fn generators() {
 fn async_generators() {
     check(include_str!("language/async_generators.js"), include_str!("language/async_generators.txt"));
 }
+
+#[test]
+fn templates() {
+    check(include_str!("language/templates.js"), include_str!("language/templates.txt"));
+}

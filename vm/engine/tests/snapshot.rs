@@ -285,6 +285,10 @@ const CORPUS: &[(&str, &str)] = &[
         "async function* inner() { try { yield kv.get('a'); yield Promise.resolve(2); } catch (e) { yield 'caught ' + e; } } async function* outer() { yield* inner(); yield* [Promise.resolve(3), kv.get('b')]; } const out = []; for await (const x of outer()) out.push(x); const it = outer(); await it.next(); kv.get('c'); out.push(await it.throw('oops'), await it.next()); return out",
     ),
     (
+        "tagged templates",
+        "const tag = (s, ...v) => { kv.get('t'); return [s, s.raw[0], Object.isFrozen(s), v]; }; const at = () => tag`a\\n${kv.get('v')}b`; const x = at(); kv.get('k'); const y = at(); return [x, x[0] === y[0], y[0].raw === x[0].raw]",
+    ),
+    (
         "labels and for in",
         "const out = []; outer: for (const k in { a: 1, b: 2, c: 3 }) { for (const i of [1, 2]) { kv.get('k'); if (k == 'b') continue outer; if (k == 'c') break outer; out.push(k + i); } } return out",
     ),

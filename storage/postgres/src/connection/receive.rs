@@ -244,6 +244,7 @@ impl Connection {
                 }
                 _ => return None,
             },
+            Entry::Describe { described, .. } => super::describe::answer(described, kind, body)?,
             Entry::Session { standby, read_only, known } => match kind {
                 b'T' | b'C' => {}
                 b'D' => {
@@ -312,6 +313,7 @@ impl Connection {
             Entry::Proof { proven, .. } => *proven = false,
             Entry::Session { known, .. } => *known = false,
             Entry::Prepare { error: slot, .. }
+            | Entry::Describe { error: slot, .. }
             | Entry::CopyIn { error: slot, .. }
             | Entry::Catalog { error: slot, .. }
             | Entry::Simple { error: slot, .. } => {
@@ -360,6 +362,14 @@ impl Connection {
                 if let Some(slot) = self.statements.by_id(id) {
                     slot.merit.prove(proven, self.now);
                 }
+            }
+            Some(Entry::Describe { token, described, error }) => {
+                let result = match error {
+                    Some(error) => Err(QueryError::Server(error)),
+                    None => Ok(Complete { has_columns: described.columns.is_some(), ..Complete::default() }),
+                };
+                self.last_described = Some(described);
+                self.events.push_back(Event::Done { token, result });
             }
             Some(Entry::Prepare { id, description, error }) => {
                 self.preparing -= 1;

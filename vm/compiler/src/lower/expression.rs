@@ -92,7 +92,7 @@ impl<'a> Lower<'_, 'a> {
             Expression::ClassExpression(c) => self.class(c, Label::Text(""), want),
             Expression::Super(_) => self.refuse(span, "`super` is", want),
             Expression::ImportExpression(_) => self.refuse(span, "`import()` is", want),
-            Expression::TaggedTemplateExpression(t) => self.refuse(t.span, "tagged templates are", want),
+            Expression::TaggedTemplateExpression(t) => self.tagged_template(t, want),
             Expression::YieldExpression(y) => self.yield_expression(y, want),
             Expression::PrivateInExpression(p) => {
                 let mark = self.f().next;
