@@ -182,11 +182,14 @@ fn migrate(app: &Path, database: &pg::Config, logger: &Logger) -> Result<(), Fai
         Err(why) => logger.warn("the migrations weren't looked at").show("why", why).send(),
     }
     let options = pg::migrate::Options::default();
-    pg::migrate::migrate(&mut client, &folder, &options, &mut |line| {
+    let applied = pg::migrate::migrate(&mut client, &folder, &options, &mut |line| {
         logger.info("migration").str("file", line).send();
     })
-    .map(|_| ())
-    .map_err(|error| Failure::Failed(error.to_string()))
+    .map_err(|error| Failure::Failed(error.to_string()))?;
+    if !applied.is_empty() {
+        crate::schema::refresh(&mut client, app, logger);
+    }
+    Ok(())
 }
 
 impl Server {
@@ -230,6 +233,7 @@ impl Server {
             store: Some(Arc::clone(&store)),
             wakers: Some(wakers),
             database,
+            cores: usize::from(cores),
             database_limits: config.database.as_ref().map(|d| d.limits.clone()).unwrap_or_default(),
             more_databases: more_databases(&config)?.into(),
             rewrites: if mode == Mode::Dev { rewrites(&config) } else { Arc::from([]) },

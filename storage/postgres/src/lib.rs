@@ -24,6 +24,7 @@
 //! | [`builder`] | `db().table(...)` chains and compiled lambdas to SQL; pure |
 //! | [`blocking`] | the same state machine over std sockets, for migrations, the CLI and tests |
 //! | [`migrate`] | `migrations/*.sql`, applied once and in order |
+//! | [`inspect`] | tables of the catalog; what statements take and give, without running them |
 //!
 //! Protocol source: PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55 in version 15), protocol 3.0 and 3.2.
 //!
@@ -56,6 +57,7 @@ pub mod config;
 pub mod connection;
 pub mod copy;
 pub mod error;
+pub mod inspect;
 pub mod migrate;
 pub mod param;
 pub mod pool;

@@ -57,6 +57,20 @@ pub struct NamedQuery {
     pub file: Arc<str>,
     /// Byte offset of its header in the file.
     pub start: usize,
+    /// Where runs of `text` come from: offset in it, offset in the file; ascending.
+    places: Vec<(usize, usize)>,
+}
+
+impl NamedQuery {
+    /// Byte offset in the file of a byte of [`NamedQuery::text`].
+    #[must_use]
+    pub fn locate(&self, at: usize) -> usize {
+        let run = self.places.partition_point(|(text, _)| *text <= at).checked_sub(1);
+        let Some((text, file)) = run.and_then(|run| self.places.get(run)) else { return self.start };
+        // `$1` is shorter or longer than `:name`: within it, its beginning is the place.
+        let next = run.and_then(|run| self.places.get(run + 1)).map_or(usize::MAX, |(_, file)| *file);
+        (file + (at - text)).min(next)
+    }
 }
 
 /// Parameters of one query.
@@ -124,6 +138,7 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
             params: Vec::new(),
             file: file.clone(),
             start,
+            places: Vec::new(),
         });
     }
     let before = queries.first().map_or(text.len(), |query| query.start);
@@ -134,9 +149,15 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
     for (query, (start, end)) in queries.iter_mut().zip(bodies) {
         let body = text[start..end].trim_end().trim_end_matches(';');
         match number(body) {
-            Ok((sql, params)) if !sql.trim().is_empty() => {
+            Ok((sql, params, places)) if !sql.trim().is_empty() => {
                 query.text = sql.trim().to_owned();
                 query.params = params;
+                let cut = sql.len() - sql.trim_start().len();
+                let moved = |(text, file): (usize, usize)| match text.checked_sub(cut) {
+                    Some(text) => (text, start + file),
+                    None => (0, start + file + (cut - text)),
+                };
+                query.places = places.into_iter().map(moved).collect();
                 if query.kind == QueryKind::Copy {
                     let wrong = if copies_in(&query.text).is_none() {
                         "`:copy` needs `COPY table (columns) FROM STDIN` or `COPY (query) TO STDOUT`"
@@ -186,11 +207,15 @@ fn place(text: &str, start: usize, end: usize) -> Place {
     Place { start: clip(start), end: clip(end) }
 }
 
+/// What [`number`] gives: the text, the names, where runs of the text come from.
+type Numbered = (String, Vec<String>, Vec<(usize, usize)>);
+
 /// `:name` to `$n`; the names in order.
-fn number(sql: &str) -> Result<(String, Vec<String>), (usize, &'static str)> {
+fn number(sql: &str) -> Result<Numbered, (usize, &'static str)> {
     let bytes = sql.as_bytes();
     let (mut out, mut params) = (String::with_capacity(sql.len()), Vec::<String>::new());
     let (mut at, mut copied) = (0, 0);
+    let mut places = vec![(0, 0)];
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     while at < bytes.len() {
         at = match bytes[at] {
@@ -239,16 +264,18 @@ fn number(sql: &str) -> Result<(String, Vec<String>), (usize, &'static str)> {
                     return Err((at, "a query has at most 200 parameters"));
                 }
                 out.push_str(&sql[copied..at]);
+                places.push((out.len(), at));
                 out.push('$');
                 out.push_str(&(index + 1).to_string());
                 copied = end;
+                places.push((out.len(), end));
                 end
             }
             _ => at + 1,
         };
     }
     out.push_str(&sql[copied..]);
-    Ok((out, params))
+    Ok((out, params, places))
 }
 
 /// Where what is quoted ends; a doubled quote is one of the text.
@@ -294,7 +321,7 @@ mod tests {
     #[test]
     fn parameters_are_what_stands_outside_of_text() {
         let check = |sql: &str, expect: &str, names: &[&str]| {
-            let (out, params) = number(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+            let (out, params, _) = number(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
             assert_eq!((out.as_str(), params.len()), (expect, names.len()), "{sql}");
             assert!(params.iter().zip(names).all(|(a, b)| a == b), "{sql}: {params:?}");
         };
@@ -312,6 +339,19 @@ mod tests {
         for wrong in ["select 'x", "select \"x", "/* x", "select $$x", "select $1", "a; b"] {
             assert!(number(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn places_of_the_text_are_places_of_the_file() {
+        let file =
+            "-- name: a :many\n\n  select :first_name, \n nme, :n from t where x = :first_name and y;\n";
+        let query = parse("sql/x.sql", file).unwrap().remove(0);
+        for word in ["select", "nme", "from", "and", "y"] {
+            assert_eq!(query.locate(query.text.rfind(word).unwrap()), file.rfind(word).unwrap(), "{word}");
+        }
+        assert_eq!(query.locate(query.text.find("$2").unwrap()), file.find(":n from").unwrap());
+        assert_eq!(query.locate(query.text.rfind("$1").unwrap()), file.rfind(":first_name").unwrap());
+        assert!(query.locate(10_000) >= file.len() - 2);
     }
 
     #[test]

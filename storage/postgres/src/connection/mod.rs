@@ -31,6 +31,7 @@
 //! now, the query fails and the next one is right. Not inside a transaction, which the error has already aborted.
 
 mod copying;
+mod describe;
 mod group;
 mod receive;
 mod rows;
@@ -59,6 +60,7 @@ use secure::Secure;
 use startup::Auth;
 use statement::{Description, Input, Prepared, State, Statements, Waiting};
 
+pub use describe::{Described, DescribedColumn};
 pub use group::GROUP_MAX;
 pub use scram::{Job, SCRAM_ITERATIONS_MAX};
 pub use wire::MESSAGE_BYTES_MAX;
@@ -191,6 +193,8 @@ enum Entry {
     Session { standby: bool, read_only: bool, known: bool },
     /// A simple query of the catalog: does the statement `id` only read?
     Proof { id: u64, proven: bool },
+    /// Parse, Describe, Sync, for somebody who asked.
+    Describe { token: Token, described: Described, error: Option<Box<ServerError>> },
     /// Bind, Execute, Sync.
     Query(Running),
     /// COPY FROM STDIN. `refused`: why we ended it.
@@ -308,6 +312,8 @@ pub struct Connection {
     joined: u64,
     /// Hashes of statements that turned out to be slow, for the pool.
     slow: Vec<u64>,
+    /// Of the last [`Connection::describe`].
+    last_described: Option<Described>,
     /// The COPY that has this connection.
     copying: Option<Copying>,
     /// Open cursors, with what their rows look like.
@@ -370,6 +376,7 @@ impl Connection {
             busy_since: Monotonic::default(),
             joined: 0,
             slow: Vec::new(),
+            last_described: None,
             copying: None,
             portals: Vec::new(),
         }
@@ -766,6 +773,7 @@ impl Connection {
                 Entry::Query(running) => running.abandoned = true,
                 Entry::Simple { abandoned, .. } | Entry::CopyIn { abandoned, .. } => *abandoned = true,
                 Entry::Prepare { .. }
+                | Entry::Describe { .. }
                 | Entry::Catalog { .. }
                 | Entry::Proof { .. }
                 | Entry::Session { .. } => {}
@@ -984,6 +992,7 @@ impl Connection {
                 Entry::Simple { token, error, .. } => {
                     (token, error.map_or_else(|| lost(Access::Write), QueryError::Server))
                 }
+                Entry::Describe { token, .. } => (token, lost(Access::Read)),
                 Entry::Prepare { .. }
                 | Entry::Catalog { .. }
                 | Entry::Proof { .. }

@@ -244,6 +244,7 @@ impl Connection {
                 }
                 _ => return None,
             },
+            Entry::Describe { described, .. } => super::describe::answer(described, kind, body)?,
             Entry::Session { standby, read_only, known } => match kind {
                 b'T' | b'C' => {}
                 b'D' => {
@@ -312,6 +313,7 @@ impl Connection {
             Entry::Proof { proven, .. } => *proven = false,
             Entry::Session { known, .. } => *known = false,
             Entry::Prepare { error: slot, .. }
+            | Entry::Describe { error: slot, .. }
             | Entry::CopyIn { error: slot, .. }
             | Entry::Catalog { error: slot, .. }
             | Entry::Simple { error: slot, .. } => {
@@ -361,6 +363,14 @@ impl Connection {
                     slot.merit.prove(proven, self.now);
                 }
             }
+            Some(Entry::Describe { token, described, error }) => {
+                let result = match error {
+                    Some(error) => Err(QueryError::Server(error)),
+                    None => Ok(Complete { has_columns: described.columns.is_some(), ..Complete::default() }),
+                };
+                self.last_described = Some(described);
+                self.events.push_back(Event::Done { token, result });
+            }
             Some(Entry::Prepare { id, description, error }) => {
                 self.preparing -= 1;
                 self.busy_since = self.now;
@@ -371,6 +381,9 @@ impl Connection {
                 for oid in wanted {
                     self.catalog.insert_unknown(oid);
                 }
+                let composites = self.catalog.composites();
+                self.encode.composites = std::sync::Arc::clone(&composites);
+                self.decode.composites = composites;
                 self.described(id, description, error);
             }
             Some(Entry::CopyIn { token, abandoned, error, refused, affected }) => {
@@ -519,6 +532,15 @@ impl Connection {
             }
         }
         rows::finish(&mut running, rows, &mut self.decode, receiver);
+        let changed = matches!(&running.error, Some(QueryError::Value(ValueError::Malformed { expected, .. }))
+            if *expected == decode::COMPOSITE_CHANGED);
+        if changed {
+            // This query has failed; whoever comes next finds out what the type is like now.
+            self.catalog.forget_composites();
+            if let Some(slot) = self.statements.remove(running.prepared.id) {
+                self.requeue(slot);
+            }
+        }
         let Running { token, abandoned, error, complete, bytes, .. } = running;
         if self.spare.len() < SPARE_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
             self.spare.push(bytes);
@@ -592,13 +614,10 @@ impl Connection {
             }
             return;
         }
-        let mut wanted: Vec<u32> = description
-            .params
-            .iter()
-            .chain(description.columns.iter().map(|(_, oid)| oid))
-            .copied()
-            .filter(|oid| self.catalog.get(*oid).is_none())
-            .collect();
+        let mut wanted: Vec<u32> = Vec::new();
+        for oid in description.params.iter().chain(description.columns.iter().map(|(_, oid)| oid)) {
+            self.catalog.missing(*oid, 0, &mut wanted);
+        }
         wanted.sort_unstable();
         wanted.dedup();
         if !wanted.is_empty() {
@@ -754,7 +773,7 @@ fn columns(body: &[u8]) -> Option<Vec<(Box<str>, u32)>> {
 /// A DataRow of [`CATALOG_QUERY`], in text format.
 fn catalog_row(body: &[u8]) -> Option<CatalogRow> {
     let mut body = Body(body);
-    if body.u16()? != 6 {
+    if body.u16()? != 8 {
         return None;
     }
     let mut fields = body.0;
@@ -766,5 +785,14 @@ fn catalog_row(body: &[u8]) -> Option<CatalogRow> {
         element: next()?.parse().ok()?,
         element_kind: *next()?.as_bytes().first()?,
         element_base: next()?.parse().ok()?,
+        extension: next()?.into(),
+        fields: {
+            let text = next()?;
+            let field = |field: &str| {
+                let (oid, name) = field.split_once(' ')?;
+                Some((name.into(), oid.parse().ok()?))
+            };
+            text.split('\x01').filter(|field| !field.is_empty()).map(field).collect::<Option<_>>()?
+        },
     })
 }

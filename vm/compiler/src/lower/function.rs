@@ -423,7 +423,7 @@ fn is_default(pattern: &BindingPattern<'_>) -> bool {
 }
 
 /// The expression without the TypeScript around it.
-pub(super) fn strip<'e, 'a>(mut e: &'e Expression<'a>) -> &'e Expression<'a> {
+pub(crate) fn strip<'e, 'a>(mut e: &'e Expression<'a>) -> &'e Expression<'a> {
     loop {
         e = match e {
             Expression::TSAsExpression(x) => &x.expression,

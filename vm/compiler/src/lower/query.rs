@@ -300,6 +300,7 @@ impl<'a> Lower<'_, 'a> {
                 Role::Named => self.named(&mut predicate, body),
             };
             if let Some(tree) = tree {
+                self.trees.insert((self.file(), arrow.span), (tree.clone(), predicate.captured.len()));
                 match codec::encode(&node(&m.property.name, vec![tree])) {
                     Ok(bytes) => {
                         let constant = self.pool.data(bytes);
