@@ -259,6 +259,7 @@ impl Machine {
                     store: Some(Arc::clone(&store)),
                     wakers: Some(wakers),
                     database,
+                    cores: 1,
                     database_limits: config.database.as_ref().map(|d| d.limits.clone()).unwrap_or_default(),
                     more_databases: server::more_databases(config)?.into(),
                     rewrites: Arc::from([]),
