@@ -19,7 +19,10 @@ use crate::api::Error;
 use crate::key::Key;
 use crate::load::Chunk;
 use crate::medium::Medium;
-use crate::record::{Candidate, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES, Seeds, u32_at, u64_at};
+use crate::record::{
+    Candidate, FIRST_RECORD, Kind, RECORD_HEADER_BYTES, Record, SEAL_BYTES, Seeds, record_bytes, u32_at,
+    u64_at,
+};
 use crate::recover::Walk;
 use crate::segment::Segment;
 use crate::space::Space;
@@ -93,6 +96,7 @@ pub(crate) fn encode(segment: &Segment, summary: &Summary, chunk: &Chunk) -> Vec
     for (space, slots) in &chunk.spaces {
         out.extend_from_slice(&space.to_bits().to_le_bytes());
         out.extend_from_slice(&u32::try_from(slots.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let mut before: &[u8] = &[];
         for slot in slots {
             let flags = match (slot.state(), slot.expires()) {
                 (State::Stored, false) => 0,
@@ -100,19 +104,34 @@ pub(crate) fn encode(segment: &Segment, summary: &Summary, chunk: &Chunk) -> Vec
                 _ => REMOVED,
             };
             out.extend_from_slice(&(slot.offset() | flags).to_le_bytes());
-            out.extend_from_slice(&slot.value_len.to_le_bytes());
-            // At most 1 KiB.
-            out.extend_from_slice(&u16::try_from(slot.key.len()).unwrap_or(u16::MAX).to_le_bytes());
+            put_number(&mut out, slot.value_len as usize);
+            let shared = before.iter().zip(&*slot.key).take_while(|(a, b)| a == b).count();
+            put_number(&mut out, shared);
+            put_number(&mut out, slot.key.len() - shared);
             if slot.expires() {
                 let at = chunk.expiries.get(&slot.position()).map_or(0, |at| at.0);
                 out.extend_from_slice(&at.to_le_bytes());
             }
-            out.extend_from_slice(&slot.key);
+            out.extend_from_slice(&slot.key[shared..]);
+            before = &slot.key;
         }
     }
     let crc = crc32c::crc32c(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
+}
+
+/// LEB128: seven bits a byte, the lowest first, the highest bit says that more follow.
+fn put_number(out: &mut Vec<u8>, mut number: usize) {
+    loop {
+        let low = u8::try_from(number & 0x7f).unwrap_or(0);
+        number >>= 7;
+        if number == 0 {
+            out.push(low);
+            return;
+        }
+        out.push(low | 0x80);
+    }
 }
 
 /// Reads bytes front to back; `None` where there are too few.
@@ -131,6 +150,20 @@ impl<'a> Reader<'a> {
 
     fn u64(&mut self) -> Option<u64> {
         Some(u64_at(self.bytes(8)?, 0))
+    }
+
+    /// As [`put_number`] writes it; below 2^32.
+    fn number(&mut self) -> Option<u32> {
+        let mut number = 0;
+        for shift in [0, 7, 14, 21, 28] {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u32::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
     }
 }
 
@@ -171,7 +204,7 @@ pub(crate) fn decode(segment: &Segment, bytes: &[u8], chunk: &mut Chunk, uncheck
         return None;
     }
     let mut found = Chunk::default();
-    if decode_slots(&mut reader, header.id, &mut found).is_none() && !unchecked {
+    if decode_slots(&mut reader, header.id, end, &mut found).is_none() && !unchecked {
         return None;
     }
     for (space, mut slots) in found.spaces {
@@ -183,24 +216,33 @@ pub(crate) fn decode(segment: &Segment, bytes: &[u8], chunk: &mut Chunk, uncheck
     Some(Hint { summary, crc })
 }
 
-/// The slots, keyspace by keyspace; `None` if they end in the middle of one.
-fn decode_slots(reader: &mut Reader<'_>, segment: u32, found: &mut Chunk) -> Option<()> {
+/// The slots, keyspace by keyspace; `None` if they end in the middle of one, or one can't be in a segment that ends at `end`.
+fn decode_slots(reader: &mut Reader<'_>, segment: u32, end: u32, found: &mut Chunk) -> Option<()> {
     while !reader.0.is_empty() {
         let space = Space::from_bits(reader.u32()?);
         let count = reader.u32()? as usize;
         let slots = found.spaces.entry(space).or_default();
-        // Ten bytes each at least: what a damaged number claims is not believed.
-        slots.reserve(count.min(reader.0.len() / 10));
+        // Seven bytes each at least: what a damaged number claims is not believed.
+        slots.reserve(count.min(reader.0.len() / 7));
+        let mut key = Vec::new();
         for _ in 0..count {
-            let fixed = reader.bytes(10)?;
-            let (place, value_len) = (u32_at(fixed, 0), u32_at(fixed, 4));
-            let key_len = usize::from(u16::from_le_bytes([fixed[8], fixed[9]]));
+            let (place, value_len) = (reader.u32()?, reader.number()?);
+            let (shared, own) = (reader.number()? as usize, reader.number()? as usize);
+            if shared > key.len() {
+                return None;
+            }
             let (offset, expires) = (place & !7, place & EXPIRES != 0);
             if expires {
                 let at = Timestamp(reader.u64()?.cast_signed());
                 found.expiries.insert((segment, offset), at);
             }
-            let key = Key::new(reader.bytes(key_len)?);
+            key.truncate(shared);
+            key.extend_from_slice(reader.bytes(own)?);
+            let behind = offset as usize + record_bytes(key.len(), value_len as usize, expires);
+            if offset < FIRST_RECORD || behind > end as usize {
+                return None;
+            }
+            let key = Key::new(&key);
             slots.push(if place & REMOVED != 0 {
                 Slot::removed(key, segment, offset)
             } else {
