@@ -1,6 +1,11 @@
 //! Bytecode that nobody compiled: mutated modules are refused, or run safely within their budgets. No panic, no hang, no
 //! access outside of what is theirs.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::cast_possible_truncation, reason = "a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "a test"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +65,10 @@ struct Told(u64, String);
 impl Drop for Told {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("FOREBAY_SEED={} cargo test -p forebay-engine --test bytecode_fuzz\n{}", self.0, self.1);
+            eprintln!(
+                "FOREBAY_SEED={} cargo test -p forebay-engine --test bytecode_fuzz\n{}",
+                self.0, self.1
+            );
         }
     }
 }
