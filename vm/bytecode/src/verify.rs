@@ -100,7 +100,8 @@ impl std::error::Error for VerifyError {}
 /// Checks a module. The only way to a [`Verified`].
 pub fn verify(module: impl Into<Arc<Module>>) -> Result<Verified, VerifyError> {
     let module = module.into();
-    check_module(&module).map_err(|what| VerifyError { function: None, pc: None, what: what.into() })?;
+    let checked = check_module(&module).and_then(|()| check_site_ranges(&module));
+    checked.map_err(|what| VerifyError { function: None, pc: None, what: what.into() })?;
     for (index, function) in (0u32..).zip(&module.functions) {
         let error = |pc, what: String| VerifyError {
             function: Some(FunctionIndex(index)),
@@ -108,6 +109,7 @@ pub fn verify(module: impl Into<Arc<Module>>) -> Result<Verified, VerifyError> {
             what: what.into_boxed_str(),
         };
         check_function(&module, function).map_err(|what| error(None, what))?;
+        check_sites(function).map_err(|what| error(None, what))?;
         for (pc, instr) in (0u32..).zip(&function.code) {
             check_instr(&module, function, pc, *instr).map_err(|what| error(Some(pc), what))?;
         }
@@ -293,6 +295,36 @@ fn check_function(module: &Module, function: &Function) -> Check {
             local.register < function.registers && local.start <= local.end && local.end <= count,
             || format!("local r{} at {}..{} of {count}", local.register, local.start, local.end),
         )?;
+    }
+    Ok(())
+}
+
+/// What a cache learns at a site is true for one operation: a store must not find what a load has left there.
+fn check_sites(function: &Function) -> Check {
+    let mut users: Vec<Option<Op>> = vec![None; function.site_count as usize];
+    for instr in &function.code {
+        let Some(op) = instr.op() else { continue };
+        if op.operands().iter().any(|(_, operand)| *operand == Operand::Site)
+            // One that is out of range is refused with its instruction.
+            && let Some(user) = users.get_mut(usize::from(instr.c()))
+        {
+            require(user.is_none_or(|user| user == op), || {
+                format!("site {} of {} and another operation", instr.c(), op.name())
+            })?;
+            *user = Some(op);
+        }
+    }
+    Ok(())
+}
+
+/// No site is of two functions.
+fn check_site_ranges(module: &Module) -> Check {
+    let mut ranges: Vec<(u32, u32)> =
+        module.functions.iter().filter(|f| f.site_count > 0).map(|f| (f.site_base, f.site_count)).collect();
+    ranges.sort_unstable();
+    for pair in ranges.windows(2) {
+        let end = u64::from(pair[0].0) + u64::from(pair[0].1);
+        require(end <= u64::from(pair[1].0), || format!("sites {} of two functions", pair[1].0))?;
     }
     Ok(())
 }
@@ -551,6 +583,15 @@ mod tests {
         });
         refused("length", |m| m.functions[1].length = 3);
         refused("sites end", |m| m.functions[1].site_base = u32::MAX);
+        refused("of two functions", |m| {
+            let f = m.functions[1].clone();
+            m.functions.push(f);
+        });
+        refused("another operation", |m| {
+            let f = &mut m.functions[1];
+            f.code[0] = Instr::abc(Op::GetField, 0, 0, 0, 0);
+            f.code[1] = Instr::abc(Op::SetField, 0, 0, 0, 0);
+        });
         refused("function name", |m| m.functions[1].name = 1);
         refused("out of order", |m| m.functions[1].positions[1].pc = 0);
         refused("not text", |m| m.functions[1].positions[0].end = 1000);
