@@ -236,6 +236,14 @@ impl Writer<'_> {
                 self.0.push(3);
                 self.bytes(data);
             }
+            Const::Wtf8(text) => {
+                self.0.push(4);
+                self.bytes(text);
+            }
+            Const::Private(text) => {
+                self.0.push(5);
+                self.bytes(text.as_bytes());
+            }
         }
     }
 
@@ -457,6 +465,8 @@ impl<'a> Reader<'a> {
             1 => Ok(Const::Str(self.text()?)),
             2 => Ok(Const::BigInt(self.text()?)),
             3 => Ok(Const::Data(self.data()?.into())),
+            4 => Ok(Const::Wtf8(self.data()?.into())),
+            5 => Ok(Const::Private(self.text()?)),
             _ => {
                 self.at -= 1;
                 Err(self.error("a constant's kind"))

@@ -172,11 +172,13 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
     };
     Module {
         files: many(rng, 3, |r| SourceFile { path: text(r), text: text(r) }),
-        constants: many(rng, 10, |r| match r.below(4) {
+        constants: many(rng, 10, |r| match r.below(6) {
             // A NaN would not be equal to itself.
             0 => Const::Number(Some(f64::from_bits(word(r))).filter(|n| !n.is_nan()).unwrap_or(0.0)),
             1 => Const::Str(text(r)),
             2 => Const::BigInt(text(r)),
+            3 => Const::Wtf8(text(r).as_bytes().into()),
+            4 => Const::Private(text(r)),
             _ => Const::Data(text(r).as_bytes().into()),
         }),
         sites: many(rng, 10, |r| word(r) as u32),

@@ -163,6 +163,15 @@ fn check_module(module: &Module) -> Check {
                     format!("constant {index} is not decimal digits")
                 })?;
             }
+            Const::Wtf8(text) => {
+                require(crate::module::is_wtf8(text) && std::str::from_utf8(text).is_err(), || {
+                    format!("constant {index} is no text with half a surrogate pair")
+                })?;
+                require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
+            }
+            Const::Private(text) => {
+                require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
+            }
             Const::Data(_) => {}
         }
     }
@@ -539,6 +548,8 @@ mod tests {
         refused("NaN", |m| m.constants[1] = Const::Number(f64::from_bits(0xfff9_0000_0000_0001)));
         refused("twice", |m| m.constants.push(Const::Str("amount".into())));
         refused("digits", |m| m.constants.push(Const::BigInt("-".into())));
+        refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"plain"))));
+        refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"\xed\xa0\x80\xed\xb0\x80"))));
         refused("site", |m| m.sites[0] = 1);
         refused("module variable", |m| m.slots[0] = 1);
         refused("unknown uses", |m| m.uses |= 1 << 31);

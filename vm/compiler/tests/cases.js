@@ -561,3 +561,7 @@ function f(a, b = arguments.length, ...rest) { const inner = () => arguments[0];
 const o = { m() { return (() => () => arguments.length)()(); } };
 function late() { return [typeof arguments, function () { return arguments[0]; }(1)]; }
 return [f(), f(1, 2, 3, 4), o.m(1, 2), late(9)];
+
+//--- half surrogate pairs in literals
+const o = { '\ud83d': 1, ['\ude00x']: 2 }; const k = '\ud83d';
+return ['\ud83d'.length, '\ud83d' + '\ude00' === '\u{1F600}', '\ud83d\ude00'.length, `a\ud83d${''}\ude00b`.length, o[k], o['\ude00' + 'x'], '\ufffd\ud83d'.charCodeAt(1), '\ud83d\u{de00}' === '\u{1F600}', [...'\ude00\ud83d'].length, '\udead\ud83d!'.split('').map(c => c.charCodeAt(0))];

@@ -277,7 +277,8 @@ impl Ctx<'_> {
     /// Whether an object's named properties are those of its shape, this one not among those of its kind.
     fn is_shaped(&self, r: Ref, atom: Value) -> bool {
         let header = self.mem.heap.header(r);
-        let by_kind = matches!(header as u8, kind::ARRAY | kind::BOXED) && atom == self.mem.local.known.length;
+        let by_kind =
+            matches!(header as u8, kind::ARRAY | kind::BOXED) && atom == self.mem.local.known.length;
         (header >> 32) as u32 != DICTIONARY && header & flag::LAZY == 0 && !by_kind
     }
 

@@ -123,6 +123,11 @@ impl Unit {
                     mem.new_bigint(&n)?
                 }
                 Const::Data(bytes) => mem.heap.new_data(bytes)?,
+                Const::Wtf8(text) => mem.intern(text)?,
+                Const::Private(text) => {
+                    let text = mem.intern(text.as_bytes())?;
+                    mem.new_private(text)?
+                }
             });
         }
         let mut sites = Vec::with_capacity(module.sites.len());
