@@ -104,6 +104,8 @@ pub fn instruction(module: &Module, function: &Function, pc: u32, instr: Instr) 
         Op::DefClass => &["", "extends"],
         Op::NameFunction => &["", "get", "set"],
         Op::DefPrivate => &["", "method", "get", "set"],
+        Op::Yield => &["", "delegate"],
+        Op::GetIteratorObject => &["", "async"],
         _ => &[],
     };
     if let Some(note) = notes.get(usize::from(instr.n())).filter(|note| !note.is_empty()) {
@@ -141,6 +143,7 @@ fn write_function(
         (function_flags::ARGUMENTS, "arguments"),
         (function_flags::CLASS, "class"),
         (function_flags::NEW_TARGET, "new.target"),
+        (function_flags::GENERATOR, "generator"),
     ] {
         if function.flags & flag != 0 {
             let _ = write!(header, "  {name}");
@@ -307,6 +310,10 @@ fn constant(module: &Module, index: u32) -> String {
         Some(Const::Wtf8(text)) => format!("\"{}\"", shortened(&String::from_utf8_lossy(text))),
         Some(Const::Private(text)) => format!("private {}", shortened(text)),
         Some(Const::Data(data)) => format!("data of {} bytes", data.len()),
+        Some(Const::Template(parts)) => {
+            let parts: Vec<String> = parts.iter().map(|part| string(module, part.raw)).collect();
+            format!("template {}", parts.join(", "))
+        }
     }
 }
 

@@ -19,7 +19,7 @@
 
 use crate::module::{
     Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
-    Retry, Route, SourceFile, Work, WorkLimits,
+    Retry, Route, SourceFile, TemplatePart, Work, WorkLimits,
 };
 use crate::opcode::Instr;
 use sha2::{Digest, Sha256};
@@ -236,12 +236,19 @@ impl Writer<'_> {
                 self.0.push(3);
                 self.bytes(data);
             }
-            Const::Wtf8(text) => {
+            Const::Template(parts) => {
                 self.0.push(4);
+                self.list(parts, |w, part| {
+                    w.option(part.cooked, |w, cooked| w.uint(cooked));
+                    w.uint(part.raw);
+                });
+            }
+            Const::Wtf8(text) => {
+                self.0.push(5);
                 self.bytes(text);
             }
             Const::Private(text) => {
-                self.0.push(5);
+                self.0.push(6);
                 self.bytes(text.as_bytes());
             }
         }
@@ -465,8 +472,12 @@ impl<'a> Reader<'a> {
             1 => Ok(Const::Str(self.text()?)),
             2 => Ok(Const::BigInt(self.text()?)),
             3 => Ok(Const::Data(self.data()?.into())),
-            4 => Ok(Const::Wtf8(self.data()?.into())),
-            5 => Ok(Const::Private(self.text()?)),
+            4 => {
+                let part = |r: &mut Self| Ok(TemplatePart { cooked: r.option(Self::uint)?, raw: r.uint()? });
+                Ok(Const::Template(self.list(2, part)?.into()))
+            }
+            5 => Ok(Const::Wtf8(self.data()?.into())),
+            6 => Ok(Const::Private(self.text()?)),
             _ => {
                 self.at -= 1;
                 Err(self.error("a constant's kind"))

@@ -28,10 +28,22 @@ pub enum Const {
     BigInt(Box<str>),
     /// An encoded value (docs/formats/value.md): a predicate for `%where`.
     Data(Box<[u8]>),
+    /// The object that a tagged template passes to its function: one per template in the source. The parts are
+    /// constants that stand before it, as the escapes mean them (if they mean something) and as they are written.
+    Template(Box<[TemplatePart]>),
     /// A string that UTF-8 can't write, as it has half a surrogate pair: WTF-8.
     Wtf8(Box<[u8]>),
     /// The private name (`#x`) of a class that a task evaluates at most once.
     Private(Box<str>),
+}
+
+/// The text between two `${}` of a tagged template: string constants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TemplatePart {
+    /// With its escapes replaced; none if one of them is invalid.
+    pub cooked: Option<u32>,
+    /// As it is written.
+    pub raw: u32,
 }
 
 /// Whether bytes are WTF-8: UTF-8, but for surrogates that stand alone; a pair of two is one code point.
@@ -127,6 +139,8 @@ pub mod function_flags {
     pub const SCRIPT: u16 = 16;
     /// It mentions `arguments`: the register behind the parameters receives the arguments object.
     pub const ARGUMENTS: u16 = 64;
+    /// A generator: its code runs `StartGenerator` before it may `Yield`. Not a constructor.
+    pub const GENERATOR: u16 = 128;
     /// The constructor of a class: only `new` and `super` may call it, its `this` is the marker of
     /// `LoadEmpty` until its code makes it, and it receives `new.target`.
     pub const CLASS: u16 = 256;
@@ -183,6 +197,17 @@ impl Function {
             + u32::from(self.arguments_register().is_some());
         let wanted = self.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0;
         wanted.then_some(behind)
+    }
+
+    /// Register that holds the generator object in its code: the one behind all of these.
+    #[must_use]
+    pub fn generator_register(&self) -> Option<u32> {
+        let behind = 1
+            + u32::from(self.parameters)
+            + u32::from(self.rest.is_some())
+            + u32::from(self.arguments_register().is_some())
+            + u32::from(self.new_target_register().is_some());
+        (self.flags & function_flags::GENERATOR != 0).then_some(behind)
     }
 }
 

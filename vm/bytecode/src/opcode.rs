@@ -320,6 +320,13 @@ opcodes! {
     117 SetPrivate (A Src, B Src, C Src) "private member r[b] of r[a] = r[c]; TypeError if it has none or it can't be set";
     118 DefPrivate (A Src, B Src, C Src) "add private member r[b] to object r[a]: field with value r[c], n = 1: method, 2: getter, 3: setter; TypeError if it has it";
     119 HasPrivate (A Dst, B Src, C Src) "r[a] = whether object r[c] has private member r[b]; TypeError if it is no object";
+
+    // Generators and asynchronous iteration
+    120 StartGenerator () "r[behind the parameters] = a new generator that goes on here; the caller gets it as the call's result";
+    121 Yield (A DstPair, B Src) "the caller gets {value: r[b], done: false}; r[a] = what it sends, r[a+1] = 0 (next), 1 (return); throw throws here; n = 1 (yield*): it gets r[b] itself, and r[a+1] = 2 for throw";
+    122 EndGenerator (A Dst, B Src) "r[a] = {value: r[b], done: true}, to be returned: the generator is over";
+    123 GetIteratorObject (A Iter, B Src) "r[a..a+1] = an iterator over r[b] and its next method, never a shortcut; n = 1: an async one";
+    124 IteratorResult (A Src) "throw TypeError if r[a], which an iterator has answered, is not an object";
 }
 
 /// One instruction: a 64-bit word (see the module's diagram).
@@ -432,6 +439,7 @@ mod tests {
         }
         assert_eq!(Op::NewRegExp as u8, 99, "append only");
         assert_eq!(Op::HasPrivate as u8, 119, "append only");
+        assert_eq!(Op::IteratorResult as u8, 124, "append only");
     }
 
     #[test]

@@ -173,6 +173,13 @@ fn check_module(module: &Module) -> Check {
                 require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
             }
             Const::Data(_) => {}
+            Const::Template(parts) => {
+                let strings = |at: u32| (at as usize) < index && is_str(module, at);
+                let all = parts.iter().all(|p| strings(p.raw) && p.cooked.is_none_or(strings));
+                require(all && !parts.is_empty(), || {
+                    format!("constant {index} is a template of no strings before it")
+                })?;
+            }
         }
     }
     for key in &module.sites {
@@ -233,7 +240,7 @@ fn check_function(module: &Module, function: &Function) -> Check {
     at_most(function.captures.len(), CAPTURES_MAX, "captures")?;
     at_most(function.handlers.len(), EXCEPTION_HANDLERS_MAX, "exception handlers")?;
     check_name(module, function.name, "function name")?;
-    let kinds = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT;
+    let kinds = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT | flags::GENERATOR;
     let known = kinds | flags::ARGUMENTS | flags::CLASS | flags::NEW_TARGET;
     require(function.flags & !known == 0, || format!("unknown flags {:#x}", function.flags))?;
     // A class's constructor is a constructor (`new_closure`), whose frame is a plain one.
@@ -248,7 +255,8 @@ fn check_function(module: &Module, function: &Function) -> Check {
     let needed = fixed
         + u32::from(function.rest.is_some())
         + u32::from(function.arguments_register().is_some())
-        + u32::from(function.new_target_register().is_some());
+        + u32::from(function.new_target_register().is_some())
+        + u32::from(function.generator_register().is_some());
     require(u32::from(function.registers) >= needed, || {
         format!("{} registers, {needed} needed by this and the parameters", function.registers)
     })?;
@@ -353,6 +361,10 @@ fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> C
             Operand::Int | Operand::Hint => {}
         }
     }
+    let of_generators = matches!(op, Op::StartGenerator | Op::Yield | Op::EndGenerator);
+    require(!of_generators || function.flags & flags::GENERATOR != 0, || {
+        format!("{name} in a function that is no generator")
+    })?;
     let loading = function.flags & flags::INIT != 0;
     require(loading || !matches!(op, Op::SetModule | Op::SetHandler), || {
         format!("{name} in a function that doesn't run at load")
@@ -404,7 +416,7 @@ fn check_unused(op: Op, instr: Instr) -> Check {
         }
     }
     used |= match op {
-        Op::Return | Op::GetName | Op::DeclareName => 1 << 8,
+        Op::Return | Op::GetName | Op::DeclareName | Op::Yield | Op::GetIteratorObject => 1 << 8,
         Op::DefElem | Op::DefGetter | Op::DefSetter | Op::CheckReturn | Op::DefClass => 1 << 8,
         Op::NameFunction | Op::DefPrivate => 3 << 8,
         Op::CreateThis => 0xff << 8,
@@ -453,7 +465,7 @@ fn check_host_call(module: &Module, function: &Function, number: u16, n: u8) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::module::{ExceptionHandler, LocalName, Route, SourceFile, Work};
+    use crate::module::{ExceptionHandler, LocalName, Route, SourceFile, TemplatePart, Work};
     use crate::sample;
 
     /// Applies `change` to a good module; it must be refused, with `what` in the text.
@@ -502,6 +514,11 @@ mod tests {
         refused("run at load", first(Instr::abx(Op::SetHandler, 0, 0)));
         refused("runs at load", first(Instr::abx(Op::Closure, 0, 0)));
         refused("function 99", first(Instr::abx(Op::Closure, 0, 99)));
+        refused("no generator", first(Instr::abc(Op::Yield, 0, 0, 0, 0)));
+        refused("no generator", first(Instr::abc(Op::StartGenerator, 0, 0, 0, 0)));
+        refused("registers", first(Instr::abc(Op::Yield, 0, 7, 0, 0)));
+        refused("registers", first(Instr::abc(Op::GetIteratorObject, 0, 6, 0, 0)));
+        refused("unused bits", first(Instr::abc(Op::GetIteratorObject, 2, 0, 0, 0)));
         refused("unused bits", first(Instr::abc(Op::LoadNull, 0, 0, 0, 1)));
         refused("unused bits", first(Instr::abc(Op::Add, 1, 0, 0, 0)));
         refused("host call payload at load", |m| {
@@ -548,6 +565,11 @@ mod tests {
         refused("NaN", |m| m.constants[1] = Const::Number(f64::from_bits(0xfff9_0000_0000_0001)));
         refused("twice", |m| m.constants.push(Const::Str("amount".into())));
         refused("digits", |m| m.constants.push(Const::BigInt("-".into())));
+        let template = |cooked, raw| Const::Template(Box::new([TemplatePart { cooked, raw }]));
+        refused("template", |m| m.constants.push(template(Some(99), 0)));
+        refused("template", |m| m.constants.push(template(None, 1)));
+        refused("template", |m| m.constants.insert(0, template(None, 1)));
+        refused("template", |m| m.constants.push(Const::Template(Box::new([]))));
         refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"plain"))));
         refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"\xed\xa0\x80\xed\xb0\x80"))));
         refused("site", |m| m.sites[0] = 1);
@@ -569,6 +591,10 @@ mod tests {
         refused("registers", |m| {
             m.functions[1].registers = 1 + m.functions[1].parameters;
             m.functions[1].flags |= flags::ARGUMENTS;
+        });
+        refused("registers", |m| {
+            m.functions[1].registers = 2 + m.functions[1].parameters;
+            m.functions[1].flags |= flags::ARGUMENTS | flags::GENERATOR;
         });
         refused("length", |m| m.functions[1].length = 3);
         refused("sites end", |m| m.functions[1].site_base = u32::MAX);

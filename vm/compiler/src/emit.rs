@@ -9,7 +9,9 @@
 
 use std::collections::HashMap;
 
-use forebay_bytecode::module::{Capture, Const, ExceptionHandler, Function, LocalName, Position};
+use forebay_bytecode::module::{
+    Capture, Const, ExceptionHandler, Function, LocalName, Position, TemplatePart,
+};
 use forebay_bytecode::{FunctionIndex, Instr, Module, Op};
 use oxc_span::Span;
 use oxc_syntax::scope::ScopeId;
@@ -59,7 +61,7 @@ pub(crate) enum Control {
     Target { labels: Vec<String>, breaks: Vec<Patch>, continues: Option<Vec<Patch>>, unlabelled: bool },
     /// A for-of loop's iterator: closed on the way out. `gaps`: code that the
     /// handler of the loop's body must not cover.
-    Iterator { register: Reg, gaps: Vec<(u32, u32)> },
+    Iterator { register: Reg, asynchronous: bool, gaps: Vec<(u32, u32)> },
     /// A try block with a catch: what an exit runs behind it isn't covered.
     Try { gaps: Vec<(u32, u32)> },
     /// A finally block.
@@ -106,6 +108,8 @@ pub(crate) struct Builder {
     pub(crate) owners: HashMap<Reg, SymbolId>,
     /// The function's own name, where it refers to itself, and its register.
     pub(crate) itself: Option<(SymbolId, Reg)>,
+    /// Whether its code stands behind a `StartGenerator`: not while its parameters are bound.
+    pub(crate) started: bool,
     /// Where the arguments object arrives, if the function mentions it.
     pub(crate) arguments: Option<Reg>,
     pub(crate) control: Vec<Control>,
@@ -143,6 +147,7 @@ impl Builder {
             storage: HashMap::new(),
             owners: HashMap::new(),
             itself: None,
+            started: false,
             arguments: None,
             control: Vec::new(),
             hidden: HashMap::new(),
@@ -324,6 +329,11 @@ impl Pool {
         let index = self.push(Const::BigInt(digits.into()));
         self.big_ints.insert(digits.into(), index);
         index
+    }
+
+    /// A template object: never shared between two places of the source.
+    pub(crate) fn template(&mut self, parts: Vec<TemplatePart>) -> u32 {
+        self.push(Const::Template(parts.into()))
     }
 
     /// A text that oxc writes with U+FFFD as an escape, as halves of surrogate pairs are in it: four digits follow.

@@ -15,6 +15,12 @@ const AsyncFunction = (async () => {}).constructor;
 
 function machine(m, host) {
   const slots = m.slots.map(() => EMPTY);
+  for (const [i, c] of m.constants.entries()) {
+    if (!c || !c.$template) continue;
+    const object = c.$template.map(([cooked]) => cooked === null ? undefined : m.constants[cooked]);
+    Object.defineProperty(object, 'raw', { value: Object.freeze(c.$template.map(([, raw]) => m.constants[raw])) });
+    m.constants[i] = Object.freeze(object);
+  }
   const handlers = [];
   function closure(index, ups) {
     const f = m.functions[index];

@@ -42,7 +42,7 @@ impl Ctx<'_> {
     }
 
     /// First stack index that the top frame doesn't use.
-    fn stack_top(&self) -> usize {
+    pub(crate) fn stack_top(&self) -> usize {
         match self.frames.last() {
             None => 0,
             Some(f) if f.unit == NATIVE_FRAME => f.base as usize + 1 + f.function as usize,
@@ -141,7 +141,15 @@ impl Ctx<'_> {
                             }
                             return self.finish(cont, v);
                         }
-                        Err(Throw::Yield) => return self.suspend_native(callee, args, cont),
+                        Err(Throw::Again) => return self.suspend_native(callee, args, cont),
+                        Err(Throw::Resume { how, asynchronous }) => {
+                            let (generator, v) = (self.this(args), self.arg(args, 0));
+                            return if asynchronous {
+                                self.request_async(generator, how, v, cont)
+                            } else {
+                                self.resume_generator(generator, how, v, cont)
+                            };
+                        }
                         Err(Throw::TailCall) => {
                             argc = self.take_tail(abase)?;
                             construct = false;
@@ -166,7 +174,6 @@ impl Ctx<'_> {
                         Err(Throw::Coerce(which, hint)) => {
                             return self.coerce_argument(callee, args, cont, which, hint);
                         }
-                        Err(Throw::Again) => return self.call_again(callee, args, cont),
                         Err(throw) => return Err(throw),
                     }
                 }
@@ -176,37 +183,47 @@ impl Ctx<'_> {
         }
     }
 
-    /// Keeps a native that gave way at the end of the slice as the top frame.
+    /// Keeps a native that gave way at the end of the slice as the top frame: `exec_frames` goes on with it. What it
+    /// has left stands behind its arguments.
     fn suspend_native(&mut self, callee: Value, args: Args, cont: Cont) -> Result<(), Throw> {
-        let at = args.base + 1 + args.count;
-        self.ensure_stack(at + 1)?;
-        self.stack[at] = std::mem::replace(&mut self.resumed, Value::EMPTY);
+        if self.frames.len() >= self.task.limits.stack_depth {
+            self.task.search = None;
+            self.resumed = Value::EMPTY;
+            return Err(Throw::range_error("Maximum call stack size exceeded"));
+        }
         let construct = if args.construct { CONSTRUCTING } else { 0 };
+        let state = std::mem::replace(&mut self.resumed, Value::EMPTY);
+        let (count, flags) = if state.is_empty() {
+            (args.count, construct)
+        } else {
+            let at = args.base + 1 + args.count;
+            self.ensure_stack(at + 1)?;
+            self.stack[at] = state;
+            (args.count + 1, construct | YIELDED)
+        };
         self.frames.push(Frame {
-            function: args.count as u32 + 1,
+            function: count as u32,
             pc: 0,
             base: args.base as u32,
             unit: NATIVE_FRAME,
-            flags: YIELDED | construct,
+            flags,
             closure: callee,
             cont,
         });
-        Err(Throw::Yield)
+        Ok(())
     }
 
-    /// Whether the top frame is a native that waits for its next slice.
-    pub(crate) fn is_suspended_native(&self) -> bool {
-        self.frames.last().is_some_and(Frame::is_yielded)
-    }
-
-    /// Calls it again.
-    pub(crate) fn resume_native(&mut self) -> Result<(), Throw> {
+    /// Calls the native whose frame is on top again.
+    pub(crate) fn go_on(&mut self) -> Result<(), Throw> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let (base, state) = (frame.base as usize, frame.base as usize + frame.function as usize);
-        self.resumed = std::mem::take(&mut self.stack[state]);
+        let base = frame.base as usize;
+        let mut count = frame.function as usize;
+        if frame.is_yielded() {
+            self.resumed = std::mem::take(&mut self.stack[base + count]);
+            count -= 1;
+        }
         self.stack[base - 1] = frame.closure;
-        let construct = frame.flags & CONSTRUCTING != 0;
-        self.begin_call(base, frame.function as usize - 1, construct, frame.cont)
+        self.begin_call(base, count, frame.flags & CONSTRUCTING != 0, frame.cont)
     }
 
     /// Puts callee, this and arguments of a tail call into the window.
@@ -298,7 +315,7 @@ impl Ctx<'_> {
     fn call_closure(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
         let (unit, index) = self.mem.function_of(callee.as_ref());
         let function = &self.mem.local.units[unit].functions()[index as usize];
-        if function.flags & function_flags::ASYNC != 0 {
+        if function.flags & (function_flags::ASYNC | function_flags::GENERATOR) == function_flags::ASYNC {
             return self.call_async(callee, abase, argc, cont);
         }
         if function.flags & function_flags::CLASS != 0 {
@@ -376,11 +393,8 @@ impl Ctx<'_> {
 
     /// Runs an async function on a fiber of its own until it waits.
     fn call_async(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
-        if self.task.live_fibers() >= self.task.limits.fibers {
-            return Err(Throw::Trap(Trap::Fibers));
-        }
+        let child = self.open_fiber()?;
         let promise = self.mem.new_promise()?;
-        let child = self.task.new_fiber();
         let parent = self.current;
         let handler = self.task.fibers[parent as usize].main && cont.kind == ContKind::Root;
         let transaction = self.task.fibers[parent as usize].transaction;
@@ -393,8 +407,6 @@ impl Ctx<'_> {
             fiber.handler = handler;
             fiber.transaction = transaction;
         }
-        let bytes = self.stack.len() * 8;
-        self.mem.heap.charge_outside(bytes)?;
         self.ensure_stack(args.len() + SLACK)?;
         self.stack[..args.len()].copy_from_slice(&args);
         match self.push_frame(callee, 1, argc, Value::UNDEFINED, Cont::ROOT) {
@@ -491,7 +503,7 @@ impl Ctx<'_> {
         self.store_fiber();
         let fiber = &mut self.task.fibers[current as usize];
         let (promise, parent) = (fiber.promise, fiber.parent.take());
-        let (main, reject_only) = (fiber.main, fiber.reject_only);
+        let (main, reject_only, generator) = (fiber.main, fiber.reject_only, fiber.generator);
         if !main {
             // What its call has charged; the stack is the next fiber's.
             let bytes = fiber.stack.len() * 8;
@@ -501,7 +513,9 @@ impl Ctx<'_> {
         if main {
             return self.main_done(result);
         }
-        if !promise.is_empty() {
+        if !generator.is_empty() {
+            self.async_generator_done(generator, result)?;
+        } else if !promise.is_empty() {
             match result {
                 Ok(v) if !reject_only => self.resolve(promise, v)?,
                 Ok(_) => {}
@@ -654,32 +668,6 @@ impl Ctx<'_> {
         self.call_helper(Helper::ToPrimitive, &[v, hint], cont)
     }
 
-    /// A native that the slice's end interrupted: its frame waits on top (`exec_frames` goes on with it).
-    fn call_again(&mut self, callee: Value, args: Args, cont: Cont) -> Result<(), Throw> {
-        if self.frames.len() >= self.task.limits.stack_depth {
-            self.task.search = None;
-            return Err(Throw::range_error("Maximum call stack size exceeded"));
-        }
-        self.frames.push(Frame {
-            function: args.count as u32,
-            pc: 0,
-            base: args.base as u32,
-            unit: NATIVE_FRAME,
-            flags: if args.construct { CONSTRUCTING } else { 0 },
-            closure: callee,
-            cont,
-        });
-        Ok(())
-    }
-
-    /// Calls the native whose frame is on top again.
-    pub(crate) fn go_on(&mut self) -> Result<(), Throw> {
-        let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let base = frame.base as usize;
-        self.stack[base - 1] = frame.closure;
-        self.begin_call(base, frame.function as usize, frame.flags & CONSTRUCTING != 0, frame.cont)
-    }
-
     fn retry_native(&mut self, cont: Cont, v: Value) -> Result<(), Throw> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let base = frame.base as usize;
@@ -771,7 +759,7 @@ impl Ctx<'_> {
             Throw::Error(kind, message) => self.new_error(kind, &message),
             Throw::Trap(t) => Err(Throw::Trap(t)),
             Throw::Coerce(..) => self.new_error(ErrorKind::Type, "Cannot convert object to primitive value"),
-            Throw::TailCall | Throw::Effect(_) | Throw::Yield | Throw::Again => {
+            Throw::TailCall | Throw::Effect(_) | Throw::Again | Throw::Resume { .. } => {
                 self.new_error(ErrorKind::Type, "a native called out of turn")
             }
         }
@@ -781,10 +769,6 @@ impl Ctx<'_> {
     pub(crate) fn unwind(&mut self, throw: Throw) -> Option<Exit> {
         let mut throw = throw;
         loop {
-            if matches!(throw, Throw::Yield) {
-                // Not an exception: the native on top goes on in the next slice.
-                return None;
-            }
             let value = match self.throw_value(throw) {
                 Ok(v) => v,
                 Err(Throw::Trap(t)) => return Some(Exit::Trap(t)),
@@ -801,6 +785,10 @@ impl Ctx<'_> {
                         let slot = frame.base as usize + usize::from(handler.register);
                         self.stack[slot] = value;
                         return None;
+                    }
+                    if function.flags & function_flags::GENERATOR != 0 {
+                        let frame = *frame;
+                        self.left_by_exception(&frame);
                     }
                 }
                 self.frames.pop();
@@ -853,18 +841,14 @@ impl Ctx<'_> {
     }
 
     fn start_job_fiber(&mut self, promise: Value, reject_only: bool) -> Result<(), Throw> {
-        if self.task.live_fibers() >= self.task.limits.fibers {
-            return Err(Throw::Trap(Trap::Fibers));
-        }
-        let id = self.task.new_fiber();
+        let id = self.open_fiber()?;
         let transaction = if promise.is_object() { self.transaction_of(promise) } else { 0 };
         let fiber = &mut self.task.fibers[id as usize];
         fiber.promise = promise;
         fiber.transaction = transaction;
         fiber.reject_only = reject_only;
         self.load_fiber(id);
-        let bytes = self.stack.len() * 8;
-        self.mem.heap.charge_outside(bytes)
+        Ok(())
     }
 
     /// Name of a module variable, for messages.

@@ -169,7 +169,7 @@ impl Ctx<'_> {
         match self.mem.new_array_of(state) {
             Ok(list) => {
                 self.resumed = list.object();
-                Throw::Yield
+                Throw::Again
             }
             Err(throw) => throw,
         }

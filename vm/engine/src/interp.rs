@@ -48,17 +48,8 @@ impl Ctx<'_> {
             if self.frames.is_empty() {
                 return Exit::Idle;
             }
-            let ran = if self.is_suspended_native() {
-                if self.slice_over() {
-                    return Exit::SliceOver;
-                }
-                self.resume_native().map(|()| None)
-            } else {
-                self.exec_frames().map(Some)
-            };
-            match ran {
-                Ok(None) => {}
-                Ok(Some(exit)) => return exit,
+            match self.exec_frames() {
+                Ok(exit) => return exit,
                 Err(throw) => {
                     if let Some(exit) = self.unwind(throw) {
                         return exit;
@@ -80,7 +71,7 @@ impl Ctx<'_> {
         'reload: loop {
             let Some(frame) = self.frames.last() else { return Ok(Exit::Idle) };
             if frame.unit == NATIVE_FRAME {
-                if self.fuel < 0 {
+                if self.slice_over() {
                     return Ok(Exit::SliceOver);
                 }
                 self.go_on()?;
@@ -1070,10 +1061,10 @@ impl Ctx<'_> {
                             continue;
                         }
                         r!(i.a()) = Value::UNDEFINED;
-                        slow!(self.call_helper(
-                            Helper::IteratorNext,
-                            &[it, state],
-                            Cont::with(ContKind::Next, i.a() + 2, i.bx(), it),
+                        slow!(self.iterator_next(
+                            it,
+                            state,
+                            Cont::with(ContKind::Next, i.a() + 2, i.bx(), it)
                         ))
                     }
                     Op::IteratorClose => {
@@ -1318,6 +1309,24 @@ impl Ctx<'_> {
                     Op::HasPrivate => {
                         let (name, v) = (r!(i.b()), r!(i.c()));
                         r!(i.a()) = Value::bool(tri!(self.mem.has_private(name, v)));
+                    }
+                    Op::StartGenerator => slow!(self.start_generator()),
+                    Op::Yield => {
+                        let v = r!(i.b());
+                        slow!(self.yield_value(i, v))
+                    }
+                    Op::EndGenerator => {
+                        let v = r!(i.b());
+                        r!(i.a()) = tri!(self.generator_return(v));
+                    }
+                    Op::GetIteratorObject => {
+                        let v = r!(i.b());
+                        slow!(self.get_iterator_object(i.a(), v, i.n() == 1))
+                    }
+                    Op::IteratorResult => {
+                        if !r!(i.a()).is_object() {
+                            tri!(Err(Throw::type_error("Iterator result is not an object")));
+                        }
                     }
                     Op::GetName | Op::SetName | Op::DeclareName => {
                         let name = constant!(i);

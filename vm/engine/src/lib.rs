@@ -34,6 +34,7 @@ pub mod embed;
 mod error;
 mod evacuate;
 mod fiber;
+mod generator;
 mod heap;
 mod hostcall;
 mod interp;

@@ -196,7 +196,7 @@ impl Mem<'_> {
     }
 
     /// A VALUES cell full of holes, in a writable space.
-    fn new_values(&mut self, of: u8, capacity: u32) -> Result<Ref, Throw> {
+    pub(crate) fn new_values(&mut self, of: u8, capacity: u32) -> Result<Ref, Throw> {
         self.heap.check_room(capacity as usize * 8 + 8)?;
         let cell =
             self.heap.alloc_in(of, capacity + 1, u64::from(kind::VALUES) | u64::from(capacity) << 32)?;
@@ -655,6 +655,15 @@ impl Mem<'_> {
             let prototype = self.new_object(2)?;
             self.add_property(prototype, known.constructor, r.object(), attr::HIDDEN)?;
             self.add_property(r, known.prototype, prototype.object(), attr::WRITABLE)?;
+        } else if self.heap.kind(r) == kind::CLOSURE {
+            let (unit, index) = self.function_of(r);
+            let flags = self.local.units[unit].functions()[index as usize].flags;
+            if flags & function_flags::GENERATOR != 0 {
+                let is_async = flags & function_flags::ASYNC != 0;
+                let parent = if is_async { known.async_generator } else { known.generator };
+                let prototype = self.new_plain(parent, 2)?;
+                self.add_property(r, known.prototype, prototype.object(), attr::WRITABLE)?;
+            }
         }
         Ok(())
     }
@@ -1297,16 +1306,24 @@ impl Mem<'_> {
     pub(crate) fn new_closure(&mut self, unit: usize, index: u32) -> Result<Ref, Throw> {
         let function = &self.local.units[unit].functions()[index as usize];
         let (upvalues, flags) = (function.captures.len() as u32, function.flags);
-        let constructor =
-            flags & (function_flags::ARROW | function_flags::METHOD | function_flags::ASYNC) == 0;
+        let constructor = flags
+            & (function_flags::ARROW
+                | function_flags::METHOD
+                | function_flags::ASYNC
+                | function_flags::GENERATOR)
+            == 0;
         let mut header = u64::from(kind::CLOSURE) | flag::LAZY | u64::from(EMPTY) << 32;
         if constructor && unit == 0 {
             header |= flag::CONSTRUCTOR;
         }
         let r = self.heap.alloc(OBJECT_WORDS + upvalues, header)?;
-        let is_async = flags & function_flags::ASYNC != 0;
         let known = &self.local.known;
-        let proto = if is_async { known.async_function } else { known.function };
+        let proto = match flags & (function_flags::ASYNC | function_flags::GENERATOR) {
+            0 => known.function,
+            function_flags::ASYNC => known.async_function,
+            function_flags::GENERATOR => known.generator_function,
+            _ => known.async_generator_function,
+        };
         self.heap.set(r, 1, proto);
         self.heap.store(r, 2, 0);
         let tag = if unit == 1 { INTRINSIC } else { 0 };

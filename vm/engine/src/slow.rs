@@ -688,6 +688,23 @@ impl Ctx<'_> {
         self.call_helper(Helper::GetIterator, &[v], Cont::new(ContKind::Iterator, dst))
     }
 
+    /// An iterator as an object, for whoever calls its methods.
+    pub(crate) fn get_iterator_object(
+        &mut self,
+        dst: u16,
+        v: Value,
+        asynchronous: bool,
+    ) -> Result<(), Throw> {
+        if !asynchronous {
+            return self.get_iterator(dst, v);
+        }
+        if v.is_nullish() {
+            let what = if v.is_null() { "null" } else { "undefined" };
+            return Err(Throw::type_error(format!("{what} is not async iterable")));
+        }
+        self.call_helper(Helper::GetAsyncIterator, &[v], Cont::new(ContKind::Iterator, dst))
+    }
+
     pub(crate) fn got_iterator(&mut self, dst: u16, it: Value) -> Result<(), Throw> {
         if !it.is_object() {
             return Err(Throw::type_error("Result of the Symbol.iterator method is not an object"));

@@ -269,6 +269,26 @@ const CORPUS: &[(&str, &str)] = &[
         "function f(a) { kv.get('a'); const g = () => arguments; kv.get('b'); g()[1] = 'x'; delete g()[2]; return [...arguments, g().length, String(g()), kv.get('c')]; } return f(1, 2, 3)",
     ),
     (
+        "generators",
+        "function* g(a, ...b) { try { const x = yield kv.get('a') + a; yield [x, kv.get('b'), ...b]; yield* [1, 2]; } finally { kv.get('c'); } return kv.get('d'); } const it = g(1, 2); const idle = g(9); const over = g(); over.return(); const r = [it.next()]; kv.get('e'); r.push(it.next('sent')); kv.get('f'); r.push(it.next(), it.next(), it.next(), it.next(), idle.next().value, over.next()); const other = g(5); other.next(); kv.get('g'); r.push(other.return('r')); try { other.throw(new Error('x')); } catch (e) { r.push(e.message); } return r",
+    ),
+    (
+        "generators in loops",
+        "function* count(n) { for (let i = 0; i < n; i++) { yield i + kv.get('n'); } } function* twice(it) { for (const x of it) { yield x; yield* count(1); } } let out = []; for (const x of twice(count(2))) { kv.get('x'); out.push(x); } const [a, ...rest] = twice(count(2)); const f = () => { for (const x of count(9)) if (x == kv.get('q')) return x; return 'none'; }; return [out, a, rest, [...count(3)], f(), Math.max(...count(2))]",
+    ),
+    (
+        "async generators",
+        "async function* g(n) { try { for (let i = 0; i < n; i++) { const s = yield kv.get('v' + i); if (s) { await null; kv.get(s); } } } finally { kv.get('closed'); await null; } return 'end'; } const it = g(3); const all = [it.next(), it.next('s'), it.next(), it.next(), it.next()]; kv.get('queued'); const out = []; for await (const x of g(2)) { out.push(x, kv.get('in')); } for await (const x of g(5)) { if (x == 'v1') break; out.push(x); } const back = g(4); await back.next(); const ends = Promise.allSettled([back.return(Promise.resolve('r')), back.next(), back.throw(new Error('t')), back.return('again')]); kv.get('between'); return [await Promise.all(all), out, (await ends).map(r => r.value ?? r.reason.message)]",
+    ),
+    (
+        "delegating async generators",
+        "async function* inner() { try { yield kv.get('a'); yield Promise.resolve(2); } catch (e) { yield 'caught ' + e; } } async function* outer() { yield* inner(); yield* [Promise.resolve(3), kv.get('b')]; } const out = []; for await (const x of outer()) out.push(x); const it = outer(); await it.next(); kv.get('c'); out.push(await it.throw('oops'), await it.next()); return out",
+    ),
+    (
+        "tagged templates",
+        "const tag = (s, ...v) => { kv.get('t'); return [s, s.raw[0], Object.isFrozen(s), v]; }; const at = () => tag`a\\n${kv.get('v')}b`; const x = at(); kv.get('k'); const y = at(); return [x, x[0] === y[0], y[0].raw === x[0].raw]",
+    ),
+    (
         "labels and for in",
         "const out = []; outer: for (const k in { a: 1, b: 2, c: 3 }) { for (const i of [1, 2]) { kv.get('k'); if (k == 'b') continue outer; if (k == 'c') break outer; out.push(k + i); } } return out",
     ),

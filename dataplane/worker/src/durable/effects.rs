@@ -85,6 +85,13 @@ impl Back {
             HostFn::TxBegin | HostFn::TxEnd => {
                 Err(("TypeError", "tx() isn't possible in a durable task yet".to_owned()))
             }
+            HostFn::CopyIn
+            | HostFn::CopyOut
+            | HostFn::CursorOpen
+            | HostFn::CursorFetch
+            | HostFn::CursorClose => {
+                Err(("TypeError", "copy and cursors aren't possible in a durable task yet".to_owned()))
+            }
             other => Err(("TypeError", format!("{} isn't possible in a durable task", other.path()))),
         };
         match begun {

@@ -10,13 +10,15 @@
 //!   an event   -> Waiting by its key -> vm.resume -> `resumed` -> runnable
 //! ```
 
+mod bulk;
 pub(crate) mod kv;
+mod listen;
 mod plans;
 mod sql;
 mod time;
 mod tx;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_base::{
@@ -34,6 +36,7 @@ use crate::slots::Slots;
 use crate::tokens;
 use crate::upstream::Upstream;
 
+pub(crate) use listen::Heard;
 pub(crate) use time::milliseconds;
 
 /// Whose connection it is.
@@ -41,6 +44,8 @@ pub(crate) use time::milliseconds;
 pub(crate) enum Owner {
     /// Of which database, and which of its pool's links.
     Database(usize, forebay_postgres::pool::Link),
+    /// Of which database, and whose statement it cancels.
+    Cancel(usize, forebay_postgres::pool::Link),
     /// Key of an outbound connection.
     Upstream(u64),
 }
@@ -62,6 +67,8 @@ pub(crate) enum What {
     Kv(kv::Pending),
     /// A statement of this database.
     Sql(usize, Option<std::rc::Rc<plans::Statement>>),
+    /// A COPY of this database.
+    Copy(usize, Box<bulk::Copy>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
     Http,
@@ -80,13 +87,19 @@ pub(crate) struct Effects {
     pub(crate) saved: Vec<Completion>,
     taken: Vec<Effect>,
     kv: kv::Kv,
+    cores: usize,
     /// The first is the one that `db()` means.
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
+    cursors: bulk::Cursors,
     plans: plans::Plans,
     upstream: Upstream,
     compute: Compute,
     owners: HashMap<ConnectionId, Owner>,
+    /// Notifications whose handlers haven't begun.
+    pub(crate) heard: VecDeque<Heard>,
+    /// CancelRequests whose connections are being made.
+    cancels: Vec<(ConnectionId, Vec<u8>)>,
     metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
 }
@@ -113,12 +126,16 @@ impl Effects {
             saved: Vec::new(),
             taken: Vec::new(),
             kv: kv::Kv::new(config),
+            cores: config.cores,
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
+            cursors: bulk::Cursors::default(),
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
             owners: HashMap::new(),
+            heard: VecDeque::new(),
+            cancels: Vec::new(),
             metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),
         }
@@ -178,6 +195,22 @@ impl Effects {
             }
             HostFn::TxEnd => {
                 self.end_tx(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CopyIn | HostFn::CopyOut => {
+                self.begin_copy(vm, call, call.effect.func == HostFn::CopyOut);
+                EffectKind::Sql
+            }
+            HostFn::CursorOpen => {
+                self.open_cursor(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CursorFetch => {
+                self.fetch_cursor(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CursorClose => {
+                self.close_cursor(vm, call);
                 EffectKind::Sql
             }
             HostFn::HttpRequest => {
@@ -308,6 +341,13 @@ impl Effects {
         if self.transactions.any() {
             self.abandon_transactions(run, reactor.now());
         }
+        if self.cursors.any() {
+            for (database, root) in self.cursors.abandon(run) {
+                if let Some(sql) = self.databases.get_mut(database) {
+                    sql.abandon(root, reactor.now());
+                }
+            }
+        }
         if self.outstanding.remove(&run).is_none() {
             return;
         }
@@ -317,7 +357,7 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql(database, _) | What::Tx(database, _) => {
+                    What::Sql(database, _) | What::Copy(database, _) | What::Tx(database, _) => {
                         if let Some(sql) = self.databases.get_mut(database) {
                             sql.abandon(key, reactor.now());
                         }
@@ -358,6 +398,18 @@ impl Effects {
                 }
                 self.settle_sql(vm, database, reactor.now());
             }
+            Some(Owner::Cancel(database, link)) => {
+                let (database, link) = (*database, *link);
+                let bytes = self.cancels.iter().position(|(id, _)| *id == connection);
+                let bytes = bytes.map(|at| self.cancels.swap_remove(at).1);
+                match (result, bytes, reactor.output(connection)) {
+                    (Ok(()), Some(bytes), Some(output)) => output.push(&bytes),
+                    _ => {
+                        self.owners.remove(&connection);
+                        self.databases[database].cancelled(link, reactor.now());
+                    }
+                }
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 if result.is_err() {
@@ -389,13 +441,16 @@ impl Effects {
                 self.upstream.received(reactor, key, buffer);
                 self.settle_http(vm);
             }
-            None => {}
+            // The server says nothing to a CancelRequest.
+            Some(Owner::Cancel(..)) | None => {}
         }
     }
 
     pub(crate) fn eof<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
         match self.owners.get(&connection) {
-            Some(Owner::Database(..)) => reactor.close(connection, forebay_ring::Close::Now),
+            Some(Owner::Database(..) | Owner::Cancel(..)) => {
+                reactor.close(connection, forebay_ring::Close::Now);
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 self.upstream.eof(reactor, key);
@@ -409,6 +464,10 @@ impl Effects {
         match self.owners.remove(&connection) {
             Some(Owner::Database(database, link)) => {
                 self.databases[database].closed(link, "the connection was closed", reactor.now());
+                self.settle_sql(vm, database, reactor.now());
+            }
+            Some(Owner::Cancel(database, link)) => {
+                self.databases[database].cancelled(link, reactor.now());
                 self.settle_sql(vm, database, reactor.now());
             }
             Some(Owner::Upstream(key)) => {
@@ -425,6 +484,7 @@ impl Effects {
         if let Some(Owner::Database(database, link)) = self.owners.get(&connection) {
             let (database, link) = (*database, *link);
             self.databases[database].sent(link);
+            self.settle_sql(vm, database, reactor.now());
             self.flush_sql(reactor, vm);
         }
     }

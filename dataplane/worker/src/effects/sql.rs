@@ -8,9 +8,10 @@ use forebay_base::{CoreId, Monotonic, Value, ValueSink, ValueSource as _};
 use forebay_engine::{ErrorSpec, Vm};
 use forebay_postgres::config::Host;
 use forebay_postgres::pool::{Action, Link, OVER, Pool};
-use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Token};
+use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Shape, Token};
 use forebay_ring::{Close, Endpoint, Reactor, TimerId};
 
+use super::tx::Step;
 use super::{Call, Effects, Fault, Owner, Waiting, What, plans};
 use crate::back::{BackConfig, Level};
 use crate::slots::Slots;
@@ -23,7 +24,7 @@ pub(crate) struct Sql {
     /// Its place among the databases.
     number: usize,
     /// There while an address is known.
-    pool: Option<Pool>,
+    pub(super) pool: Option<Pool>,
     endpoint: Result<Endpoint, String>,
     /// Of the hosts behind the first, as they were found at the start.
     others: Vec<Result<Endpoint, String>>,
@@ -31,10 +32,34 @@ pub(crate) struct Sql {
     config: Option<(Config, DatabaseLimits, u64)>,
     name: Name,
     connections: Vec<(Link, forebay_base::ConnectionId)>,
+    /// Sent, but not yet with the kernel: a COPY waits for that.
+    unsent: Vec<(Link, Vec<u8>)>,
+    /// Channels to listen to, and whether the pool knows.
+    channels: (Vec<Box<str>>, bool),
+    /// Room for connections, as the server says.
+    room: Room,
     timer: Option<(Monotonic, TimerId)>,
     /// Whether the last thing that the log heard is that the database is away.
     away: bool,
 }
+
+/// Whether somebody has looked at how many connections the server takes.
+#[derive(Debug)]
+enum Room {
+    Unknown,
+    /// Asked: the answer, under construction.
+    Asked(forebay_base::value::ValueBuilder),
+    Known,
+}
+
+/// The token of the question; no effect has it.
+const ROOM: Token = Token(u64::MAX - 1);
+/// The least of what the server leaves to ordinary roles, what the database and what the role may have.
+const ROOM_QUERY: &str = "SELECT least(current_setting('max_connections')::int8 \
+    - current_setting('superuser_reserved_connections')::int8, CASE WHEN NOT r.rolsuper THEN nullif(d.datconnlimit, -1) END, \
+    CASE WHEN NOT r.rolsuper THEN nullif(r.rolconnlimit, -1) END) \
+    FROM pg_catalog.pg_database d, pg_catalog.pg_roles r \
+    WHERE d.datname = current_database() AND r.rolname = current_user";
 
 /// Whether the host's name is to be resolved (again).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +113,9 @@ impl Sql {
             others,
             config,
             connections: Vec::new(),
+            unsent: Vec::new(),
+            channels: (Vec::new(), true),
+            room: if number == 0 && core == CoreId(0) { Room::Unknown } else { Room::Known },
             timer: None,
             away: false,
         };
@@ -103,6 +131,23 @@ impl Sql {
         {
             self.pool = Some(Pool::new(config.clone(), limits.clone(), *seed, now));
         }
+    }
+
+    /// What it should listen to from now on; whether it can.
+    pub(super) fn set_channels(&mut self, channels: Vec<Box<str>>) -> Result<(), &'static str> {
+        if channels == self.channels.0 {
+            return Ok(());
+        }
+        self.channels = (channels, false);
+        if self.config.is_some() { Ok(()) } else { Err("no database is configured") }
+    }
+
+    /// Tells the pool, once there is one.
+    fn listen(&mut self, now: Monotonic) -> Result<(), QueryError> {
+        let Some(pool) = self.pool.as_mut().filter(|_| !self.channels.1) else { return Ok(()) };
+        self.channels.1 = true;
+        let channels: Vec<&str> = self.channels.0.iter().map(|channel| &**channel).collect();
+        pool.listen(&channels, now)
     }
 
     /// Host and port, if they are to be resolved now.
@@ -146,8 +191,15 @@ impl Sql {
 
     pub(crate) fn closed(&mut self, link: Link, cause: &str, now: Monotonic) {
         self.connections.retain(|(l, _)| *l != link);
+        self.unsent.retain(|(l, _)| *l != link);
         if let Some(pool) = &mut self.pool {
             pool.handle_closed(link, cause, now);
+        }
+    }
+
+    pub(crate) fn cancelled(&mut self, link: Link, now: Monotonic) {
+        if let Some(pool) = &mut self.pool {
+            pool.handle_cancelled(link, now);
         }
     }
 
@@ -157,7 +209,14 @@ impl Sql {
         }
     }
 
-    pub(crate) fn sent(&mut self, _link: Link) {}
+    pub(crate) fn sent(&mut self, link: Link) {
+        if let Some(index) = self.unsent.iter().position(|(of, _)| *of == link)
+            && let Some(pool) = &mut self.pool
+        {
+            let (_, bytes) = self.unsent.swap_remove(index);
+            pool.handle_sent(link, bytes);
+        }
+    }
 
     pub(crate) fn abandon(&mut self, key: u64, now: Monotonic) {
         if let Some(pool) = &mut self.pool {
@@ -185,10 +244,17 @@ fn endpoint_of(config: &Config, host: usize) -> Result<Endpoint, String> {
 struct Sinks<'a> {
     vm: &'a mut Vm,
     waiting: &'a mut Slots<Waiting>,
+    room: &'a mut Room,
 }
 
 impl Receiver for Sinks<'_> {
     fn sink(&mut self, token: Token) -> Option<&mut dyn ValueSink> {
+        if token == ROOM {
+            return match self.room {
+                Room::Asked(answer) => Some(answer),
+                _ => None,
+            };
+        }
         let waiting = self.waiting.get_mut(token.0)?;
         self.vm.result_sink(waiting.task, waiting.effect)
     }
@@ -227,23 +293,8 @@ impl Effects {
             return Ok(());
         }
         let label = vm.query_database(call.task, call.effect.id);
-        let inside = match vm.transaction(call.task, call.effect.id) {
-            0 => None,
-            number => Some(
-                self.transactions
-                    .of(number, call.run)
-                    .map_err(|why| ("TransactionError", format!("db: {why}"), None))?,
-            ),
-        };
-        let database = match (inside, label) {
-            (Some((database, _)), None) => database,
-            (Some((database, _)), Some(label)) if self.databases[database].label == label => database,
-            (Some(_), Some(label)) => {
-                let why = format!("db({label:?}): the transaction here is of another database");
-                return Err(("TransactionError", why, None));
-            }
-            (None, label) => self.database(label)?,
-        };
+        let number = vm.transaction(call.task, call.effect.id);
+        let (database, inside) = self.place_of_query(label, number, call.run)?;
         let plan = &statement.plan;
         let sql = forebay_postgres::Sql { text: &plan.text, hash: plan.hash, access: plan.access };
         let must_exist = statement.must_exist.is_some().then(|| std::rc::Rc::clone(&statement));
@@ -251,9 +302,7 @@ impl Effects {
         let sent = self.pool(database).and_then(|pool| {
             match inside {
                 None => pool.query(Token(key), &sql, &params, plan.shape, Delivery::Whole, call.now),
-                Some((_, root)) => {
-                    pool.query_in(root, Token(key), &sql, &params, plan.shape, Delivery::Whole)
-                }
+                Some(root) => pool.query_in(root, Token(key), &sql, &params, plan.shape, Delivery::Whole),
             }
             .map_err(|error| if error == OVER { super::tx::lost() } else { refusal_of(error) })
         });
@@ -261,6 +310,29 @@ impl Effects {
             self.unwait(key);
         }
         sent
+    }
+
+    /// Which database a query of `db(label)` is of, and in which transaction; `number` is that of its fiber.
+    pub(super) fn place_of_query(
+        &self,
+        label: Option<&str>,
+        number: u32,
+        run: u64,
+    ) -> Result<(usize, Option<Token>), Refusal> {
+        if number == 0 {
+            return Ok((self.database(label)?, None));
+        }
+        let (database, root) = self
+            .transactions
+            .of(number, run)
+            .map_err(|why| ("TransactionError", format!("db: {why}"), None))?;
+        match label {
+            Some(label) if self.databases[database].label != label => {
+                let why = format!("db({label:?}): the transaction here is of another database");
+                Err(("TransactionError", why, None))
+            }
+            _ => Ok((database, Some(root))),
+        }
     }
 
     /// The number of a database: of `db()`, or of `db(label)`.
@@ -295,8 +367,8 @@ impl Effects {
         now: Monotonic,
     ) {
         let Self { databases, waiting, .. } = self;
-        if let Some(pool) = databases.get_mut(database).and_then(|sql| sql.pool.as_mut()) {
-            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting });
+        if let Some(Sql { pool: Some(pool), room, .. }) = databases.get_mut(database) {
+            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, room });
         }
     }
 
@@ -309,6 +381,7 @@ impl Effects {
                 return;
             };
             match event {
+                Event::Done { token: ROOM, .. } => self.compare_room(database),
                 Event::Done { token, result } => {
                     let Some(waiting) = self.done(token.0) else { continue };
                     self.metrics.sql.record(now.since(waiting.since));
@@ -325,9 +398,16 @@ impl Effects {
                             let _ = vm.resume_error(waiting.task, waiting.effect, &spec);
                             continue;
                         }
+                        What::Tx(_, Step::CursorEnd) if matches!(result, Err(QueryError::Refused(_))) => {
+                            // A statement of it has failed, and said so.
+                            Ok(Some(None))
+                        }
                         What::Tx(_, step) => {
                             let number = self.tx_done(*step, result.is_ok());
-                            result.map(|_| Some(number))
+                            result.map(|_| Some(number.map(i64::from)))
+                        }
+                        What::Copy(_, copy) if !copy.gives_rows() => {
+                            result.map(|done| Some(i64::try_from(done.affected).ok()))
                         }
                         _ => result.map(|_| None),
                     };
@@ -339,7 +419,7 @@ impl Effects {
                         }
                         Ok(Some(number)) => {
                             super::resume(vm, waiting.task, waiting.effect, &mut |sink| match number {
-                                Some(number) => sink.int(i64::from(number)),
+                                Some(number) => sink.int(number),
                                 None => sink.undefined(),
                             });
                         }
@@ -352,10 +432,21 @@ impl Effects {
                         Err(error) => throw(vm, &waiting, &error),
                     }
                 }
+                Event::Copy { token } => self.copy_goes_on(vm, database, token, true, now),
+                Event::CopyMore { token } => self.copy_goes_on(vm, database, token, false, now),
+                Event::Notification(notification) => self.notified(*notification),
+                Event::Listening { gap } => self.listening(gap),
                 Event::Notice(notice) => {
                     self.log.line(Level::Warn, "database notice", &[("notice", &notice)]);
                 }
             }
+        }
+    }
+
+    /// What calls have settled at once.
+    pub(super) fn settle_sql_all(&mut self, vm: &mut Vm, now: Monotonic) {
+        for database in 0..self.databases.len() {
+            self.settle_sql(vm, database, now);
         }
     }
 
@@ -368,12 +459,16 @@ impl Effects {
 
     fn flush_database<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, database: usize) {
         let now = reactor.now();
+        if let Err(error) = self.databases[database].listen(now) {
+            self.log.line(Level::Error, "listen: nobody will hear notifications", &[("cause", &error)]);
+        }
+        self.ask_for_room(database, now);
         if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
             self.sql_deadline(vm, database, now);
         }
-        let Self { databases, owners, compute, .. } = self;
+        let Self { databases, owners, cancels, compute, .. } = self;
         let sql = &mut databases[database];
-        let Sql { pool: Some(pool), endpoint, others, connections, .. } = sql else { return };
+        let Sql { pool: Some(pool), endpoint, others, connections, unsent, .. } = sql else { return };
         while let Some(action) = pool.poll_action() {
             match action {
                 Action::Connect { link } => {
@@ -391,6 +486,18 @@ impl Effects {
                         Err(why) => pool.handle_closed(link, &why, now),
                     }
                 }
+                Action::Cancel { link, bytes } => {
+                    let host = pool.host_of(link);
+                    let endpoint = host.checked_sub(1).and_then(|at| others.get(at)).unwrap_or(endpoint);
+                    let connected = endpoint.as_ref().ok().and_then(|at| reactor.connect(at).ok());
+                    match connected {
+                        Some(connection) => {
+                            owners.insert(connection, Owner::Cancel(database, link));
+                            cancels.push((connection, bytes));
+                        }
+                        None => pool.handle_cancelled(link, now),
+                    }
+                }
                 Action::Compute { link, job } => {
                     if let Some(done) = compute.start(database, link, job) {
                         pool.handle_job(link, done, now);
@@ -398,12 +505,20 @@ impl Effects {
                 }
                 Action::Send { link, bytes } => {
                     let connection = connections.iter().find(|(l, _)| *l == link).map(|(_, c)| *c);
-                    if let Some(output) = connection.and_then(|connection| reactor.output(connection)) {
-                        output.push(&bytes);
+                    match connection.and_then(|connection| reactor.output(connection)) {
+                        Some(output) => {
+                            output.push(&bytes);
+                            if pool.is_copying(link) {
+                                unsent.push((link, bytes));
+                            } else {
+                                pool.handle_sent(link, bytes);
+                            }
+                        }
+                        None => pool.handle_sent(link, bytes),
                     }
-                    pool.handle_sent(link, bytes);
                 }
                 Action::Close { link } => {
+                    unsent.retain(|(l, _)| *l != link);
                     if let Some(index) = connections.iter().position(|(l, _)| *l == link) {
                         let (_, connection) = connections.swap_remove(index);
                         owners.remove(&connection);
@@ -421,6 +536,44 @@ impl Effects {
             sql.timer = Some((due, reactor.set_timer(due, tokens::database(database))));
         }
         self.settle_sql(vm, database, now);
+    }
+
+    /// Once, when the first connection is ready.
+    fn ask_for_room(&mut self, database: usize, now: Monotonic) {
+        let sql = &mut self.databases[database];
+        let Some(pool) = sql.pool.as_mut().filter(|_| matches!(sql.room, Room::Unknown)) else { return };
+        if pool.stats().ready == 0 {
+            return;
+        }
+        let question = forebay_postgres::Sql::read(ROOM_QUERY);
+        sql.room = match pool.query(ROOM, &question, &[], Shape::Scalar, Delivery::Whole, now) {
+            Ok(()) => Room::Asked(forebay_base::value::ValueBuilder::default()),
+            Err(_) => Room::Known,
+        };
+    }
+
+    /// Says what to change if all cores together may open more connections than there is room for.
+    fn compare_room(&mut self, database: usize) {
+        let Self { databases, log, cores, .. } = self;
+        let sql = &mut databases[database];
+        let answer = match std::mem::replace(&mut sql.room, Room::Known) {
+            Room::Asked(answer) => answer.finish(),
+            _ => None,
+        };
+        let (Some(Value::Int(room)), Some((_, limits, _))) = (answer, &sql.config) else { return };
+        let each = limits.connections.max(1) + limits.transactions;
+        let wanted = each * *cores + usize::from(!sql.channels.0.is_empty());
+        if i64::try_from(wanted).is_ok_and(|wanted| wanted <= room) {
+            return;
+        }
+        let fits = usize::try_from(room).unwrap_or(0) / (*cores).max(1);
+        let advice = format!(
+            "lower [database] connections and transactions to {fits} together, or raise max_connections by {}",
+            wanted.saturating_sub(usize::try_from(room).unwrap_or(0))
+        );
+        let fields: [(&str, &dyn std::fmt::Display); 4] =
+            [("wanted", &wanted), ("cores", cores), ("room", &room), ("change", &advice)];
+        log.line(Level::Warn, "the database takes fewer connections than this app may open", &fields);
     }
 
     /// A pool's timer has fired.
@@ -479,7 +632,7 @@ pub(super) fn refusal_of(error: QueryError) -> Refusal {
     fault_of(&error)
 }
 
-fn throw(vm: &mut Vm, waiting: &Waiting, error: &QueryError) {
+pub(super) fn throw(vm: &mut Vm, waiting: &Waiting, error: &QueryError) {
     let (name, message, code) = fault_of(error);
     let text = |text: &str| Value::Str(text.into());
     let mut props = Vec::new();

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use forebay_base::limits::VALUE_DEPTH_MAX;
 use forebay_base::{Value, ValueError};
 
-use super::{Scalar, Type, calendar, json};
+use super::{Composites, Scalar, Type, calendar, json};
 use crate::error::ParameterError;
 use crate::param::Param;
 
@@ -25,6 +25,8 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 #[derive(Debug, Default)]
 pub struct Scratch {
     text: String,
+    /// Fields of composite types.
+    pub(crate) composites: Composites,
 }
 
 /// The format code in which [`value`] writes this pair.
@@ -80,16 +82,185 @@ pub fn value(
 
 type Refusal = Box<str>;
 
+/// Appends `int32 length, bytes` of a value of a binary COPY. False: only the server can read it; `out` may end in an
+/// incomplete value then, as on an error.
+pub(crate) fn copy_binary(
+    param: &Param<'_>,
+    ty: Type,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<bool, Refusal> {
+    if matches!(param, Param::Null) {
+        out.extend_from_slice(&(-1i32).to_be_bytes());
+        return Ok(true);
+    }
+    if ty.array {
+        return Ok(false);
+    }
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    match ty.scalar {
+        // The binary form is the text.
+        Scalar::Text | Scalar::Json => body(param, ty, scratch, out)?,
+        Scalar::Jsonb => {
+            out.push(1);
+            body(param, ty, scratch, out)?;
+        }
+        Scalar::Uuid => match param {
+            Param::Str(text) => match uuid(text) {
+                Some(bytes) => out.extend_from_slice(&bytes),
+                None => return Ok(false),
+            },
+            other => return Err(mismatch("text", other)),
+        },
+        Scalar::Numeric => {
+            let text = &mut scratch.text;
+            text.clear();
+            match param {
+                Param::Str(v) | Param::Digits(v) => text.push_str(v),
+                Param::Int(_) | Param::Float(_) => number(text, param),
+                other => return Err(mismatch("a number", other)),
+            }
+            if !numeric(text, out) {
+                return Ok(false);
+            }
+        }
+        _ if format(param, ty) == BINARY => body(param, ty, scratch, out)?,
+        // A value that isn't of the type's kind: the error is the same in either format.
+        _ => {
+            let mut nothing = Vec::new();
+            body(param, ty, scratch, &mut nothing)?;
+            return Ok(false);
+        }
+    }
+    let length = i32::try_from(out.len() - start - 4).map_err(|_| Refusal::from("longer than 2 GiB"))?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(true)
+}
+
+/// Appends a value of COPY's text format (manual: "COPY", Text Format), without its tab or newline.
+pub(crate) fn copy_text(
+    param: &Param<'_>,
+    ty: Type,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    if matches!(param, Param::Null) {
+        out.extend_from_slice(b"\\N");
+        return Ok(());
+    }
+    let mut made = Vec::new();
+    sql_text(param, ty, scratch, &mut made)?;
+    for byte in made {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            byte => out.push(byte),
+        }
+    }
+    Ok(())
+}
+
+/// The SQL text of a number, a date or bytes.
+pub(crate) fn text(param: &Param<'_>) -> String {
+    let mut out = String::new();
+    match param {
+        Param::Bytes(v) => hex(&mut out, v),
+        other => number(&mut out, other),
+    }
+    out
+}
+
+/// A uuid as it is mostly written, `8-4-4-4-12` hexadecimal digits; the server knows other spellings.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 36 {
+        return None;
+    }
+    let mut digits = bytes.iter().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    if [8, 13, 18, 23].iter().any(|at| bytes[*at] != b'-') {
+        return None;
+    }
+    let mut out = [0; 16];
+    for byte in &mut out {
+        for _ in 0..2 {
+            let digit = char::from(*digits.next()?.1).to_digit(16)?;
+            *byte = *byte << 4 | u8::try_from(digit).ok()?;
+        }
+    }
+    Some(out)
+}
+
+/// Appends a numeric as `numeric_recv` reads it; false if `text` is no plain decimal number.
+fn numeric(text: &str, out: &mut Vec<u8>) -> bool {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (0x4000u16, rest),
+        None => (0, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    // Beyond these the server has something to say about it.
+    if whole.is_empty() || !plain(whole) || !plain(fraction) || whole.len() > 1000 || fraction.len() > 1000 {
+        return false;
+    }
+    if fraction.is_empty() && digits.ends_with('.') {
+        return false;
+    }
+    let whole = whole.trim_start_matches('0');
+    // Groups of four digits, those of the fraction filled up with zeros.
+    let mut groups: Vec<i16> = Vec::new();
+    let lead = whole.len().div_ceil(4);
+    let group = |digits: &str| digits.parse::<i16>().unwrap_or(0);
+    let first = whole.len() % 4;
+    if first > 0 {
+        groups.push(group(&whole[..first]));
+    }
+    let mut rest = &whole[first..];
+    while !rest.is_empty() {
+        groups.push(group(&rest[..4]));
+        rest = &rest[4..];
+    }
+    let mut rest = fraction;
+    while !rest.is_empty() {
+        let now = rest.len().min(4);
+        let scale = [0, 1000, 100, 10, 1][now];
+        groups.push(group(&rest[..now]) * scale);
+        rest = &rest[now..];
+    }
+    let mut weight = i16::try_from(lead).unwrap_or(0) - 1;
+    let skip = groups.iter().take_while(|g| **g == 0).count();
+    groups.drain(..skip);
+    weight -= i16::try_from(skip).unwrap_or(0);
+    while groups.last() == Some(&0) {
+        groups.pop();
+    }
+    let sign = if groups.is_empty() { 0 } else { sign };
+    let weight = if groups.is_empty() { 0 } else { weight };
+    let count = i16::try_from(groups.len()).unwrap_or(0);
+    let scale = i16::try_from(fraction.len()).unwrap_or(0);
+    out.extend_from_slice(&count.to_be_bytes());
+    out.extend_from_slice(&weight.to_be_bytes());
+    out.extend_from_slice(&sign.to_be_bytes());
+    out.extend_from_slice(&scale.to_be_bytes());
+    groups.iter().for_each(|group| out.extend_from_slice(&group.to_be_bytes()));
+    true
+}
+
 fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Refusal> {
     let text = &mut scratch.text;
     text.clear();
     if ty.array {
-        match param {
-            Param::List(items) => array(text, items, ty.scalar, 0)?,
-            Param::Str(v) => text.push_str(v),
-            other => return Err(mismatch("a list", other)),
-        }
-        return put_text(text, out);
+        return match param {
+            Param::List(items) => {
+                let mut made = String::new();
+                array(&mut made, items, ty, 0, scratch)?;
+                put_text(&made, out)
+            }
+            Param::Str(v) => put_text(v, out),
+            other => Err(mismatch("a list", other)),
+        };
     }
     match ty.scalar {
         Scalar::Int2 => int(param, i16::MIN.into(), i16::MAX.into())
@@ -155,7 +326,13 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
             Param::Str(v) => put_text(v, out),
             other => Err(mismatch("a date or text", other)),
         },
-        Scalar::Uuid | Scalar::Time | Scalar::Interval => match param {
+        Scalar::Uuid
+        | Scalar::Time
+        | Scalar::Interval
+        | Scalar::Timetz
+        | Scalar::Bit
+        | Scalar::Inet
+        | Scalar::Macaddr => match param {
             Param::Str(v) => put_text(v, out),
             other => Err(mismatch("text", other)),
         },
@@ -167,11 +344,50 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
             }
             other => Err(mismatch("text", other)),
         },
+        Scalar::Composite => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::Map(pairs) => {
+                let fields =
+                    scratch.composites.get(&ty.oid).cloned().ok_or("a composite type that isn't known")?;
+                let mut text = String::new();
+                record(&mut text, pairs, &fields, scratch)?;
+                put_text(&text, out)
+            }
+            other => Err(mismatch("an object or text", other)),
+        },
+        Scalar::Hstore => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::Map(pairs) => {
+                hstore(text, pairs)?;
+                put_text(text, out)
+            }
+            other => Err(mismatch("an object or text", other)),
+        },
+        Scalar::Vector => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::List(items) => {
+                text.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    text.push_str(if index > 0 { "," } else { "" });
+                    match item {
+                        Value::Int(_) | Value::Float(_) => number(text, &Param::from(item)),
+                        other => return Err(mismatch("numbers", &Param::from(other))),
+                    }
+                }
+                text.push(']');
+                put_text(text, out)
+            }
+            other => Err(mismatch("a list of numbers", other)),
+        },
         Scalar::Void | Scalar::Other => {
             match param {
                 Param::Str(v) | Param::Digits(v) => return put_text(v, out),
                 Param::Undefined => return Err(mismatch("a value", param)),
-                Param::List(items) => array(text, items, Scalar::Other, 0)?,
+                Param::List(items) => {
+                    let mut made = String::new();
+                    array(&mut made, items, ty, 0, scratch)?;
+                    return put_text(&made, out);
+                }
                 Param::Map(pairs) => {
                     json::write_map(text, pairs, 0).map_err(|e| Refusal::from(e.to_string()))?;
                 }
@@ -182,6 +398,73 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
             put_text(text, out)
         }
     }
+}
+
+/// Appends an hstore literal: everything quoted but NULL.
+fn hstore(text: &mut String, pairs: &[(Box<str>, Value)]) -> Result<(), Refusal> {
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        text.push_str(if index > 0 { "," } else { "" });
+        quote(text, key);
+        text.push_str("=>");
+        match value {
+            Value::Null => text.push_str("NULL"),
+            Value::Undefined => return Err(format!("{key:?} is undefined").into()),
+            Value::Str(v) | Value::Decimal(v) | Value::BigInt(v) => quote(text, v),
+            Value::Bool(v) => quote(text, if *v { "true" } else { "false" }),
+            Value::Int(_) | Value::Float(_) | Value::Timestamp(_) => {
+                let mut made = String::new();
+                number(&mut made, &Param::from(value));
+                quote(text, &made);
+            }
+            other => return Err(mismatch("text for an hstore", &Param::from(other))),
+        }
+    }
+    Ok(())
+}
+
+/// Appends a record literal (manual: "Composite Types", Constructing Composite Values): every field quoted, NULL empty.
+fn record(
+    text: &mut String,
+    pairs: &[(Box<str>, Value)],
+    fields: &[(Box<str>, Type)],
+    scratch: &mut Scratch,
+) -> Result<(), Refusal> {
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| !fields.iter().any(|(field, _)| field == name)) {
+        return Err(format!("the composite type has no field {name:?}").into());
+    }
+    text.push('(');
+    for (index, (name, ty)) in fields.iter().enumerate() {
+        text.push_str(if index > 0 { "," } else { "" });
+        let value = pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        match value {
+            None | Some(Value::Undefined) => return Err(format!("the field {name:?} is missing").into()),
+            Some(Value::Null) => {}
+            Some(value) => {
+                let mut made = Vec::new();
+                sql_text(&Param::from(value), *ty, scratch, &mut made).map_err(|e| format!("{name}: {e}"))?;
+                let made = String::from_utf8(made).map_err(|_| "not text")?;
+                quote(text, &made);
+            }
+        }
+    }
+    text.push(')');
+    Ok(())
+}
+
+/// Appends the SQL text of a value that isn't null, checked as ever.
+fn sql_text(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let start = out.len();
+    body(param, ty, scratch, out)?;
+    if format(param, ty) == BINARY {
+        // Checked, and then written as text.
+        out.truncate(start);
+        match param {
+            Param::Bool(v) => out.push(if *v { b't' } else { b'f' }),
+            Param::Str(v) | Param::Digits(v) => out.extend_from_slice(v.as_bytes()),
+            other => out.extend_from_slice(text(other).as_bytes()),
+        }
+    }
+    Ok(())
 }
 
 fn mismatch(expected: &str, got: &Param<'_>) -> Refusal {
@@ -259,7 +542,13 @@ fn hex(text: &mut String, bytes: &[u8]) {
 
 /// Appends an array literal (manual: "Array Input and Output Syntax"); lists in lists are dimensions, except for
 /// json, whose elements may be lists.
-fn array(text: &mut String, items: &[Value], ty: Scalar, depth: usize) -> Result<(), Refusal> {
+fn array(
+    text: &mut String,
+    items: &[Value],
+    ty: Type,
+    depth: usize,
+    scratch: &mut Scratch,
+) -> Result<(), Refusal> {
     if depth >= VALUE_DEPTH_MAX {
         return Err(ValueError::TooDeep.to_string().into());
     }
@@ -271,12 +560,22 @@ fn array(text: &mut String, items: &[Value], ty: Scalar, depth: usize) -> Result
         match item {
             Value::Undefined => return Err(format!("element {index} is undefined").into()),
             Value::Null => text.push_str("NULL"),
-            item if matches!(ty, Scalar::Json | Scalar::Jsonb) && !matches!(item, Value::Str(_)) => {
+            item if matches!(ty.scalar, Scalar::Json | Scalar::Jsonb) && !matches!(item, Value::Str(_)) => {
                 let mut element = String::new();
                 json::write(&mut element, item, 0).map_err(|e| Refusal::from(e.to_string()))?;
                 quote(text, &element);
             }
-            Value::List(inner) => array(text, inner, ty, depth + 1)?,
+            Value::List(inner) => array(text, inner, ty, depth + 1, scratch)?,
+            Value::Map(pairs) if ty.scalar == Scalar::Hstore => {
+                let mut element = String::new();
+                hstore(&mut element, pairs)?;
+                quote(text, &element);
+            }
+            Value::Map(pairs) if let Some(fields) = scratch.composites.get(&ty.oid).cloned() => {
+                let mut element = String::new();
+                record(&mut element, pairs, &fields, scratch)?;
+                quote(text, &element);
+            }
             Value::Map(_) => return Err(format!("element {index} is an object").into()),
             Value::Bool(v) => text.push_str(if *v { "true" } else { "false" }),
             Value::Str(v) | Value::Decimal(v) | Value::BigInt(v) => quote(text, v),

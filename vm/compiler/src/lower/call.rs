@@ -1,11 +1,12 @@
 //! Member chains and calls: methods, optional chaining, spread, `new`, `delete`,
 //! and calls of the host.
 
-use forebay_bytecode::module::uses;
+use forebay_bytecode::module::{TemplatePart, uses};
 use forebay_bytecode::{Global, HostFn, HostKind, Instr, Op};
 use oxc_ast::ast::{
     Argument, CallExpression, ChainElement, ChainExpression, ComputedMemberExpression, Expression,
     IdentifierReference, NewExpression, PrivateFieldExpression, StaticMemberExpression,
+    TaggedTemplateExpression,
 };
 use oxc_span::{GetSpan, Span};
 
@@ -338,6 +339,58 @@ impl<'a> Lower<'_, 'a> {
         }
     }
 
+    /// `` f`text ${value}` ``: a call with the template's object and the values.
+    pub(super) fn tagged_template(&mut self, t: &'a TaggedTemplateExpression<'a>, want: Want) -> Reg {
+        let mark = self.f().next;
+        let base = self.f().take();
+        let this = self.f().take();
+        self.callee_into(strip(&t.tag), base, this, &mut Vec::new());
+        let mut parts = Vec::new();
+        for quasi in &t.quasi.quasis {
+            let cooked = match &quasi.value.cooked {
+                Some(_) if quasi.lone_surrogates => {
+                    self.unsupported(quasi.span, "half a surrogate pair in a literal is", None);
+                    None
+                }
+                Some(text) => Some(self.pool.string(text.as_str())),
+                None => None,
+            };
+            parts.push(TemplatePart { cooked, raw: self.pool.string(quasi.value.raw.as_str()) });
+        }
+        let template = self.pool.template(parts);
+        let values = &t.quasi.expressions;
+        let spread = values.len() >= ARGUMENTS_MAX;
+        let first = self.f().take();
+        if spread {
+            self.f().abx(Op::NewArray, first, u32::try_from(values.len()).unwrap_or(u32::MAX), t.span);
+        }
+        let inner = self.f().next;
+        let object = if spread { self.f().take() } else { first };
+        self.f().abx(Op::LoadConst, object, template, t.quasi.span);
+        if spread {
+            self.f().ab(Op::ArrayPush, first, object, t.quasi.span);
+        }
+        for value in values {
+            if spread {
+                self.f().next = inner;
+                let register = self.expression(value, Want::Any);
+                self.f().ab(Op::ArrayPush, first, register, value.span());
+            } else {
+                let register = self.f().take();
+                self.expression(value, Want::Free(register));
+            }
+        }
+        self.f().next = mark;
+        let register = self.target(want);
+        if spread {
+            self.f().ab(Op::CallSpread, register, base, t.span);
+        } else {
+            let count = u8::try_from(values.len() + 1).unwrap_or(u8::MAX);
+            self.f().emit(Instr::abc(Op::Call, count, register, base, 0), t.span);
+        }
+        register
+    }
+
     fn is_import_namespace(&self, e: &Expression<'a>) -> bool {
         match strip(e) {
             Expression::Identifier(id) => matches!(self.resolve(id), Name::Import(Target::Namespace(_))),
@@ -644,7 +697,12 @@ impl<'a> Lower<'_, 'a> {
             | HostFn::Query
             | HostFn::Tx
             | HostFn::TxBegin
-            | HostFn::TxEnd => uses::DATABASE,
+            | HostFn::TxEnd
+            | HostFn::CopyIn
+            | HostFn::CopyOut
+            | HostFn::CursorOpen
+            | HostFn::CursorFetch
+            | HostFn::CursorClose => uses::DATABASE,
             HostFn::Http | HostFn::HttpRequest => uses::HTTP,
             HostFn::KvGet
             | HostFn::KvSet

@@ -91,8 +91,8 @@ impl<'a> Lower<'_, 'a> {
             Expression::ClassExpression(c) => self.class(c, Label::Text(""), want),
             Expression::Super(_) => self.refuse(span, "`super` is", want),
             Expression::ImportExpression(_) => self.refuse(span, "`import()` is", want),
-            Expression::TaggedTemplateExpression(t) => self.refuse(t.span, "tagged templates are", want),
-            Expression::YieldExpression(_) => self.refuse(span, "generators are", want),
+            Expression::TaggedTemplateExpression(t) => self.tagged_template(t, want),
+            Expression::YieldExpression(y) => self.yield_expression(y, want),
             Expression::PrivateInExpression(p) => {
                 let mark = self.f().next;
                 let object = self.expression(&p.right, Want::Any);
@@ -673,7 +673,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// An `await` in the function under construction.
-    fn note_await(&mut self, span: Span) {
+    pub(super) fn note_await(&mut self, span: Span) {
         let is_top_level = self.functions.len() == 1;
         if !is_top_level {
             return;

@@ -36,13 +36,11 @@ impl<'a> Lower<'_, 'a> {
         form: Form<'_, 'a>,
     ) -> Option<FunctionIndex> {
         let head = Span::new(function.span.start, function.params.span.start.max(function.span.start));
-        if function.generator {
-            let hint = "build an array, or take a callback";
-            self.unsupported(head, "generators are", Some(hint));
-            return None;
-        }
         let body = function.body.as_ref()?;
         let mut flags = if function.r#async { function_flags::ASYNC } else { 0 };
+        if function.generator {
+            flags |= function_flags::GENERATOR;
+        }
         let scope = function.scope_id.get()?;
         match form {
             Form::Plain => {
@@ -72,6 +70,10 @@ impl<'a> Lower<'_, 'a> {
             }
         }
         self.parameters(&function.params, scope, plan);
+        if function.generator {
+            self.f().emit(Instr::abc(Op::StartGenerator, 0, 0, 0, 0), head);
+            self.f().started = true;
+        }
         self.statements_of_function(&body.statements);
         self.end_body(Span::new(body.span.end.saturating_sub(1), body.span.end));
         Some(self.finish_function(head))
@@ -182,6 +184,9 @@ impl<'a> Lower<'_, 'a> {
         }
         if f.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0 {
             f.new_target = Some(f.take());
+        }
+        if f.flags & function_flags::GENERATOR != 0 {
+            f.take();
         }
         if let Some((own, _)) = f.itself {
             let register = f.take();
@@ -418,7 +423,7 @@ fn is_default(pattern: &BindingPattern<'_>) -> bool {
 }
 
 /// The expression without the TypeScript around it.
-pub(super) fn strip<'e, 'a>(mut e: &'e Expression<'a>) -> &'e Expression<'a> {
+pub(crate) fn strip<'e, 'a>(mut e: &'e Expression<'a>) -> &'e Expression<'a> {
     loop {
         e = match e {
             Expression::TSAsExpression(x) => &x.expression,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`self`] | the module: top levels, styles, names |
 //! | `function` | functions: parameters, hoisting, closures |
+//! | `generator` | `yield`, and iterators whose methods answer with promises |
 //! | `statement` | statements, loops, try/finally |
 //! | `expression` | expressions into a wanted register |
 //! | `assign` | assignments, updates |
@@ -19,6 +20,7 @@ mod call;
 mod class;
 mod expression;
 mod function;
+mod generator;
 mod host;
 mod pattern;
 mod query;
@@ -38,7 +40,9 @@ use oxc_syntax::symbol::SymbolId;
 use crate::diagnostic::{Severity, Sink, did_you_mean};
 use crate::emit::{Builder, Pool, Reg, UpKey};
 use crate::files::{Files, Import, Target};
+use crate::schema::Trees;
 use crate::scope::{Kind, Variable, Variables};
+pub(crate) use function::strip;
 use works::Survey;
 pub(crate) use works::normalised;
 
@@ -116,6 +120,8 @@ pub(crate) struct Lower<'p, 'a> {
     route_names: HashMap<(String, String), Span>,
     /// The functions are those of a script's body: handlers of requests.
     depth: usize,
+    /// Lambdas of chains, for the checks against a database.
+    trees: Trees,
     /// The next number of what only the lowering knows (`Builder::hidden`).
     hidden_next: u32,
     /// Private names of the classes around, innermost last: hidden numbers by name.
@@ -137,7 +143,7 @@ pub(crate) fn script_body(files: &Files<'_>) -> Option<usize> {
 }
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
-pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
+pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> (Module, Trees) {
     let survey = if files.options.conformance { Survey::default() } else { Survey::of(files, sink) };
     let variables = files
         .list
@@ -159,17 +165,19 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
         work_names: HashMap::new(),
         route_names: HashMap::new(),
         depth: 0,
+        trees: Trees::new(),
         hidden_next: 0,
         privates: Vec::new(),
         class_names: HashMap::new(),
         requests: Vec::new(),
     };
     lower.program();
+    let trees = std::mem::take(&mut lower.trees);
     let mut module = lower.module;
     module.constants = lower.pool.constants;
     module.files =
         files.list.iter().map(|f| SourceFile { path: (*f.path).into(), text: (*f.text).into() }).collect();
-    module
+    (module, trees)
 }
 
 impl<'p, 'a> Lower<'p, 'a> {

@@ -317,7 +317,7 @@ impl<'a> Lower<'_, 'a> {
         } else {
             self.simple(Op::LoadUndefined, Want::Any, end)
         };
-        self.f().a(Op::Return, result, end);
+        self.emit_return(result, false, end);
         self.f().next = mark;
     }
 }

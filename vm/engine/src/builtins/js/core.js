@@ -40,6 +40,10 @@ return function ({
       return result.done ? doneMark : result.value;
     },
 
+    "%iteratorValue"(result) {
+      return result.done ? doneMark : result.value;
+    },
+
     "%iteratorClose"(iterator) {
       const method = iterator.return;
       if (method === undefined || method === null) return;
