@@ -11,6 +11,7 @@
 //! | `upstream` | outbound HTTP |
 //! | `compute` | a thread for passwords' proofs |
 //! | [`generation`] | what is served: routes, blueprints, files; [`assets`]: static files |
+//! | [`testing`] | what `forebay test` puts between tasks and the world |
 //! | [`metrics`] | what a core counts |
 //! | `mailbox`, `messages`, `tokens`, `slots` | commands, what travels through the rings, names of what is in flight |
 
@@ -28,6 +29,7 @@ mod messages;
 pub mod metrics;
 pub mod runtime;
 mod slots;
+pub mod testing;
 mod tokens;
 mod upstream;
 

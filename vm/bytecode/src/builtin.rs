@@ -167,6 +167,7 @@ host_functions! {
     31 CursorOpen "%cursorOpen" Effect (1, 1) "" "query: its cursor's number";
     32 CursorFetch "%cursorFetch" Effect (3, 3) "" "query, number, how many: the next rows";
     33 CursorClose "%cursorClose" Effect (1, 1) "" "number";
+    34 Cover "%cover" Immediate (0, 0) "" "the statement at this place runs: for the coverage of tests";
 }
 
 #[cfg(test)]

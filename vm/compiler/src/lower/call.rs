@@ -714,7 +714,8 @@ impl<'a> Lower<'_, 'a> {
             | HostFn::KvIterate
             | HostFn::KvScan
             | HostFn::KvBatch => uses::KV,
-            HostFn::Log
+            HostFn::Cover
+            | HostFn::Log
             | HostFn::LogWarn
             | HostFn::LogError
             | HostFn::Now
