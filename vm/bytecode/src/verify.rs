@@ -100,8 +100,8 @@ impl std::error::Error for VerifyError {}
 /// Checks a module. The only way to a [`Verified`].
 pub fn verify(module: impl Into<Arc<Module>>) -> Result<Verified, VerifyError> {
     let module = module.into();
-    let checked = check_module(&module).and_then(|()| check_site_ranges(&module));
-    checked.map_err(|what| VerifyError { function: None, pc: None, what: what.into() })?;
+    check_module(&module).map_err(|what| VerifyError { function: None, pc: None, what: what.into() })?;
+    let mut site_uses = vec![SiteUse::None; module.sites.len()];
     for (index, function) in (0u32..).zip(&module.functions) {
         let error = |pc, what: String| VerifyError {
             function: Some(FunctionIndex(index)),
@@ -109,9 +109,9 @@ pub fn verify(module: impl Into<Arc<Module>>) -> Result<Verified, VerifyError> {
             what: what.into_boxed_str(),
         };
         check_function(&module, function).map_err(|what| error(None, what))?;
-        check_sites(function).map_err(|what| error(None, what))?;
         for (pc, instr) in (0u32..).zip(&function.code) {
             check_instr(&module, function, pc, *instr).map_err(|what| error(Some(pc), what))?;
+            check_site(&mut site_uses, function, *instr).map_err(|what| error(Some(pc), what))?;
         }
     }
     Ok(Verified(module))
@@ -162,6 +162,15 @@ fn check_module(module: &Module) -> Check {
                 require(!unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()), || {
                     format!("constant {index} is not decimal digits")
                 })?;
+            }
+            Const::Wtf8(text) => {
+                require(crate::module::is_wtf8(text) && std::str::from_utf8(text).is_err(), || {
+                    format!("constant {index} is no text with half a surrogate pair")
+                })?;
+                require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
+            }
+            Const::Private(text) => {
+                require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
             }
             Const::Data(_) => {}
             Const::Template(parts) => {
@@ -299,36 +308,6 @@ fn check_function(module: &Module, function: &Function) -> Check {
     Ok(())
 }
 
-/// What a cache learns at a site is true for one operation: a store must not find what a load has left there.
-fn check_sites(function: &Function) -> Check {
-    let mut users: Vec<Option<Op>> = vec![None; function.site_count as usize];
-    for instr in &function.code {
-        let Some(op) = instr.op() else { continue };
-        if op.operands().iter().any(|(_, operand)| *operand == Operand::Site)
-            // One that is out of range is refused with its instruction.
-            && let Some(user) = users.get_mut(usize::from(instr.c()))
-        {
-            require(user.is_none_or(|user| user == op), || {
-                format!("site {} of {} and another operation", instr.c(), op.name())
-            })?;
-            *user = Some(op);
-        }
-    }
-    Ok(())
-}
-
-/// No site is of two functions.
-fn check_site_ranges(module: &Module) -> Check {
-    let mut ranges: Vec<(u32, u32)> =
-        module.functions.iter().filter(|f| f.site_count > 0).map(|f| (f.site_base, f.site_count)).collect();
-    ranges.sort_unstable();
-    for pair in ranges.windows(2) {
-        let end = u64::from(pair[0].0) + u64::from(pair[0].1);
-        require(end <= u64::from(pair[1].0), || format!("sites {} of two functions", pair[1].0))?;
-    }
-    Ok(())
-}
-
 fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> Check {
     let Some(op) = instr.op() else {
         return Err(format!("unknown operation {}", instr.op_byte()));
@@ -393,6 +372,36 @@ fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> C
     require(loading || !matches!(op, Op::SetModule | Op::SetHandler), || {
         format!("{name} in a function that doesn't run at load")
     })
+}
+
+/// What a site is for: an engine's cache at it means something else for each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SiteUse {
+    None,
+    Read,
+    Write,
+    Define,
+    Delete,
+}
+
+/// A site belongs to one kind of operation, in whatever functions: what a store has learned about an object that
+/// lacks the property is no answer for a read.
+fn check_site(uses: &mut [SiteUse], function: &Function, instr: Instr) -> Check {
+    let used = match instr.op() {
+        Some(Op::GetField | Op::GetMethod | Op::GetSuperField) => SiteUse::Read,
+        Some(Op::SetField) => SiteUse::Write,
+        Some(Op::DefField) => SiteUse::Define,
+        Some(Op::DeleteField) => SiteUse::Delete,
+        _ => return Ok(()),
+    };
+    let Some(known) = uses.get_mut(function.site_base as usize + usize::from(instr.c())) else {
+        return Err(format!("site {} isn't there", instr.c()));
+    };
+    require(*known == SiteUse::None || *known == used, || {
+        format!("site {} is used by operations of different kinds", instr.c())
+    })?;
+    *known = used;
+    Ok(())
 }
 
 /// Fields that the operation doesn't have are zero, so that they can get a meaning.
@@ -548,6 +557,16 @@ mod tests {
     }
 
     #[test]
+    fn a_site_has_one_use() {
+        // Function 1 reads by its sites 0 and 1, which are the module's.
+        refused("different kinds", |m| m.functions[1].code[0] = Instr::abc(Op::SetField, 0, 3, 3, 1));
+        refused("different kinds", |m| {
+            m.functions[0].site_count = 1;
+            m.functions[0].code[0] = Instr::abc(Op::DefField, 0, 1, 1, 0);
+        });
+    }
+
+    #[test]
     fn tables_that_lie_are_refused() {
         refused("NaN", |m| m.constants[1] = Const::Number(f64::from_bits(0xfff9_0000_0000_0001)));
         refused("twice", |m| m.constants.push(Const::Str("amount".into())));
@@ -557,6 +576,8 @@ mod tests {
         refused("template", |m| m.constants.push(template(None, 1)));
         refused("template", |m| m.constants.insert(0, template(None, 1)));
         refused("template", |m| m.constants.push(Const::Template(Box::new([]))));
+        refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"plain"))));
+        refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"\xed\xa0\x80\xed\xb0\x80"))));
         refused("site", |m| m.sites[0] = 1);
         refused("module variable", |m| m.slots[0] = 1);
         refused("unknown uses", |m| m.uses |= 1 << 31);
@@ -583,15 +604,6 @@ mod tests {
         });
         refused("length", |m| m.functions[1].length = 3);
         refused("sites end", |m| m.functions[1].site_base = u32::MAX);
-        refused("of two functions", |m| {
-            let f = m.functions[1].clone();
-            m.functions.push(f);
-        });
-        refused("another operation", |m| {
-            let f = &mut m.functions[1];
-            f.code[0] = Instr::abc(Op::GetField, 0, 0, 0, 0);
-            f.code[1] = Instr::abc(Op::SetField, 0, 0, 0, 0);
-        });
         refused("function name", |m| m.functions[1].name = 1);
         refused("out of order", |m| m.functions[1].positions[1].pc = 0);
         refused("not text", |m| m.functions[1].positions[0].end = 1000);
