@@ -413,6 +413,9 @@ impl Back {
 
     /// Sends off what effects have queued, until nothing new comes of it.
     pub(crate) fn flush<R: Reactor>(&mut self, reactor: &mut R) {
+        if !self.effects.asks.is_empty() {
+            self.durable_asks(reactor);
+        }
         let Self { effects, vm, .. } = self;
         effects.flush(reactor, vm);
         self.wake_resumed();
@@ -448,6 +451,9 @@ impl Back {
         let Target::Script { blueprint, action } = &route.target else {
             if matches!(route.target, Target::Tasks) {
                 return self.durable_look(reactor, answers, origin);
+            }
+            if matches!(route.target, Target::Posts) {
+                return self.durable_post(reactor, answers, origin);
             }
             return self.refuse(reactor, answers, origin, StartError::NoEntry);
         };

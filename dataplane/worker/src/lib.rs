@@ -34,7 +34,7 @@ mod tokens;
 mod upstream;
 
 pub use back::{BackConfig, Explain, Level, Log, StoreWakers};
-pub use durable::{TaskCommand, TaskRefused};
+pub use durable::{TaskCommand, TaskLook, TaskRefused};
 pub use generation::{Generation, GenerationError};
 pub use runtime::{CorePlan, Placement, Runtime, RuntimeConfig, RuntimeError};
 pub use upstream::{Rewrite, RewriteTo};

@@ -396,7 +396,10 @@ impl Ctx<'_> {
         let child = self.open_fiber()?;
         let promise = self.mem.new_promise()?;
         let parent = self.current;
-        let handler = self.task.fibers[parent as usize].main && cont.kind == ContKind::Root;
+        // Called by the task itself, or by the guard of a durable one.
+        let guard = self.mem.local.known.helpers[Helper::Durable as usize];
+        let guarded = self.frames.len() == 1 && self.frames.iter().all(|frame| frame.closure == guard);
+        let handler = self.task.fibers[parent as usize].main && (cont.kind == ContKind::Root || guarded);
         let transaction = self.task.fibers[parent as usize].transaction;
         let args: Vec<Value> = self.stack[abase - 1..=abase + argc].to_vec();
         self.switch_to(child);

@@ -79,6 +79,8 @@ impl Ctx<'_> {
                 let cont = Cont::new(ContKind::Await, dst);
                 return self.call_helper(Helper::Tx, &[arg(0), arg(1)], cont);
             }
+            HostFn::TaskPromise => return self.call_helper(Helper::TaskPromise, &[], Cont::plain(dst)),
+            HostFn::TaskDefer => return self.call_helper(Helper::TaskDefer, &[arg(0)], Cont::plain(dst)),
             HostFn::HttpRequest => {
                 return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst));
             }
@@ -94,6 +96,17 @@ impl Ctx<'_> {
             | HostFn::KvBatch
             | HostFn::TxBegin
             | HostFn::TxEnd
+            | HostFn::TaskId
+            | HostFn::TaskWait
+            | HostFn::TaskSignal
+            | HostFn::TaskPromiseMake
+            | HostFn::TaskPromiseWait
+            | HostFn::TaskStart
+            | HostFn::TaskJoin
+            | HostFn::TaskCancel
+            | HostFn::TaskDeferWait
+            | HostFn::TaskDeferDone
+            | HostFn::TaskFailed
             | HostFn::CopyIn
             | HostFn::CopyOut
             | HostFn::CursorOpen

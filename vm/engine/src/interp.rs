@@ -179,6 +179,9 @@ impl Ctx<'_> {
                 ($v:expr, $n:expr) => {{
                     let v = $v;
                     if let Some(done) = self.frames.pop() {
+                        if $n == 1 {
+                            self.guard_returned(v);
+                        }
                         if done.cont.kind == ContKind::Plain
                             && let Some(caller) = self.frames.last()
                         {
@@ -1353,6 +1356,16 @@ impl Ctx<'_> {
             (Op::Le, Some(o)) => o != Ordering::Greater,
             (Op::Gt, Some(o)) => o == Ordering::Greater,
             (_, Some(o)) => o != Ordering::Less,
+        }
+    }
+
+    /// The same, of a handler that the guard of a durable task has called.
+    fn guard_returned(&mut self, v: Value) {
+        if self.frames.len() == 1
+            && self.frames[0].unit == 1
+            && self.frames[0].closure == self.mem.local.known.helpers[Helper::Durable as usize]
+        {
+            self.mark_returned(v);
         }
     }
 

@@ -8,6 +8,9 @@
 //! | a query that only reads | at once |
 //! | http | ends the step; sent when the batch is on disk, with an Idempotency-Key |
 //! | sleep | ends the step; the task is put away |
+//! | task.signal, promise | kept until the step ends (mail.rs) |
+//! | task.wait, join, a promise's wait | end the step, unless it is there; the task is put away |
+//! | task.start, cancel | end the step; done once under the effect's name |
 //! | a query that writes, tx | refused |
 
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, TASK_STEP_BYTES_MAX, TASK_STEP_WRITES_MAX};
@@ -27,7 +30,7 @@ use crate::effects::{Call, Fault, milliseconds};
 type Write = (Vec<u8>, Option<Vec<u8>>, Option<Timestamp>);
 
 /// What becomes of an effect.
-enum Begun {
+pub(super) enum Begun {
     /// Answered, or on its way.
     Done,
     /// Leaves the machine when the step is on disk.
@@ -92,7 +95,7 @@ impl Back {
             | HostFn::CursorClose => {
                 Err(("TypeError", "copy and cursors aren't possible in a durable task yet".to_owned()))
             }
-            other => Err(("TypeError", format!("{} isn't possible in a durable task", other.path()))),
+            _ => self.task_call(reactor, key, &call),
         };
         match begun {
             Ok(Begun::Done) => {}
@@ -254,6 +257,7 @@ impl Back {
             let text = |index| vm.arg(task, effect.id, index).as_str().unwrap_or_default().to_owned();
             words.push(match effect.func {
                 HostFn::HttpRequest => format!("http {} {}", text(0), text(1)),
+                HostFn::TaskStart => format!("task.start {}", text(0)),
                 other => other.path().to_owned(),
             });
         }
@@ -266,9 +270,14 @@ impl Back {
             let _ = effect;
             words.push(format!("{} {}", func.path(), String::from_utf8_lossy(condition.key())));
         }
-        for wait in &active.waits {
+        for wait in active.waits.iter().filter(|wait| wait.kind != WaitKind::Defer) {
             let until = wait.until.map(|at| format!(" until {}", rfc3339(at))).unwrap_or_default();
-            words.push(format!("{}{until}", wait.kind.name()));
+            let of = match wait.kind {
+                WaitKind::Signal | WaitKind::Join => format!(" {}", wait.name),
+                // Who knows a promise can fulfill it.
+                _ => String::new(),
+            };
+            words.push(format!("{}{of}{until}", wait.kind.name()));
         }
         words.join(", ")
     }

@@ -75,6 +75,20 @@ pub(crate) enum What {
     Tx(usize, tx::Step),
     Http,
     Sleep(TimerId),
+    /// An answer about a durable task; the one that was started.
+    Task(Option<forebay_frames::TaskId>),
+}
+
+/// An effect about a durable task, which its home has to hear of.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// In [`Effects::waiting`].
+    pub(crate) key: u64,
+    pub(crate) run: u64,
+    pub(crate) task: TaskHandle,
+    pub(crate) effect: Effect,
+    /// [`Call::once`].
+    pub(crate) once: Option<Box<str>>,
 }
 
 /// All effects of one core.
@@ -87,6 +101,8 @@ pub(crate) struct Effects {
     pub(crate) resumed: Vec<u64>,
     /// Answers of the store to what durable tasks have written.
     pub(crate) saved: Vec<Completion>,
+    /// What scripts want of durable tasks: carried out before the turn's flush.
+    pub(crate) asks: Vec<Ask>,
     taken: Vec<Effect>,
     kv: kv::Kv,
     cores: usize,
@@ -127,6 +143,7 @@ impl Effects {
             outstanding: HashMap::new(),
             resumed: Vec::new(),
             saved: Vec::new(),
+            asks: Vec::new(),
             taken: Vec::new(),
             kv: kv::Kv::new(config),
             cores: config.cores,
@@ -227,12 +244,37 @@ impl Effects {
                 self.begin_http(reactor, vm, call);
                 EffectKind::Http
             }
+            HostFn::TaskId => return self.answer(vm, call, &mut |sink| sink.undefined()),
+            HostFn::TaskSignal | HostFn::TaskStart | HostFn::TaskCancel => {
+                let key = self.wait(call, What::Task(None));
+                let once = call.once.map(Into::into);
+                self.asks.push(Ask { key, run: call.run, task: call.task, effect: *call.effect, once });
+                return;
+            }
+            HostFn::TaskWait
+            | HostFn::TaskPromiseMake
+            | HostFn::TaskPromiseWait
+            | HostFn::TaskJoin
+            | HostFn::TaskDeferWait
+            | HostFn::TaskDeferDone
+            | HostFn::TaskFailed => return self.only_durable(vm, call),
             _ => {
                 self.begin_kv(vm, call);
                 EffectKind::Kv
             }
         };
         self.metrics.effects[kind as usize].add(1);
+    }
+
+    /// What a handler that isn't durable can't do.
+    fn only_durable(&mut self, vm: &mut Vm, call: &Call<'_>) {
+        let name = match call.effect.func {
+            HostFn::TaskPromiseMake | HostFn::TaskPromiseWait => "task.promise",
+            HostFn::TaskDeferWait | HostFn::TaskDeferDone | HostFn::TaskFailed => "task.defer",
+            other => other.path(),
+        };
+        let message = format!("{name} is for durable tasks: work(...).post(...).durable()");
+        self.fail(vm, call, &Fault { name: "TypeError", message: &message, code: None });
     }
 
     fn answer_unsynced<R: Reactor>(&mut self, reactor: &R, vm: &mut Vm) {
@@ -397,7 +439,7 @@ impl Effects {
                         reactor.cancel_timer(timer);
                     }
                     // The write happens; its answer finds nobody.
-                    What::Kv(_) => {}
+                    What::Kv(_) | What::Task(_) => {}
                 }
             }
         }
