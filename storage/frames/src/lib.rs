@@ -54,9 +54,9 @@ pub use condition::{Condition, Decided, Given};
 pub use id::{ID_BYTES_MAX, IdError, TaskId};
 pub use keys::{
     Part, Record, answer_key, code_key, end_of, epoch_key, id_of, live_key, live_prefix, prefix, record,
-    record_key, tasks_prefix,
+    record_key, sweep_key, sweep_prefix, swept, tasks_prefix,
 };
 pub use live::Live;
 pub use outcome::{Failure, Outcome};
 pub use state::{BadRecord, State, Status, Wait, WaitKind, digest, rfc3339};
-pub use task::{Facts, LoadError, Loaded, Start, Task};
+pub use task::{Commit, Facts, LoadError, Loaded, Start, Task};

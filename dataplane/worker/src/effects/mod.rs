@@ -13,6 +13,7 @@
 pub(crate) mod kv;
 mod plans;
 mod sql;
+pub(crate) mod steps;
 mod time;
 mod tx;
 
@@ -64,6 +65,8 @@ pub(crate) enum What {
     Sql(usize, Option<std::rc::Rc<plans::Statement>>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
+    /// A step of a durable task in this database.
+    Step(usize),
     Http,
     Sleep(TimerId),
 }
@@ -83,6 +86,9 @@ pub(crate) struct Effects {
     /// The first is the one that `db()` means.
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
+    pub(crate) steps: steps::Steps,
+    /// Runs of durable tasks whose last statement was done or not: nobody knows. And why.
+    pub(crate) uncertain: Vec<(u64, String)>,
     plans: plans::Plans,
     upstream: Upstream,
     compute: Compute,
@@ -115,6 +121,8 @@ impl Effects {
             kv: kv::Kv::new(config),
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
+            steps: steps::Steps::default(),
+            uncertain: Vec::new(),
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
@@ -317,7 +325,8 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql(database, _) | What::Tx(database, _) => {
+                    What::Sql(database, _) | What::Tx(database, _) | What::Step(database) => {
+                        self.steps.forget(key);
                         if let Some(sql) = self.databases.get_mut(database) {
                             sql.abandon(key, reactor.now());
                         }

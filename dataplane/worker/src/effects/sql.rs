@@ -185,10 +185,14 @@ fn endpoint_of(config: &Config, host: usize) -> Result<Endpoint, String> {
 struct Sinks<'a> {
     vm: &'a mut Vm,
     waiting: &'a mut Slots<Waiting>,
+    steps: &'a mut super::steps::Steps,
 }
 
 impl Receiver for Sinks<'_> {
     fn sink(&mut self, token: Token) -> Option<&mut dyn ValueSink> {
+        if self.steps.owns(token) {
+            return self.steps.sink(token);
+        }
         let waiting = self.waiting.get_mut(token.0)?;
         self.vm.result_sink(waiting.task, waiting.effect)
     }
@@ -263,6 +267,11 @@ impl Effects {
         sent
     }
 
+    /// What `db(name)` calls a database.
+    pub(crate) fn label_of(&self, database: usize) -> &str {
+        self.databases.get(database).map_or("", |sql| &sql.label)
+    }
+
     /// The number of a database: of `db()`, or of `db(label)`.
     pub(super) fn database(&self, label: Option<&str>) -> Result<usize, Refusal> {
         let label = label.unwrap_or_default();
@@ -294,9 +303,9 @@ impl Effects {
         bytes: &[u8],
         now: Monotonic,
     ) {
-        let Self { databases, waiting, .. } = self;
+        let Self { databases, waiting, steps, .. } = self;
         if let Some(pool) = databases.get_mut(database).and_then(|sql| sql.pool.as_mut()) {
-            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting });
+            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, steps });
         }
     }
 
@@ -309,7 +318,18 @@ impl Effects {
                 return;
             };
             match event {
+                Event::Done { token, result } if self.steps.owns(token) => {
+                    self.step_answered(vm, token, result, now);
+                }
                 Event::Done { token, result } => {
+                    if let Err(error) = &result
+                        && self.is_uncertain(token.0, error)
+                        && let Some(waiting) = self.done(token.0)
+                    {
+                        let why = error.to_string();
+                        self.uncertain.push((waiting.run, why));
+                        continue;
+                    }
                     let Some(waiting) = self.done(token.0) else { continue };
                     self.metrics.sql.record(now.since(waiting.since));
                     let outcome = match &waiting.what {
