@@ -25,14 +25,14 @@ work("Flow").put("/flow/{flow}", req => {
   const seen = [];
   for (let step = 0; step < 10; step++) {
     if (step % 5 === 0) {
-      seen.push(db().table("done").insert({ flow, step }).returning("step")[0].step);
+      seen.push(db().table("done").insert({ flow, step }).returning("step").step);
     } else if (step % 5 === 1) {
       seen.push(http().post("http://counter.test/x", { flow, step }).status === 200 ? step : -1);
     } else if (step % 5 === 2) {
       seen.push(tx(() => {
         db().table("done").insert({ flow, step });
         kv.set("in/" + flow + "/" + step, step);
-        db().table("total").where("id", 1).update({ n: raw("n + 1") });
+        db().table("total").where("id", 1).update(t => ({ n: t.n + 1 }));
         return step;
       }));
     } else if (step % 5 === 3) {
@@ -168,5 +168,54 @@ fn every_flow_ends_and_each_of_its_effects_happened_once() {
     e2e::eventually("the rows of steps are removed", || {
         (postgres.psql("SELECT count(*) FROM forebay_steps").trim() == "0").then_some(())
     });
+    server.stop();
+}
+
+const SHAPES: &str = r#"
+const f = () => {
+  const shown = (name, g) => { try { return g(); } catch (e) { return [e.name, e.code, e.message]; } };
+  db().table("t").where("a", ">", 0).delete();
+  const n = db().table("t").insert({ a: 1, b: "x" });
+  const rows = db().table("t").insert([{ a: 2, b: null }, { a: 3, b: "z" }]).returning("a", "b");
+  const one = db().table("t").insert({ a: 4, b: "9007199254740993" }).returning("a");
+  const none = db().table("t").where("a", 99).update({ b: "y" });
+  const twice = shown("twice", () => db().table("t").insert({ a: 1, b: "again" }));
+  const inside = tx(() => { db().table("t").insert({ a: 5, b: "t" }); return db().table("t").count(); });
+  const thrown = shown("thrown", () => tx(() => { db().table("t").insert({ a: 6, b: "t" }); throw new RangeError("no"); }));
+  const nested = tx(() => { tx(() => db().table("t").insert({ a: 7, b: "t" })); return db().table("t").count(); });
+  const late = shown("late", () => tx(() => { db().table("late").insert({ a: 999 }); }));
+  return { n, rows, one, none, twice, inside, thrown, nested, late, all: db().table("t").order("a").select("a").get().map(r => r.a) };
+};
+work("Plain").post("/plain", f);
+work("Durable").post("/durable", f).durable();
+work("Inside").post("/inside", () => { tx(() => { sleep(10); }); }).durable();
+"#;
+
+#[test]
+fn statements_of_a_durable_task_answer_as_any_others() {
+    let app = App::with(SHAPES);
+    let postgres = Postgres::start(&app);
+    postgres.psql(
+        "CREATE TABLE t (a int PRIMARY KEY, b text); \
+         CREATE TABLE late (a int, CONSTRAINT c FOREIGN KEY (a) REFERENCES t (a) DEFERRABLE INITIALLY DEFERRED); \
+         INSERT INTO t VALUES (0, 'kept'); DELETE FROM t WHERE a = 1",
+    );
+    app.write("forebay.toml", "[database]\nurl = \"$DATABASE_URL\"\n");
+    let server = Server::start("serve", app.path(), &[], &[("DATABASE_URL", postgres.url())]);
+    let post = |path: &str| {
+        let mut client = server.client();
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: test\r\nPrefer: wait=20\r\nContent-Length: 0\r\n\r\n");
+        client.send(request.as_bytes());
+        client.answer("POST")
+    };
+    let plain = post("/plain");
+    assert_eq!(plain.status, 200, "{plain}");
+    let durable = post("/durable");
+    assert_eq!(durable.json(), plain.json());
+    assert_eq!(plain.json()["all"], json!([0, 1, 2, 3, 4, 5, 7]), "{plain}");
+    let inside = post("/inside");
+    assert_eq!(inside.status, 500, "{inside}");
+    assert!(server.log().contains("sleep isn't possible inside of tx()"), "{}", server.log());
     server.stop();
 }
