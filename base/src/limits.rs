@@ -122,6 +122,10 @@ pub struct DatabaseLimits {
     pub result_bytes: usize,
     /// Prepared statements kept per connection; the least recently used goes first.
     pub statements: usize,
+    /// Age at which a connection is replaced once nothing runs on it, up to a quarter less; zero: never.
+    pub lifetime: Duration,
+    /// Silence after which an idle connection is asked for a sign of life; zero: never.
+    pub idle_check: Duration,
 }
 
 impl Default for DatabaseLimits {
@@ -134,6 +138,8 @@ impl Default for DatabaseLimits {
             acquire_timeout: Duration::from_secs(5),
             result_bytes: 64 * 1024 * 1024,
             statements: 512,
+            lifetime: Duration::from_secs(30 * 60),
+            idle_check: Duration::from_secs(30),
         }
     }
 }

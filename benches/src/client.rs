@@ -21,8 +21,29 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 pub(crate) struct Exchange {
     /// One request, whole.
     pub(crate) request: Vec<u8>,
-    /// Expected body of the 200 answer.
-    pub(crate) body: Vec<u8>,
+    /// What the body of the 200 answer must be.
+    pub(crate) body: Expect,
+}
+
+/// What a body must be.
+#[derive(Clone, Debug)]
+pub(crate) enum Expect {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// What this finds nothing wrong with.
+    Checked(fn(&[u8]) -> Result<(), String>),
+}
+
+impl Expect {
+    fn check(&self, body: &[u8]) -> Result<(), String> {
+        match self {
+            Self::Bytes(bytes) if bytes == body => Ok(()),
+            Self::Bytes(_) => Err(format!("wrong body: {}", String::from_utf8_lossy(body))),
+            Self::Checked(check) => {
+                check(body).map_err(|why| format!("{why}: {}", String::from_utf8_lossy(body)))
+            }
+        }
+    }
 }
 
 /// How it is sent.
@@ -153,6 +174,28 @@ pub(crate) fn run(addr: SocketAddr, exchange: &Exchange, load: Load) -> Result<O
     Ok(Outcome { verified, elapsed: start.elapsed(), latency })
 }
 
+/// One request on a connection of its own; the body of its 200 answer.
+pub(crate) fn get(addr: SocketAddr, path: &str) -> Result<Vec<u8>, String> {
+    let mut stream = TcpStream::connect(addr).map_err(|e| e.to_string())?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(|e| e.to_string())?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(|e| e.to_string())?;
+    let mut input = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        if let Some(head) = memchr::memmem::find(&input, b"\r\n\r\n") {
+            let length = content_length(&input[..head]).ok_or("no Content-Length")?;
+            if input.len() >= head + 4 + length {
+                return Ok(input[head + 4..head + 4 + length].to_vec());
+            }
+        }
+        match stream.read(&mut chunk).map_err(|e| e.to_string())? {
+            0 => return Err(format!("ended early: {}", String::from_utf8_lossy(&input))),
+            count => input.extend_from_slice(&chunk[..count]),
+        }
+    }
+}
+
 fn begin(connection: &mut Connection, burst: &[u8], count: usize, since: Instant) -> Result<(), String> {
     connection.missing = count;
     connection.since = since;
@@ -200,12 +243,7 @@ fn verify(input: &mut Vec<u8>, exchange: &Exchange, missing: usize) -> Result<us
         if input.len() < body_start + length {
             break;
         }
-        if input[body_start..body_start + length] != exchange.body {
-            return Err(format!(
-                "wrong body: {}",
-                String::from_utf8_lossy(&input[body_start..body_start + length])
-            ));
-        }
+        exchange.body.check(&input[body_start..body_start + length])?;
         at = body_start + length;
         answers += 1;
         if answers > missing {
@@ -231,7 +269,7 @@ mod tests {
     use super::*;
 
     fn exchange() -> Exchange {
-        Exchange { request: Vec::new(), body: b"ok".to_vec() }
+        Exchange { request: Vec::new(), body: Expect::Bytes(b"ok".to_vec()) }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! ring that answers a static string.
 
 mod client;
+mod database;
 mod server;
 
 use std::fs;
@@ -18,12 +19,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser;
-use client::{Exchange, Load, Outcome};
+use client::{Exchange, Expect, Load, Outcome};
 use server::Server;
 
 #[derive(Parser, Debug)]
 #[command(about = "Paired benchmarks over real sockets; every answer verified.")]
 struct Args {
+    /// Something else to measure.
+    #[command(subcommand)]
+    command: Option<Bench>,
     /// Interleaved rounds; the table shows medians.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -42,6 +46,12 @@ struct Args {
     /// Print one JSON object per row as well.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum Bench {
+    /// TechEmpower's db, queries, fortunes and updates, beside other servers in front of the same PostgreSQL
+    Database(database::DatabaseArgs),
 }
 
 /// One row of the table: a way of asking.
@@ -65,7 +75,11 @@ const KINDS: &[Kind] = &[
 
 fn main() {
     let args = Args::parse();
-    if let Err(message) = bench(&args) {
+    let result = match &args.command {
+        Some(Bench::Database(args)) => database::bench(args),
+        None => bench(&args),
+    };
+    if let Err(message) = result {
         eprintln!("bench: {message}");
         std::process::exit(1);
     }
@@ -163,7 +177,7 @@ fn measure(args: &Args, kind: &Kind, server: &Server, cpu: &mut Vec<f64>) -> Res
     }
     let exchange = Exchange {
         request: format!("GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", kind.path).into_bytes(),
-        body: kind.body.into(),
+        body: Expect::Bytes(kind.body.into()),
     };
     let load = Load {
         connections: args.connections,
@@ -352,5 +366,5 @@ fn perf_counters(server: &Server, args: &Args) {
 }
 
 fn copy(args: &Args) -> Args {
-    Args { bin: args.bin.clone(), ..*args }
+    Args { command: None, bin: args.bin.clone(), ..*args }
 }

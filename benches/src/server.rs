@@ -22,9 +22,21 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts `program` on CPU 0 and waits until it accepts connections.
-    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
     pub(crate) fn start(name: &str, program: &Path, args: &[&str], addr: SocketAddr) -> Result<Self, String> {
+        Self::start_with(name, program, args, addr, &[])
+    }
+
+    /// The same, with variables of its environment.
+    #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+    pub(crate) fn start_with(
+        name: &str,
+        program: &Path,
+        args: &[&str],
+        addr: SocketAddr,
+        env: &[(&str, &str)],
+    ) -> Result<Self, String> {
         let child = Command::new("taskset")
+            .envs(env.iter().copied())
             .args(["-c", "0"])
             .arg(program)
             .args(args)
@@ -66,7 +78,7 @@ impl Server {
     /// (`/proc/PID/task/*/schedstat`, first field).
     #[must_use]
     pub(crate) fn cpu_nanos(&self) -> u64 {
-        tree(self.child.id()).into_iter().map(threads_nanos).sum()
+        tree_nanos(self.child.id())
     }
 
     /// Resident memory of the process tree, bytes.
@@ -95,6 +107,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// CPU time of all threads of a process and its children, nanoseconds.
+pub(crate) fn tree_nanos(root: u32) -> u64 {
+    tree(root).into_iter().map(threads_nanos).sum()
 }
 
 fn tree(root: u32) -> Vec<u32> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use forebay_base::limits::TaskLimits;
 use forebay_bytecode::{Module, content_hash, verify};
+use forebay_compiler::schema::Schema;
 use forebay_compiler::{Diagnostic, Loader, Severity, compile};
 use forebay_engine::{Blueprint, ErrorReport, LoadError};
 use forebay_worker::Generation;
@@ -28,13 +29,20 @@ const DEPTH_MAX: usize = 32;
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
+    schema: Option<Arc<Schema>>,
 }
 
 impl Folder {
     /// The app folder `root`.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), schema: None }
+    }
+
+    /// With the tables that its database has.
+    #[must_use]
+    pub fn with_schema(self, schema: Option<Schema>) -> Self {
+        Self { schema: schema.map(Arc::new), ..self }
     }
 }
 
@@ -61,6 +69,10 @@ impl Loader for Folder {
 
     fn queries(&self) -> Vec<String> {
         self.sql_files()
+    }
+
+    fn schema(&self) -> Option<Arc<Schema>> {
+        self.schema.clone()
     }
 }
 
@@ -103,12 +115,18 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// One more, at its place in a file.
+    pub fn show(&mut self, diagnostic: &Diagnostic) {
+        self.add(diagnostic.render(), fact(diagnostic));
+    }
+
     fn add(&mut self, text: String, fact: Value) {
         self.frames.push(text);
         self.list.push(fact);
     }
 
-    fn sentence(&mut self, code: &str, text: String) {
+    /// One more, as a sentence.
+    pub fn sentence(&mut self, code: &str, text: String) {
         self.add(format!("error[{code}]: {text}"), json!({ "code": code, "message": text }));
     }
 
@@ -132,11 +150,41 @@ pub struct Built {
     pub warnings: Vec<String>,
 }
 
-/// Compiles and loads everything in `root`.
+/// Paths of an app's blueprints, in order.
+#[must_use]
+pub fn blueprints(root: &Path) -> Vec<String> {
+    let mut paths = Vec::new();
+    let _ = walk(root, &root.join("blueprints"), 0, &mut |path| paths.push(path.to_owned()));
+    paths.retain(|path| is_blueprint(path));
+    paths.sort();
+    paths
+}
+
+/// Compiles and loads everything in `root`, by the tables of its lock file if it has one.
 ///
 /// # Errors
 /// All problems that one pass can find.
 pub fn build(root: &Path, id: u64, limits: &TaskLimits) -> Result<Built, Problems> {
+    match crate::lock::Lock::load(root) {
+        Ok(lock) => build_by(root, id, limits, lock.map(|lock| lock.names())),
+        Err(why) => {
+            let mut problems = Problems::default();
+            problems.sentence("app/lock", why);
+            Err(problems)
+        }
+    }
+}
+
+/// Compiles and loads everything in `root`, by these tables.
+///
+/// # Errors
+/// All problems that one pass can find.
+pub fn build_by(
+    root: &Path,
+    id: u64,
+    limits: &TaskLimits,
+    schema: Option<Schema>,
+) -> Result<Built, Problems> {
     let mut problems = Problems::default();
     let mut paths = Vec::new();
     let folder = root.join("blueprints");
@@ -149,7 +197,7 @@ pub fn build(root: &Path, id: u64, limits: &TaskLimits) -> Result<Built, Problem
         problems.sentence("app/blueprints", format!("more than {BLUEPRINT_COUNT_MAX} blueprints"));
         return Err(problems);
     }
-    let loader = Folder::new(root);
+    let loader = Folder::new(root).with_schema(schema);
     let mut blueprints = Vec::new();
     let mut warnings = Vec::new();
     let mut hash = Sha256::new();
@@ -158,7 +206,7 @@ pub fn build(root: &Path, id: u64, limits: &TaskLimits) -> Result<Built, Problem
             let why = format!("{path}: S-expressions are not built yet; write this blueprint in JavaScript");
             problems.sentence("app/sxs", why);
         }
-        if !is_source(path) || path.ends_with(".test.js") || path.ends_with(".test.ts") {
+        if !is_blueprint(path) {
             continue;
         }
         if let Some(blueprint) = load_one(&loader, path, &mut hash, &mut warnings, &mut problems) {
@@ -283,6 +331,10 @@ pub fn explain(module: &Module, report: &ErrorReport) -> String {
 /// Of an exception the message says all there is to say.
 fn more_about(code: &str) -> String {
     if code == "script_error" { String::new() } else { codes::more([code]) }
+}
+
+fn is_blueprint(path: &str) -> bool {
+    is_source(path) && !path.ends_with(".test.js") && !path.ends_with(".test.ts")
 }
 
 fn is_source(path: &str) -> bool {

@@ -13,3 +13,4 @@ pub mod run;
 pub mod serve;
 pub mod task;
 pub mod types;
+pub mod types_sql;

@@ -418,6 +418,8 @@ fn database_of(section: &Section<'_>) -> Option<Database> {
         result_bytes,
         statements,
         transactions,
+        lifetime,
+        idle_check,
     } = &mut limits;
     section.count("connections", connections, 1..=1024);
     section.count("window", window, 1..=4096);
@@ -426,6 +428,8 @@ fn database_of(section: &Section<'_>) -> Option<Database> {
     section.size("result_bytes", result_bytes, 1 << 10..=1 << 30);
     section.count("statements", statements, 1..=1 << 16);
     section.count("transactions", transactions, 0..=1024);
+    section.duration("lifetime", lifetime);
+    section.duration("idle_check", idle_check);
     if source.is_none() && section.name == "database" {
         section.missing("url", "\"private\", \"postgres://...\" or \"$NAME\"");
     }

@@ -13,6 +13,7 @@
 //! | [`admin`] | the admin socket: server, client, the trait that the runtime implements |
 //! | [`log`], [`metrics`] | what the machine's keeper reads |
 //! | [`signals`], [`sd_notify`], [`process`] | the process and its children |
+//! | [`lock`] | `forebay.lock.json`: what the app's database has |
 //! | [`schema`] | migrations and drift, as a serving process reports them at start |
 //! | [`watch`], [`devpg`] | dev mode: file watcher, a private PostgreSQL |
 //!
@@ -27,6 +28,7 @@ pub mod config;
 pub mod devpg;
 pub mod frame;
 pub mod host;
+pub mod lock;
 pub mod log;
 pub mod metrics;
 pub mod process;

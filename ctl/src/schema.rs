@@ -8,6 +8,9 @@ use forebay_postgres as pg;
 use forebay_postgres::blocking::Client;
 use forebay_postgres::migrate::{self, State, Status};
 
+use crate::app::Folder;
+use crate::commands::db::pull::pull;
+use crate::lock::Lock;
 use crate::log::Logger;
 
 /// Names in one line; the rest is a number.
@@ -39,6 +42,49 @@ pub fn report(app: &Path, database: &pg::Config, logger: &Logger) {
             Ok(lines) => migrations(&lines, logger),
             Err(error) => logger.warn("the migrations weren't looked at").show("why", error).send(),
         }
+    }
+    match Lock::load(app) {
+        Ok(Some(lock)) => drift(&mut client, app, &lock, logger),
+        Ok(None) => {}
+        Err(why) => logger.warn("the lock file wasn't looked at").str("why", &why).send(),
+    }
+}
+
+/// Differences between the lock file and the database, a line each.
+fn drift(client: &mut Client, app: &Path, lock: &Lock, logger: &Logger) {
+    match pull(client, &Folder::new(app)) {
+        Ok((found, problems)) => {
+            for problem in &problems {
+                let (line, _) = problem.line_column();
+                let what = "the database refuses a named query";
+                logger
+                    .warn(what)
+                    .str("file", &problem.file)
+                    .show("line", line)
+                    .str("why", &problem.message)
+                    .send();
+            }
+            for difference in lock.differences(&found) {
+                let what = "the database is not what forebay.lock.json says; see `forebay db pull`";
+                logger.warn(what).str("difference", &difference).send();
+            }
+        }
+        Err(error) => logger.warn("the schema wasn't looked at").show("why", error).send(),
+    }
+}
+
+/// After migrations in dev: a lock file that is there stays true, as it decides what builds.
+pub fn refresh(client: &mut Client, app: &Path, logger: &Logger) {
+    if !app.join(crate::lock::FILE).is_file() {
+        return;
+    }
+    match pull(client, &Folder::new(app)) {
+        Ok((found, _)) => {
+            if let Err(error) = std::fs::write(app.join(crate::lock::FILE), found.to_text()) {
+                logger.warn("forebay.lock.json can't be written").show("why", error).send();
+            }
+        }
+        Err(error) => logger.warn("forebay.lock.json stays as it is").show("why", error).send(),
     }
 }
 

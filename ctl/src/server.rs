@@ -182,11 +182,14 @@ fn migrate(app: &Path, database: &pg::Config, logger: &Logger) -> Result<(), Fai
         Err(why) => logger.warn("the migrations weren't looked at").show("why", why).send(),
     }
     let options = pg::migrate::Options::default();
-    pg::migrate::migrate(&mut client, &folder, &options, &mut |line| {
+    let applied = pg::migrate::migrate(&mut client, &folder, &options, &mut |line| {
         logger.info("migration").str("file", line).send();
     })
-    .map(|_| ())
-    .map_err(|error| Failure::Failed(error.to_string()))
+    .map_err(|error| Failure::Failed(error.to_string()))?;
+    if !applied.is_empty() {
+        crate::schema::refresh(&mut client, app, logger);
+    }
+    Ok(())
 }
 
 impl Server {
@@ -424,9 +427,13 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
                         Ok(()) => failing = false,
                         Err(forebay_kv::Error::Unavailable(forebay_kv::Unavailable::Closed)) => return,
                         Err(forebay_kv::Error::Unavailable(forebay_kv::Unavailable::Poisoned)) => {
+                            if let Some(reason) = store.take_stop_reason() {
+                                let text = "the store has stopped: a read of its files failed";
+                                logger.error(text).show("why", reason).send();
+                            }
                             match store.heal() {
                                 Ok(()) => {
-                                    logger.warn("the store was opened again after a failed write").send()
+                                    logger.warn("the store was opened again after the disk had failed").send()
                                 }
                                 Err(error) => {
                                     logger.error("the store stays read-only").show("why", error).send();
@@ -437,7 +444,7 @@ fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
                         }
                         Err(error) => {
                             if !failing {
-                                logger.error("the store can't prepare a segment").show("why", error).send();
+                                logger.error("the store's maintenance failed").show("why", error).send();
                             }
                             failing = true;
                             drop(store);

@@ -4,7 +4,8 @@
 //! ```text
 //!   prelude.d.ts    types that the table's signatures name; written by hand
 //!   the table       one declaration per host function, with its line of documentation
-//!   sql/*.sql       one method of `sql` per named query
+//!   sql/*.sql       one method of `sql` per named query, with the types of forebay.lock.json
+//!   lock file       rows of the tables
 //!   testing.d.ts    what *.test.js files have
 //! ```
 
@@ -18,6 +19,8 @@ use forebay_compiler::sqlfile::{self, NamedQuery, QueryKind};
 use forebay_compiler::{Loader as _, script_body};
 
 use crate::app::Folder;
+use crate::commands::types_sql;
+use crate::lock::{Lock, digest};
 
 const PRELUDE: &str = include_str!("types/prelude.d.ts");
 const TESTING: &str = include_str!("types/testing.d.ts");
@@ -92,8 +95,9 @@ fn sentence(doc: &str) -> String {
     format!("{first}{}.", chars.as_str().trim_end_matches('.')).replace("*/", "* /")
 }
 
-/// The named queries of `sql/*.sql` as methods of `sql`. Parameters and columns are `any`: their types are the
-/// database's, which this doesn't ask. None if the app has no queries.
+/// The tables of the lock file, and the named queries of `sql/*.sql` as methods of `sql`. Parameters and columns of a
+/// query that the lock file doesn't describe are `any`: their types are the database's, which this doesn't ask. None if
+/// the app has neither.
 #[must_use]
 pub fn sql_declarations(app: &Path) -> Option<String> {
     let folder = Folder::new(app);
@@ -104,19 +108,37 @@ pub fn sql_declarations(app: &Path) -> Option<String> {
             folder.load(&path).and_then(|text| sqlfile::parse(&path, &text).ok()).unwrap_or_default(),
         );
     }
+    // One that can't be read is a build error, told by `check`.
+    let lock = Lock::load(app).ok().flatten();
+    let mut out = lock.as_ref().map(types_sql::tables).unwrap_or_default();
     if queries.is_empty() {
-        return None;
+        return Some(out).filter(|out| !out.is_empty());
     }
-    let mut out = String::from("/** The named queries of `sql/`. */\ndeclare const sql: {\n");
+    out.push_str("/** The named queries of `sql/`. */\ndeclare const sql: {\n");
     for query in &queries {
+        if let Some(lock) = lock.as_ref().filter(|_| query.kind != QueryKind::Copy)
+            && let Some(known) = lock.queries.get(&query.name)
+            && known.sha256 == digest(query)
+        {
+            out.push_str(&types_sql::method(&query.name, known, lock));
+            continue;
+        }
         let params: Vec<String> = query.params.iter().map(|name| format!("{name}: any")).collect();
-        let argument =
-            if params.is_empty() { String::new() } else { format!("params: {{ {} }}", params.join("; ")) };
+        let takes_rows = query.kind == QueryKind::Copy && sqlfile::copies_in(&query.text) == Some(true);
+        let argument = if takes_rows {
+            "rows: any[][] | object[] | string".to_owned()
+        } else if params.is_empty() {
+            String::new()
+        } else {
+            format!("params: {{ {} }}", params.join("; "))
+        };
         let result = match query.kind {
             QueryKind::One => "Row",
             QueryKind::Opt => "Row | undefined",
             QueryKind::Many => "Row[]",
             QueryKind::Exec => "number",
+            QueryKind::Copy if takes_rows => "number",
+            QueryKind::Copy => "any",
         };
         let _ = writeln!(out, "  /** `{}` */\n  {}({argument}): {result};", query.file, query.name);
     }

@@ -56,6 +56,7 @@ fn files(fences: &[Fence]) -> BTreeMap<String, String> {
         let path = match &*fence.kind {
             "toml" => "forebay.toml".to_owned(),
             "sql" => "sql/example.sql".to_owned(),
+            "json" => "forebay.lock.json".to_owned(),
             "js" | "ts" | "sxs" => fence
                 .file
                 .clone()
@@ -89,6 +90,10 @@ impl Loader for Sources<'_> {
     }
     fn queries(&self) -> Vec<String> {
         self.0.keys().filter(|path| path.starts_with("sql/")).cloned().collect()
+    }
+    fn schema(&self) -> Option<std::sync::Arc<forebay_compiler::schema::Schema>> {
+        let lock = forebay_ctl::lock::Lock::parse(self.0.get("forebay.lock.json")?).unwrap();
+        Some(std::sync::Arc::new(lock.names()))
     }
 }
 
@@ -179,7 +184,7 @@ fn outcome(page: &Page, fences: &[Fence]) -> Vec<String> {
             server.kill();
             vec![code_of(&answer)]
         }
-        _ if page.code.starts_with("app/") => {
+        _ if page.code.starts_with("app/") || page.code == "FB0607" => {
             let app = App::empty();
             for (path, text) in &files {
                 app.write(path, text);
@@ -227,7 +232,7 @@ fn few_pages_have_no_example() {
         pages().iter().filter(|p| p.text.contains("No example: ")).map(|p| p.code).collect();
     assert_eq!(
         without.join(" "),
-        "FB0102 FB0103 FB0707 FB0899 FB0999 app/blueprints app/compiler app/types bad_parameter no_answer DatabaseError \
+        "FB0102 FB0103 FB0608 FB0609 FB0707 FB0899 FB0999 app/blueprints app/compiler app/types bad_parameter no_answer DatabaseError \
          ParameterError NotFoundError TransactionError kv_unknown kv_unavailable overloaded reloading \
          too_many_connections pipeline_too_long admin/busy admin/forbidden deploy/compile deploy/migration \
          deploy/cores kv/unknown kv/unavailable"
@@ -276,6 +281,7 @@ fn every_code_of_the_sources_has_a_page() {
     };
     let mut used = quoted("vm/compiler/src", is_fb);
     assert!(used.len() > 35, "{used:?}");
+    used.extend(quoted("ctl/src", is_fb));
     let is_path = |_: &str, code: &str| {
         let sections = ["admin", "app", "config", "deploy", "kv"];
         code.split_once('/').is_some_and(|(section, rest)| {

@@ -103,6 +103,71 @@ pub trait ValueSink {
     fn begin_row(&mut self, columns: &[Box<str>]) -> Result<(), ValueError>;
     /// Ends the innermost row.
     fn end_row(&mut self) -> Result<(), ValueError>;
+
+    /// A whole row of plain fields, one for each of `columns`: what [`ValueSink::begin_row`], a call for each field and
+    /// [`ValueSink::end_row`] would push, in one call. `text` holds what [`Field::Made`] and [`Field::Digits`] name.
+    ///
+    /// # Errors
+    /// As those; a [`Field::Text`] that isn't UTF-8, or a range outside of `text`, is [`ValueError::Malformed`].
+    fn row(&mut self, columns: &[Box<str>], fields: &[Field<'_>], text: &str) -> Result<(), ValueError> {
+        self.begin_row(columns)?;
+        for field in fields {
+            match *field {
+                Field::Null => self.null()?,
+                Field::Bool(v) => self.bool(v)?,
+                Field::Int(v) => self.int(v)?,
+                Field::Float(v) => self.float(v)?,
+                Field::Text(bytes) => self.str(utf8(bytes)?)?,
+                Field::Bytes(v) => self.bytes(v)?,
+                Field::Timestamp(v) => self.timestamp(v)?,
+                Field::Made(start, end) => self.str(range(text, start, end)?)?,
+                Field::Digits(start, end) => self.decimal(range(text, start, end)?)?,
+            }
+        }
+        self.end_row()
+    }
+}
+
+/// One field of a [`ValueSink::row`].
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Field<'a> {
+    /// SQL NULL.
+    #[default]
+    Null,
+    /// As [`ValueSink::bool`].
+    Bool(bool),
+    /// As [`ValueSink::int`].
+    Int(i64),
+    /// As [`ValueSink::float`].
+    Float(f64),
+    /// Text that nobody has looked at yet: whoever receives it checks that it is UTF-8.
+    Text(&'a [u8]),
+    /// As [`ValueSink::bytes`].
+    Bytes(&'a [u8]),
+    /// As [`ValueSink::timestamp`].
+    Timestamp(i64),
+    /// Text that was made for this row: a range of the row's `text`, in bytes.
+    Made(u32, u32),
+    /// As [`ValueSink::decimal`]: a range of the row's `text`.
+    Digits(u32, u32),
+}
+
+/// Text out of unchecked bytes.
+///
+/// # Errors
+/// Where they aren't UTF-8.
+pub fn utf8(bytes: &[u8]) -> Result<&str, ValueError> {
+    std::str::from_utf8(bytes)
+        .map_err(|e| ValueError::Malformed { offset: e.valid_up_to(), expected: "UTF-8 text" })
+}
+
+/// A range of a row's text, as [`Field::Made`] names it.
+///
+/// # Errors
+/// If it isn't inside of it.
+pub fn range(text: &str, start: u32, end: u32) -> Result<&str, ValueError> {
+    text.get(start as usize..end as usize)
+        .ok_or(ValueError::Malformed { offset: start as usize, expected: "a range of the row's text" })
 }
 
 /// Something that can push itself into a [`ValueSink`].

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_base::{CoreId, TenantId, Timestamp};
-use forebay_kv::{Blocking, Config, Op, Outcome};
+use forebay_kv::{Blocking, Config, Op, Outcome, Rows};
 
 use crate::Failure;
 use crate::child::{KEY_BYTES, VALUE_BYTES, check, key};
@@ -40,6 +40,8 @@ pub fn open(name: &str, folder: &Path) -> Result<Box<dyn Engine>, Failure> {
         "redb" => Box::new(Redb::open(folder)?),
         "fjall" => Box::new(Fjall::open(folder)?),
         "sqlite" => Box::new(Sqlite::open(folder)?),
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => Box::new(crate::rocks::Rocks::open(folder)?),
         "device" => Box::new(Device::open(folder)?),
         other => return Err(format!("unknown engine {other}").into()),
     })
@@ -50,6 +52,7 @@ pub fn open(name: &str, folder: &Path) -> Result<Box<dyn Engine>, Failure> {
 struct Forebay {
     store: &'static Blocking,
     session: forebay_kv::Session<'static>,
+    rows: Rows,
 }
 
 const NOW: Timestamp = Timestamp(0);
@@ -57,7 +60,8 @@ const TENANT: TenantId = TenantId(0);
 
 impl Forebay {
     fn open(folder: &Path) -> Result<Self, Failure> {
-        let store: &'static Blocking = Box::leak(Box::new(Blocking::open(Config::new(folder.join("kv"), 1))?));
+        let store: &'static Blocking =
+            Box::leak(Box::new(Blocking::open(Config::new(folder.join("kv"), 1))?));
         let weak = Arc::downgrade(store.store());
         std::thread::spawn(move || {
             while let Some(store) = weak.upgrade() {
@@ -69,7 +73,7 @@ impl Forebay {
                 }
             }
         });
-        Ok(Self { store, session: store.session(CoreId(0)) })
+        Ok(Self { store, session: store.session(CoreId(0)), rows: Rows::new() })
     }
 }
 
@@ -99,16 +103,18 @@ impl Engine for Forebay {
 
     fn scan(&mut self, n: u64) -> Result<(), Failure> {
         let from = key(n);
-        let page = self.store.store().scan(NOW, TENANT, b"user:", Some(&from), 100)?;
+        self.store.store().scan_rows(NOW, TENANT, b"user:", Some(&from), 100, &mut self.rows)?;
         let mut at = n;
-        for item in &page.items {
+        for (found, value) in self.rows.iter() {
             at += 1;
-            if item.key() != key(at) {
+            if found != key(at) {
                 return Err("a wrong key".into());
             }
-            check(at, &item.value)?;
+            check(at, value)?;
         }
-        if at == n + 100 || page.items.len() == 99 { Ok(()) } else { Err("keys are missing".into()) }
+        let count = self.rows.len();
+        self.rows.clear();
+        if at == n + 100 || count == 99 { Ok(()) } else { Err("keys are missing".into()) }
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
@@ -334,7 +340,11 @@ impl Sqlite {
 
     fn set_synced(&mut self, synced: bool) -> Result<(), Failure> {
         if self.synced != synced {
-            self.db.execute_batch(if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = OFF" })?;
+            self.db.execute_batch(if synced {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = OFF"
+            })?;
             self.synced = synced;
         }
         Ok(())

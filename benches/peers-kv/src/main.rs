@@ -1,4 +1,4 @@
-//! The log store beside LMDB (heed), redb, fjall and SQLite WAL, in one paired run.
+//! The log store beside LMDB (heed), redb, fjall, SQLite WAL and, with feature `rocksdb`, RocksDB, in one paired run.
 //!
 //! Every engine lives in a child process of its own, so that its memory is its own and a crash is a kill -9;
 //! this process tells the children what to do, one at a time, row by row and round by round, so that a noisy
@@ -24,6 +24,8 @@
 
 mod child;
 mod engines;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -211,7 +213,9 @@ impl Table {
                     let digits = if median < 10.0 { 2 } else { 0 };
                     match values.len() {
                         1 => format!("{median:.digits$}"),
-                        n => format!("{median:.digits$} ({:.digits$}..{:.digits$})", values[0], values[n - 1]),
+                        n => {
+                            format!("{median:.digits$} ({:.digits$}..{:.digits$})", values[0], values[n - 1])
+                        }
                     }
                 });
                 print!(" {text:>20}");

@@ -8,10 +8,11 @@ use forebay_base::{ConnectionId, Monotonic, TenantId, Timestamp, ValueError, Val
 use forebay_engine::{
     Blueprint, BlueprintId, EffectId, Entry, NoHost, RequestInput, Run, TaskHandle, Vm, VmConfig,
 };
-use forebay_postgres::{Action, Delivery, Event, Link, Param, Pool, Receiver, Shape, Sql, Token};
+use forebay_postgres::copy::{CopySource, CopyWriter};
+use forebay_postgres::{Action, Delivery, Event, Link, Param, Pool, QueryError, Receiver, Shape, Sql, Token};
 use forebay_ring::{Endpoint, Event as RingEvent, Reactor, Transport, UringReactor, Wait};
 
-use crate::{BENCH_ROWS, Meter, ROWS, SELECT, Scenario, expected, server};
+use crate::{BENCH_ROWS, COPY_ROWS, Meter, ROWS, SELECT, Scenario, expected, server};
 
 /// Checks rows of `SELECT`: id, name and n of the row that its token asked for.
 #[derive(Default)]
@@ -96,6 +97,8 @@ struct Driver {
     pool: Pool,
     endpoint: Endpoint,
     links: Vec<(Link, ConnectionId)>,
+    /// Of a COPY: not with the kernel yet.
+    unsent: Option<(Link, Vec<u8>)>,
 }
 
 impl Driver {
@@ -106,7 +109,7 @@ impl Driver {
             UringReactor::new(forebay_ring::Config { connections: 64, ..Default::default() }).unwrap();
         let limits = DatabaseLimits { connections, window: 64, ..DatabaseLimits::default() };
         let pool = Pool::new(config, limits, 1, reactor.now());
-        Self { reactor, pool, endpoint, links: Vec::new() }
+        Self { reactor, pool, endpoint, links: Vec::new(), unsent: None }
     }
 
     fn act(&mut self) {
@@ -119,9 +122,13 @@ impl Driver {
                 Action::Send { link, bytes } => {
                     let (_, connection) = self.links.iter().find(|(l, _)| *l == link).unwrap();
                     self.reactor.output(*connection).unwrap().push(&bytes);
-                    self.pool.handle_sent(link, bytes);
+                    if self.pool.is_copying(link) {
+                        self.unsent = Some((link, bytes));
+                    } else {
+                        self.pool.handle_sent(link, bytes);
+                    }
                 }
-                Action::Close { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
+                Action::Close { .. } | Action::Cancel { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
             }
         }
     }
@@ -143,7 +150,11 @@ impl Driver {
                     self.pool.handle_bytes(link_of(connection), bytes, now, receiver);
                     self.reactor.release(buffer);
                 }
-                RingEvent::Drained { .. } => {}
+                RingEvent::Drained { .. } => {
+                    if let Some((link, bytes)) = self.unsent.take() {
+                        self.pool.handle_sent(link, bytes);
+                    }
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -167,7 +178,79 @@ pub fn run(what: Scenario, folder: &str, meter: &mut Meter) {
         Scenario::Twenty { group: false } => select(folder, 20, false, Sql::new(SELECT), meter),
         Scenario::Twenty { group: true } => select(folder, 20, false, Sql::read(SELECT), meter),
         Scenario::Rows => rows(folder, meter),
-        Scenario::Copy => panic!("the client has no COPY yet"),
+        Scenario::Copy => copy(folder, meter),
+    }
+}
+
+/// Rows made up as they are written, as the peers' are.
+struct Made {
+    next: u64,
+}
+
+impl CopySource for Made {
+    fn fill(&mut self, writer: &mut CopyWriter<'_>) -> Result<bool, QueryError> {
+        while self.next < COPY_ROWS {
+            if writer.is_full() {
+                return Ok(true);
+            }
+            let row = self.next as i64;
+            writer.begin_row();
+            writer.value(&Param::Int(row))?;
+            writer.value(&Param::Int(row))?;
+            writer.value(&Param::Str("a row of text"))?;
+            writer.end_row()?;
+            self.next += 1;
+        }
+        Ok(false)
+    }
+
+    fn rewind(&mut self) {
+        self.next = 0;
+    }
+}
+
+/// One COPY after the other on a connection of its own, the next rows when the last are with the kernel.
+fn copy(folder: &str, meter: &mut Meter) {
+    let mut driver = Driver::new(folder, 1);
+    driver.ready(1);
+    let types = Sql::new("INSERT INTO copied (a, b, c) VALUES ($1, $2, $3)");
+    let mut check = Check::default();
+    loop {
+        let now = driver.reactor.now();
+        let token = Token(7);
+        driver
+            .pool
+            .query(token, &Sql::new("TRUNCATE copied"), &[], Shape::Affected, Delivery::Whole, now)
+            .unwrap();
+        let mut source = Made { next: 0 };
+        let mut count = None;
+        let mut truncated = false;
+        while count.is_none() {
+            driver.turn(&mut check);
+            let now = driver.reactor.now();
+            while let Some(event) = driver.pool.poll_event() {
+                match event {
+                    Event::Done { result, .. } if !truncated => {
+                        result.unwrap();
+                        truncated = true;
+                        driver.pool.copy(None, token, Some(&types), now).unwrap();
+                    }
+                    Event::Copy { token } => {
+                        driver
+                            .pool
+                            .copy_in(token, "COPY copied (a, b, c) FROM STDIN", &mut source, now)
+                            .unwrap();
+                    }
+                    Event::CopyMore { token } => driver.pool.copy_more(token, &mut source),
+                    Event::Done { result, .. } => count = Some(result.unwrap().affected),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        assert_eq!(count, Some(COPY_ROWS));
+        if !meter.add(COPY_ROWS) {
+            return;
+        }
     }
 }
 

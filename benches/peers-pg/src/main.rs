@@ -130,7 +130,7 @@ const PLAN: [(&str, &str, &str, &[&str]); 8] = [
     ("q20", "us", "tokio", &["forebay", "tokio", "sqlx", "libpq"]),
     ("q20g", "us", "tokio", &["forebay", "tokio", "libpq"]),
     ("rows", "us", "tokio", &["forebay", "tokio", "sqlx", "libpq"]),
-    ("copy", "ns", "tokio", &["tokio", "libpq"]),
+    ("copy", "ns", "tokio", &["forebay", "tokio", "libpq"]),
 ];
 
 fn one(client: &str, scenario_name: &str, seconds: f64, folder: &str) {

@@ -2,6 +2,7 @@
 
 mod dump;
 mod lint;
+pub(crate) mod pull;
 
 pub(crate) use lint::pending as pending_lints;
 
@@ -39,6 +40,8 @@ pub enum DbCommand {
     Lint(LintArgs),
     /// Write the database's schema to schema.sql, by pg_dump
     Dump(DumpArgs),
+    /// Write forebay.lock.json: tables, columns and named queries, for builds without a database
+    Pull(DbTarget),
 }
 
 /// Which app's database.
@@ -143,6 +146,7 @@ pub fn run(args: &DbArgs) -> Outcome {
         DbCommand::Rollback(args) => args.target.with_client(|client, url| rollback(args, client, url)),
         DbCommand::Status(target) => target.with_client(|client, _| status(target, client)),
         DbCommand::Lint(args) => lint::run(args),
+        DbCommand::Pull(target) => target.with_client(|client, _| pull::run(target, client)),
         DbCommand::Dump(args) => {
             let out = args.out.clone().unwrap_or_else(|| args.target.app.join(dump::FILE));
             args.target.with_client(|client, url| dump::write(client, url, &out, args.target.json))

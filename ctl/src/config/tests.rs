@@ -80,6 +80,8 @@ queue = 10
 acquire_timeout = "2s"
 result_bytes = "1MiB"
 statements = 64
+lifetime = "10m"
+idle_check = "15s"
 
 [env]
 allow = ["STRIPE_KEY", "REGION"]
@@ -126,7 +128,9 @@ allow = ["STRIPE_KEY", "REGION"]
             queue: 10,
             acquire_timeout: Duration::from_secs(2),
             result_bytes: 1 << 20,
-            statements: 64
+            statements: 64,
+            lifetime: Duration::from_secs(600),
+            idle_check: Duration::from_secs(15)
         }
     );
     assert_eq!(

@@ -157,6 +157,19 @@ interface Query extends Conditions<Query> {
   toSQL(): { sql: string; params: any[] };
   /** PostgreSQL's plan. */
   explain(): any;
+  /** The rows in parts of `batch` (100), the next when the loop needs it. */
+  cursor(options?: { batch?: number }): IterableIterator<Row>;
+  /** Calls `fn` with each row, read in parts; how many there were. */
+  each(fn: (row: Row) => void, options?: { batch?: number }): number;
+  /** COPY: many rows at once, or text as it came; how many rows. */
+  copy(rows: any[][] | Record<string, any>[], options?: { columns?: string[] }): number;
+  copy(
+    text: string,
+    options?: { format?: "csv" | "text"; header?: boolean; delimiter?: string; columns?: string[] },
+  ): number;
+  /** COPY: the rows as lists, or as text of a format. */
+  copyOut(): any[][];
+  copyOut(options: { format?: "csv" | "text"; header?: boolean; delimiter?: string }): string;
   insert(values: Record<string, any>[]): number & Insert<Row[]>;
   insert(values: Record<string, any>): number & Insert<Row>;
   update(values: Record<string, any>): number & Write;
@@ -170,6 +183,8 @@ interface Database {
   from(name: string, alias?: string): Query;
   /** A statement of your own, with `$1`, `$2`; its rows. */
   raw(sql: string, ...values: any[]): Row[];
+  /** NOTIFY. */
+  notify(channel: string, payload?: string): void;
 }
 
 /** In a lambda of a query: rows of the group, or those where the column isn't null. */

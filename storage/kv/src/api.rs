@@ -197,7 +197,7 @@ pub enum Unavailable {
     /// No space for another segment: the operator frees some; writes resume when
     /// [`crate::Store::maintain`] has prepared one.
     NoSpace,
-    /// A write or sync failed: the process must open the store again, on a disk
+    /// A write or sync failed, or a mapped read: the process must open the store again ([`crate::Store::heal`]), on a disk
     /// that works. Never retried: after a failed fsync(2) the page cache may show
     /// what the disk doesn't have.
     Poisoned,
@@ -210,7 +210,7 @@ impl fmt::Display for Unavailable {
         f.write_str(match self {
             Self::Busy => "the store is busy: too much is waiting for the disk",
             Self::NoSpace => "the disk is full: the store is read-only",
-            Self::Poisoned => "a write to disk failed: the store is read-only until it is opened again",
+            Self::Poisoned => "the disk failed: the store takes no writes until it is opened again",
             Self::Closed => "the store is closed",
         })
     }

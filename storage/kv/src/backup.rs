@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::{Error, Unavailable};
+use crate::hint;
 use crate::segment::SUFFIX;
 use crate::store::{Store, lock};
 
@@ -57,7 +58,10 @@ impl Store {
         let names: Vec<String> = {
             let index = self.read_index();
             let sealed = index.segments().filter(|(segment, _)| segment.header.id < until);
-            sealed.map(|(segment, _)| segment.name.clone()).collect()
+            // With their hints, where they have any: else the first open of the backup reads everything.
+            let files =
+                sealed.flat_map(|(segment, _)| [segment.name.clone(), hint::name_of(segment.header.id)]);
+            files.collect()
         };
         copy_segments(&self.config.folder, folder, &names, true)
     }
@@ -71,10 +75,10 @@ pub fn restore(from: &Path, to: &Path) -> Result<Backup, Error> {
     let entries = std::fs::read_dir(from).map_err(|e| Error::io(format!("reading {}", from.display()), e))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(SUFFIX))
+        .filter(|name| name.ends_with(SUFFIX) || name.ends_with(hint::SUFFIX))
         .collect();
     names.sort_unstable();
-    if names.is_empty() {
+    if !names.iter().any(|name| name.ends_with(SUFFIX)) {
         return Err(Error::Config { what: format!("{} has no segments", from.display()) });
     }
     copy_segments(from, to, &names, false)
@@ -90,6 +94,13 @@ fn copy_segments(from: &Path, to: &Path, names: &[String], link: bool) -> Result
     let mut backup = Backup { segments: 0, bytes: 0 };
     for name in names {
         let (source, target) = (from.join(name), to.join(name));
+        if name.ends_with(hint::SUFFIX) {
+            // Not needed, and not counted.
+            if !link || std::fs::hard_link(&source, &target).is_err() {
+                let _ = std::fs::copy(&source, &target);
+            }
+            continue;
+        }
         if !link || std::fs::hard_link(&source, &target).is_err() {
             // Another file system, or one without links.
             std::fs::copy(&source, &target).map_err(|e| io("copying", &source, e))?;

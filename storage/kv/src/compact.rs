@@ -1,4 +1,5 @@
-//! Maintenance: preparing segments, and rewriting those that are mostly garbage.
+//! Maintenance: preparing segments, rewriting those that are mostly garbage, writing the hints of sealed ones, and
+//! checking what was opened by its hint.
 //!
 //! Compaction has no format of its own: a live record of the victim is appended to the log
 //! again, as if it had been set to the same value, under the lock that also orders
@@ -22,10 +23,12 @@ use crate::store::{Store, lock};
 const COPY_RECORDS: usize = 64;
 /// Bytes that compaction gives to one write.
 const COPY_BYTES: usize = 256 * 1024;
+/// Segments that one call checks: preparation and expiry get their turn in between.
+const SCRUB_SEGMENTS: usize = 8;
 
 impl Store {
-    /// Prepares the segments that are missing and compacts those above
-    /// [`crate::Config::garbage_percent`]. Blocks on the disk (zeroing a segment takes a tenth of a
+    /// Prepares the segments that are missing, compacts those above
+    /// [`crate::Config::garbage_percent`], writes hints, and checks some segments of which only the hint was read. Blocks on the disk (zeroing a segment takes a tenth of a
     /// second): call it from a thread of its own, woken by [`Store::wait_for_maintenance`]. One call
     /// works at a time, others wait for it.
     ///
@@ -50,6 +53,18 @@ impl Store {
             && let Some(victim) = self.victim()
         {
             self.compact(now, victim)?;
+            prepared = self.prepare();
+        }
+        while matches!(prepared, Ok(()) | Err(Error::NoSpace { .. }))
+            && let Some(segment) = self.without_hint()
+        {
+            self.write_hint(&segment)?;
+            prepared = self.prepare();
+        }
+        for _ in 0..SCRUB_SEGMENTS {
+            if !self.scrub()? {
+                break;
+            }
             prepared = self.prepare();
         }
         prepared

@@ -35,6 +35,7 @@ impl Key {
 }
 
 /// An inline key as two numbers in its order.
+#[inline]
 fn numbers(len: u8, bytes: &[u8; INLINE_BYTES]) -> (u128, u64) {
     let (mut head, mut tail) = ([0; 16], [0; 8]);
     head.copy_from_slice(&bytes[..16]);
@@ -46,6 +47,7 @@ fn numbers(len: u8, bytes: &[u8; INLINE_BYTES]) -> (u128, u64) {
 impl std::ops::Deref for Key {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
             Self::Inline(len, bytes) => &bytes[..usize::from(*len)],
@@ -55,6 +57,7 @@ impl std::ops::Deref for Key {
 }
 
 impl PartialEq for Key {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Inline(len, bytes), Self::Inline(len2, bytes2)) => len == len2 && bytes == bytes2,
@@ -66,12 +69,14 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 impl PartialOrd for Key {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Key {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Inline(len, bytes), Self::Inline(len2, bytes2)) => {

@@ -19,17 +19,20 @@
 //!   a conflict too, is held until what it rests on is on disk.
 //! - **What survives.** docs/formats/kv-log.md has the bytes and the assumptions about the medium.
 //!
-//! Map of the crate: `api` (what callers see), `store` (submit and commit), `index`,
-//! `recover` (open), `compact`, `record` and `segment` (bytes), `medium` with `disk` and
-//! [`testing::SimDisk`] behind it.
+//! Map of the crate: `api` (what callers see), `store` (submit and commit), `index` with `tree` and `rows`,
+//! `recover` (open) with `hint` and `load`, `compact`, `record` and `segment` (bytes), `map` with `fault`, `medium` with
+//! `disk` and [`testing::SimDisk`] behind it.
 
 mod api;
 mod backup;
 mod blocking;
 mod compact;
 mod disk;
+mod fault;
+mod hint;
 mod index;
 mod key;
+mod load;
 mod log;
 mod map;
 mod medium;
@@ -38,12 +41,14 @@ mod prepare;
 mod quota;
 mod record;
 mod recover;
+mod rows;
 mod segment;
 mod space;
 mod stall;
 mod store;
 mod sys;
 pub mod testing;
+mod tree;
 
 pub use api::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX, NoWake,
@@ -57,6 +62,7 @@ pub use index::{Item, Page};
 pub use medium::{Medium, SegmentFile};
 pub use quota::Quota;
 pub use recover::{Report, verify};
+pub use rows::Rows;
 pub use segment::ValueRef;
 pub use space::Space;
 pub use store::{CommitJob, CommitTicket, Stats, Store};

@@ -37,6 +37,8 @@ pub(crate) struct Log {
     pub(crate) next_segment: u32,
     /// A segment was sealed since the last maintenance.
     pub(crate) rolled: bool,
+    /// Segments that were opened by their hints are still to be checked.
+    pub(crate) unchecked: bool,
     /// The last preparation failed for want of space.
     pub(crate) no_space: bool,
     /// Spares behind which only removals and compaction may go.
@@ -134,7 +136,9 @@ impl Log {
             offset: end.offset,
             spares: end.spares,
             next_segment: end.next_segment,
-            rolled: false,
+            // Maintenance looks what the open left to do.
+            rolled: true,
+            unchecked: false,
             no_space: false,
             reserve: config.reserve_segments,
             no_seal: config.planted.no_seal,

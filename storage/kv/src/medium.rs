@@ -20,9 +20,14 @@ pub trait Medium: Send + Sync {
     /// that a later write changes no metadata). The name isn't durable
     /// before [`Medium::sync_folder`]. ENOSPC leaves no file.
     fn create(&self, name: &str, bytes: u32) -> io::Result<Arc<dyn SegmentFile>>;
+    /// Creates or replaces `name` with these bytes; with `durable` they are on the medium when it returns. The
+    /// name isn't durable before [`Medium::sync_folder`].
+    fn write_file(&self, name: &str, bytes: &[u8], durable: bool) -> io::Result<()>;
+    /// All bytes of a file.
+    fn read_file(&self, name: &str) -> io::Result<Vec<u8>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentFile>>;
-    /// Renames a file within the folder, replacing nothing.
+    /// Renames a file within the folder; a hint may take the place of an older one.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file; who has it open or mapped keeps it.
     fn remove(&self, name: &str) -> io::Result<()>;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::api::{Config, Error, SEGMENT_BYTES_MIN, Unavailable};
+use crate::hint;
 use crate::record::{SEAL_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::Segment;
 use crate::store::Store;
@@ -100,7 +101,7 @@ impl Store {
         }
     }
 
-    fn is_low(&self, bytes: u32) -> bool {
+    pub(crate) fn is_low(&self, bytes: u32) -> bool {
         let Some((free, total)) = self.medium.space() else { return false };
         free < total / 100 * u64::from(self.config.reserve_percent) + u64::from(bytes)
     }
@@ -115,6 +116,7 @@ impl Store {
 
     /// A segment that nothing points into any more becomes a spare, if one is missing, or goes.
     pub(crate) fn retire(&self, victim: Arc<Segment>) -> Result<(), Error> {
+        hint::remove(&*self.medium, &victim);
         let live: u64 = self.read_index().segments().map(|(_, usage)| usage.live).sum();
         let ours =
             victim.file.links().is_ok_and(|links| links == 1) && !self.reopened.load(Ordering::Acquire);

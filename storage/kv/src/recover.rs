@@ -1,6 +1,7 @@
 //! Opening a data folder: read every record, find the log's end, start a new epoch.
 //!
-//! Segments are read in the order of their ids. All but the last one in use must end with a seal. In that one the log
+//! Segments are read in the order of their ids, or their hints are ([`crate::hint`]): on several threads, before the
+//! rest. All but the last one in use must end with a seal. In that one the log
 //! ends behind the last whole batch; what follows is either the write that a crash
 //! interrupted (its batches were never acknowledged: abandoned) or damage to something that was
 //! durable (refused). The difference is provable: a write begins only after the one before it
@@ -20,8 +21,9 @@ use forebay_base::Lsn;
 
 use crate::api::{Config, Error, Unavailable, Wake};
 use crate::disk::DiskFolder;
-use crate::index::{Change, Index};
-use crate::key::Key;
+use crate::hint::{self, Summary};
+use crate::index::Index;
+use crate::load::Chunk;
 use crate::log::{End, Log};
 use crate::medium::Medium;
 use crate::prepare::segment_bytes;
@@ -32,10 +34,14 @@ use crate::record::{
 use crate::segment::{SUFFIX, SUFFIX_TMP, Segment};
 use crate::space::Space;
 use crate::store::{Store, lock};
+use crate::testing::Planted;
 
 /// Checksummed bytes, in segments, that the search behind a bad record may cost.
 /// Honest data needs one; beyond it the bytes were made to be slow.
 const SEARCH_SEGMENTS_MAX: u64 = 4;
+/// Threads that an open uses at most, and bytes of segments from which on it uses more than one.
+const THREADS_MAX: usize = 4;
+const THREADS_FROM_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What a folder holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +61,7 @@ pub struct Report {
     pub torn_at: Option<(String, u64)>,
 }
 
-/// Checks every record of a folder, which is locked meanwhile, and changes nothing.
+/// Checks every record of a folder, which is locked meanwhile, and changes nothing. Believes no hint.
 ///
 /// # Errors
 /// [`Error::Corrupt`] with file and offset, [`Error::Locked`], [`Error::Io`].
@@ -63,7 +69,7 @@ pub fn verify(config: &Config) -> Result<Report, Error> {
     if !config.folder.is_dir() {
         return Err(Error::Config { what: format!("{} is not a folder", config.folder.display()) });
     }
-    Ok(scan(&DiskFolder::open(&config.folder)?, config)?.report)
+    Ok(scan(&DiskFolder::open(&config.folder)?, config, false)?.report)
 }
 
 impl Store {
@@ -113,17 +119,22 @@ impl Store {
         self.reopened.store(true, Ordering::Release);
         let mut current = self.lock_log();
         let stats = current.stats;
-        *self.write_index() = index;
+        let before = std::mem::replace(&mut *self.write_index(), index);
         *current = log;
         current.stats = stats;
+        drop(current);
+        // Unmaps what nobody reads any more, with no lock held.
+        drop(before);
+        self.forget_faults();
         Ok(())
     }
 }
 
 /// Reads the folder, and makes the log's end fit to go on from.
 fn reopen(medium: &dyn Medium, config: &Config) -> Result<(Index, Log), Error> {
-    let scanned = scan(medium, config)?;
+    let scanned = scan(medium, config, true)?;
     let index = scanned.index;
+    let unchecked = index.segments().any(|(segment, _)| !segment.is_checked());
     if !scanned.leftovers.is_empty() {
         for name in &scanned.leftovers {
             medium.remove(name).map_err(|e| Error::io(format!("removing {name}"), e))?;
@@ -132,7 +143,9 @@ fn reopen(medium: &dyn Medium, config: &Config) -> Result<(Index, Log), Error> {
     }
     let live = index.segments().map(|(_, usage)| usage.live).sum();
     let end = start_epoch(medium, config, scanned.unsealed, scanned.tail, live)?;
-    Ok((index, Log::new(end, config)))
+    let mut log = Log::new(end, config);
+    log.unchecked = unchecked;
+    Ok((index, log))
 }
 
 /// What the segments say.
@@ -158,13 +171,26 @@ struct Tail {
     segment_max: u32,
 }
 
-fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
+fn scan(medium: &dyn Medium, config: &Config, hints: bool) -> Result<Scanned, Error> {
     let mut names = medium.list().map_err(|e| Error::io("listing the data folder", e))?;
     names.sort_unstable();
-    let leftovers = names.iter().filter(|n| n.ends_with(SUFFIX_TMP)).cloned().collect();
-    names.retain(|name| name.ends_with(SUFFIX));
+    let mut leftovers: Vec<String> = names.iter().filter(|n| n.ends_with(SUFFIX_TMP)).cloned().collect();
+    let (hint_names, names): (Vec<String>, Vec<String>) = names
+        .into_iter()
+        .filter(|name| name.ends_with(SUFFIX) || name.ends_with(hint::SUFFIX))
+        .partition(|name| name.ends_with(hint::SUFFIX));
+    let mut segments = Vec::with_capacity(names.len());
+    for name in &names {
+        segments.push(Segment::open(medium, name)?);
+    }
+    leftovers.extend(
+        hint_names
+            .iter()
+            .filter(|name| !segments.iter().any(|s| hint::name_of(s.header.id) == **name))
+            .cloned(),
+    );
     let mut scanned = Scanned {
-        index: Index::unordered(),
+        index: Index::default(),
         report: Report { segments: 0, spares: 0, records: 0, keys: 0, last: Lsn(0), torn_at: None },
         tail: Tail {
             last_sequence: 0,
@@ -177,11 +203,29 @@ fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
         unsealed: VecDeque::new(),
         leftovers,
     };
+    let bytes: u64 = segments.iter().map(|segment| u64::from(segment.header.bytes)).sum();
+    let threads = if bytes < THREADS_FROM_BYTES {
+        1
+    } else {
+        std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX))
+    };
+    let mut chunks = Vec::new();
+    if hints {
+        let hinted: Vec<&Arc<Segment>> = segments
+            .iter()
+            .filter(|s| hint_names.binary_search(&hint::name_of(s.header.id)).is_ok())
+            .collect();
+        chunks = load_hints(medium, &hinted, threads, config.planted);
+    }
+    // What has no hint is read here.
+    let mut rest = Chunk::default();
     // Segments behind the last sealed one, and where their records end.
     let mut unsealed: Vec<(Arc<Segment>, WalkEnd)> = Vec::new();
-    for name in &names {
-        let segment = Segment::open(medium, name)?;
-        let end = scanned.read_segment(config, &segment, &unsealed)?;
+    for segment in segments {
+        let end = match segment.hint_summary() {
+            Some(summary) => scanned.believe(&segment, summary, &unsealed)?,
+            None => scanned.read_segment(config, &segment, &unsealed, &mut rest)?,
+        };
         if end.records > 0 {
             scanned.leftovers.extend(unsealed.drain(..).map(|(empty, _)| empty.name.clone()));
         }
@@ -189,7 +233,9 @@ fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
             unsealed.push((segment, end));
         }
     }
-    scanned.index.order();
+    rest.sort();
+    chunks.push(rest);
+    scanned.index.load(chunks, threads);
     scanned.choose_active(unsealed);
     scanned.report.spares = names.len() - scanned.report.segments;
     scanned.report.keys = scanned.index.len();
@@ -197,47 +243,131 @@ fn scan(medium: &dyn Medium, config: &Config) -> Result<Scanned, Error> {
     Ok(scanned)
 }
 
+/// Reads the hints of segments, each thread those of neighbours, and sorts what they say.
+fn load_hints(
+    medium: &dyn Medium,
+    segments: &[&Arc<Segment>],
+    threads: usize,
+    planted: Planted,
+) -> Vec<Chunk> {
+    let load = |segments: &[&Arc<Segment>]| {
+        let mut chunk = Chunk::default();
+        for segment in segments {
+            // One that can't be read is one that isn't there.
+            let Ok(bytes) = medium.read_file(&hint::name_of(segment.header.id)) else { continue };
+            let unchecked = planted.hint_unsynced || planted.hint_before_seal;
+            if let Some(hint) = hint::decode(segment, &bytes, &mut chunk, unchecked) {
+                segment.set_hint(hint);
+            }
+        }
+        chunk.sort();
+        chunk
+    };
+    if threads == 1 || segments.len() < 2 {
+        return vec![load(segments)];
+    }
+    let load = &load;
+    std::thread::scope(|scope| {
+        let started: Vec<_> = segments
+            .chunks(segments.len().div_ceil(threads))
+            .map(|share| scope.spawn(move || load(share)))
+            .collect();
+        // A thread that panicked is our bug: its segments' hints count, but what they said is gone.
+        started
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e)))
+            .collect()
+    })
+}
+
 impl Scanned {
-    /// Reads one segment into the index. `before`: the unsealed ones with lower ids.
+    /// The segment that was written to before this one and isn't sealed, if this one has records.
+    fn unsealed_before(before: &[(Arc<Segment>, WalkEnd)]) -> Option<Error> {
+        let (used, end) = before.iter().find(|(_, end)| !end.pristine())?;
+        let (file, offset) = (used.name.clone(), u64::from(end.offset));
+        Some(Error::Corrupt { file, offset, expected: "a seal, or more records" })
+    }
+
+    /// Compaction removes whole segments: the sequence goes on unless an id is missing.
+    fn is_adjacent(&self, id: u32) -> bool {
+        self.tail.segment_max > 0 && self.tail.segment_max + 1 == id
+    }
+
+    /// Takes a segment by its hint, whose slots are in a chunk.
+    fn believe(
+        &mut self,
+        segment: &Arc<Segment>,
+        summary: &Summary,
+        before: &[(Arc<Segment>, WalkEnd)],
+    ) -> Result<WalkEnd, Error> {
+        if let Some(error) = Self::unsealed_before(before) {
+            return Err(error);
+        }
+        let expected = self.tail.last_sequence.saturating_add(1);
+        let adjacent = self.is_adjacent(segment.header.id);
+        let first = summary.first_sequence;
+        if first < expected || (adjacent && first != expected) {
+            let (file, offset) = (segment.name.clone(), u64::from(FIRST_RECORD));
+            return Err(Error::Corrupt {
+                file,
+                offset,
+                expected: "the record after that of the segment before",
+            });
+        }
+        let end = WalkEnd {
+            offset: summary.end,
+            group_start: summary.group_start,
+            records: summary.records,
+            last_sequence: summary.last_sequence,
+            epoch: summary.epochs.last().map_or(segment.header.epoch, |(_, epoch)| *epoch),
+            sealed: true,
+            torn: false,
+            recycled: segment.header.recycled,
+        };
+        self.count(segment, &end);
+        Ok(end)
+    }
+
+    /// Reads one segment. `before`: the unsealed ones with lower ids.
     fn read_segment(
         &mut self,
         config: &Config,
         segment: &Arc<Segment>,
         before: &[(Arc<Segment>, WalkEnd)],
+        chunk: &mut Chunk,
     ) -> Result<WalkEnd, Error> {
         let bytes = segment.read_all()?;
         let id = segment.header.id;
-        let used = before.iter().find(|(_, end)| !end.pristine());
+        let unsealed = Self::unsealed_before(before);
         let walk = Walk {
             segment,
             bytes: &bytes,
             sequence_before: self.tail.last_sequence,
-            // Compaction removes whole segments: the sequence goes on unless an id is missing.
-            adjacent: used.is_none() && self.tail.segment_max > 0 && self.tail.segment_max + 1 == id,
+            adjacent: unsealed.is_none() && self.is_adjacent(id),
             every_record_last: config.planted.no_batch_marker,
         };
-        self.index.add_segment(segment);
-        let index = &mut self.index;
-        let walked = walk.run(|record| apply(index, segment, record));
-        if let Some((used, end)) = used
+        let walked = walk.run(|record| chunk.take(id, record));
+        if let Some(error) = unsealed
             && walked.as_ref().map_or(true, |end| end.records > 0)
         {
             // This segment was written to, so that one was sealed once.
-            let (file, offset) = (used.name.clone(), u64::from(end.offset));
-            return Err(Error::Corrupt { file, offset, expected: "a seal, or more records" });
+            return Err(error);
         }
         let end = walked?;
-        if end.records == 0 {
-            self.index.remove_segment(id);
-        } else {
+        self.count(segment, &end);
+        Ok(end)
+    }
+
+    fn count(&mut self, segment: &Arc<Segment>, end: &WalkEnd) {
+        if end.records > 0 {
+            self.index.add_segment(segment);
             self.report.segments += 1;
             self.tail.youngest = Some((Arc::clone(segment), end.group_start..end.offset));
         }
         self.report.records += end.records;
         self.tail.last_sequence = end.last_sequence;
         self.tail.epoch_max = self.tail.epoch_max.max(segment.header.epoch).max(end.epoch);
-        self.tail.segment_max = id;
-        Ok(end)
+        self.tail.segment_max = segment.header.id;
     }
 
     /// The log goes on in the segment that was written to, or else in the first. Empty ones before it are
@@ -261,28 +391,15 @@ impl Scanned {
     }
 }
 
-fn apply(index: &mut Index, segment: &Segment, record: &Record<'_>) {
-    let Fields { kind, expires, space, key, value, .. } = record.fields;
-    let change = match kind {
-        Kind::Set => Change::Stored {
-            segment: segment.header.id,
-            offset: record.offset,
-            value_len: u32::try_from(value.len()).unwrap_or(u32::MAX),
-            expires,
-        },
-        Kind::Delete => Change::Deleted { segment: segment.header.id },
-        Kind::Epoch | Kind::Seal => return,
-    };
-    index.apply(space, &Key::new(key), record.sequence, change);
-}
-
 /// Writes the last group once more, durably. A process that was killed leaves its
 /// last write in the page cache, read back but not on disk; after a failed write the cache may
 /// even call it clean, so that a sync would do nothing. Earlier groups were durable before this one began.
 fn rewrite_last_group(tail: &Tail) -> Result<(), Error> {
     let Some((segment, range)) = &tail.youngest else { return Ok(()) };
     let what = || format!("writing {} again", segment.name);
-    let bytes = segment.read(range.start as usize, range.len())?.into_owned();
+    // Not through the map: zeros for what the medium can't read must not be written.
+    let mut bytes = vec![0; range.len()];
+    segment.file.read_at(u64::from(range.start), &mut bytes).map_err(|e| Error::io(what(), e))?;
     match segment.file.write_at(u64::from(range.start), &bytes, true) {
         Ok(n) if n == bytes.len() => Ok(()),
         Ok(_) => Err(Error::io(what(), std::io::ErrorKind::WriteZero.into())),
@@ -393,7 +510,7 @@ pub(crate) struct WalkEnd {
     /// Behind the last whole batch.
     pub(crate) offset: u32,
     /// Of the last whole batch.
-    group_start: u32,
+    pub(crate) group_start: u32,
     records: u64,
     last_sequence: u64,
     epoch: u32,

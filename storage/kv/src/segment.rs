@@ -2,13 +2,17 @@
 
 use std::borrow::Cow;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::api::Error;
+use crate::hint::{Hint, Summary};
 use crate::map::Map;
 use crate::medium::{Medium, SegmentFile};
-use crate::record::{SEGMENT_HEADER_BYTES, Seeds, SegmentHeader};
+use crate::record::{Candidate, Kind, SEGMENT_HEADER_BYTES, Seeds, SegmentHeader, record_bytes};
+use crate::space::Space;
 use crate::testing::Planted;
+use crate::tree::Slot;
 
 /// The suffix of segment files; `.tmp` while one is being prepared.
 pub(crate) const SUFFIX: &str = ".seg";
@@ -20,7 +24,20 @@ pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     pub(crate) file: Arc<dyn SegmentFile>,
     map: Option<Map>,
+    /// It has a hint file, or it was tried to write one.
+    pub(crate) has_hint: AtomicBool,
+    /// What an open believed instead of reading the segment.
+    hint: OnceLock<Hint>,
+    /// [`CHECKED`], or who still has to check its records.
+    check: AtomicU8,
 }
+
+/// All records were checked, or written by this process.
+const CHECKED: u8 = 0;
+/// Opened by its hint: records are checked when they are read, until maintenance has read all.
+const UNCHECKED: u8 = 1;
+/// The same for good: maintenance found something bad.
+const DAMAGED: u8 = 2;
 
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -133,7 +150,104 @@ impl Segment {
     }
 
     fn assemble(name: &str, header: SegmentHeader, file: Arc<dyn SegmentFile>, map: Option<Map>) -> Self {
-        Self { name: name.to_owned(), header, file, map }
+        Self {
+            name: name.to_owned(),
+            header,
+            file,
+            map,
+            has_hint: AtomicBool::new(false),
+            hint: OnceLock::new(),
+            check: AtomicU8::new(CHECKED),
+        }
+    }
+
+    /// The open believes `hint`.
+    pub(crate) fn set_hint(&self, hint: Hint) {
+        self.check.store(UNCHECKED, Ordering::Release);
+        self.has_hint.store(true, Ordering::Release);
+        let _ = self.hint.set(hint);
+    }
+
+    /// All its records were checked.
+    pub(crate) fn is_checked(&self) -> bool {
+        self.check.load(Ordering::Acquire) == CHECKED
+    }
+
+    /// Takes the duty to read and check the segment, if that is still to be done.
+    pub(crate) fn take_scrub(&self) -> bool {
+        self.check.compare_exchange(UNCHECKED, DAMAGED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// What was to be checked is good.
+    pub(crate) fn set_checked(&self) {
+        self.check.store(CHECKED, Ordering::Release);
+    }
+
+    /// What the hint that the open believed says of the segment.
+    pub(crate) fn hint_summary(&self) -> Option<&Summary> {
+        self.hint.get().map(|hint| &hint.summary)
+    }
+
+    /// The checksum of the hint that the open believed.
+    pub(crate) fn hint_crc(&self) -> Option<u32> {
+        self.hint.get().map(|hint| hint.crc)
+    }
+
+    /// Checks the record that a slot names: that it is whole, and of this key.
+    pub(crate) fn check_record(&self, space: Space, slot: &Slot) -> Result<(), Error> {
+        let (offset, expires) = (slot.offset(), slot.expires());
+        let len = record_bytes(slot.key.len(), slot.value_len as usize, expires);
+        let bytes = self.read(offset as usize, len)?;
+        let epochs = self.hint.get().map_or(&[][..], |hint| &hint.summary.epochs);
+        let epoch = epochs.iter().rev().find(|(from, _)| *from <= offset);
+        let seeds = self.seeds(epoch.map_or(self.header.epoch, |(_, epoch)| *epoch));
+        let record = Candidate::at(&bytes, 0).and_then(|candidate| candidate.check(&bytes, seeds));
+        let right = record.is_some_and(|record| {
+            let fields = record.fields;
+            fields.kind == Kind::Set
+                && fields.space == space
+                && fields.key == &*slot.key
+                && fields.value.len() == slot.value_len as usize
+                && fields.expires.is_some() == expires
+        });
+        if right {
+            return Ok(());
+        }
+        let (file, offset) = (self.name.clone(), u64::from(offset));
+        Err(Error::Corrupt { file, offset, expected: "the record that its hint file names" })
+    }
+
+    /// The bytes of a settled range of the map; nothing on media without maps.
+    pub(crate) fn mapped(&self, start: usize, len: usize) -> &[u8] {
+        self.map.as_ref().map_or(&[], |map| map.settled(start, start + len))
+    }
+
+    /// Its bytes will be read soon.
+    pub(crate) fn prefetch(&self, start: usize, len: usize) {
+        if let Some(map) = &self.map {
+            map.prefetch(start, len);
+        }
+    }
+
+    /// Reads a settled range of the map once, so that an error of the medium is an error here. False on media without maps.
+    pub(crate) fn touch(&self, start: usize, len: usize) -> Result<bool, Error> {
+        let Some(map) = &self.map else { return Ok(false) };
+        map.touch(start, start + len);
+        match map.fault() {
+            None => Ok(true),
+            Some(at) => Err(self.fault_at(at)),
+        }
+    }
+
+    /// A read of the map has failed, if one has.
+    pub(crate) fn fault(&self) -> Option<Error> {
+        let at = self.map.as_ref()?.fault()?;
+        Some(self.fault_at(at))
+    }
+
+    fn fault_at(&self, at: usize) -> Error {
+        let source = std::io::Error::from_raw_os_error(libc::EIO);
+        Error::Io { what: format!("reading {} at byte {at} through its map (SIGBUS)", self.name), source }
     }
 
     pub(crate) fn seeds(&self, epoch: u32) -> Seeds {
@@ -185,24 +299,18 @@ impl ValueRef {
         Self { at: At::Owned(value) }
     }
 
-    /// Makes the bytes readable, where they aren't at once: on media without maps they are read.
-    pub(crate) fn resolve(&mut self) -> Result<(), Error> {
-        if let At::Segment { segment, start, len } = &self.at
-            && segment.map.is_none()
-        {
+    /// Makes the bytes readable: reads them on media without maps, touches them where there is one; checks the record
+    /// of `unchecked`, which is theirs.
+    pub(crate) fn settle(&mut self, space: Space, unchecked: Option<&Slot>) -> Result<(), Error> {
+        let At::Segment { segment, start, len } = &self.at else { return Ok(()) };
+        if let Some(slot) = unchecked {
+            segment.check_record(space, slot)?;
+        }
+        if !segment.touch(*start as usize, *len as usize)? {
             let value = segment.read(*start as usize, *len as usize)?;
             self.at = At::Owned(value.into());
         }
         Ok(())
-    }
-
-    /// Its bytes will be read soon.
-    pub(crate) fn prefetch(&self) {
-        if let At::Segment { segment, start, .. } = &self.at
-            && let Some(map) = &segment.map
-        {
-            map.prefetch(*start as usize);
-        }
     }
 }
 
@@ -211,10 +319,7 @@ impl Deref for ValueRef {
 
     fn deref(&self) -> &[u8] {
         match &self.at {
-            At::Segment { segment, start, len } => match &segment.map {
-                Some(map) => map.settled(*start as usize, *start as usize + *len as usize),
-                None => &[],
-            },
+            At::Segment { segment, start, len } => segment.mapped(*start as usize, *len as usize),
             At::Owned(value) => value,
         }
     }

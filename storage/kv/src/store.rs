@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -17,12 +17,14 @@ use crate::api::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, Batch, Completion, Config, Error, GROUP_BYTES_MAX, ITERATE_OFFSET_MAX,
     Op, Outcome, PAGE_ITEMS_MAX, QUEUE_BYTES_MAX, Refused, Unavailable, Wake,
 };
-use crate::index::{Change, Index, Page};
+use crate::fault;
+use crate::index::{Change, Found, Index, Page};
 use crate::key::Key;
 use crate::log::{Log, Number, Waiter};
 use crate::medium::{Medium, SegmentFile};
 use crate::quota::INTEGER_BYTES;
 use crate::record::record_bytes;
+use crate::rows::Rows;
 use crate::segment::ValueRef;
 use crate::space::Space;
 use crate::stall::Stalled;
@@ -47,6 +49,12 @@ pub struct Store {
     pub(crate) outside: Mutex<u64>,
     /// The store was opened again in place: who read before may hold other maps of the same files.
     pub(crate) reopened: AtomicBool,
+    /// A mapped read has failed: nothing is answered until the folder was opened again.
+    faulted: AtomicBool,
+    /// [`fault::count`] when the maps were looked at last.
+    faults_seen: AtomicU32,
+    /// Why the store stopped, for the log.
+    stopped_by: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -165,6 +173,9 @@ impl Store {
             maintenance: Mutex::new(()),
             outside: Mutex::new(0),
             reopened: AtomicBool::new(false),
+            faulted: AtomicBool::new(false),
+            faults_seen: AtomicU32::new(0),
+            stopped_by: Mutex::new(None),
         })
     }
 
@@ -261,8 +272,11 @@ impl Store {
                 None => !self.read_index().knows(space, key),
             };
             if absent {
-                let rests_on = pending.map_or(0, |p| p.sequence);
-                self.answer_after(log, if sync { rests_on } else { 0 }, Waiter { core, completion });
+                // Without sync, too, while readers still see the key: whoever reads after the answer must not.
+                let waits = sync
+                    || (!self.config.planted.absent_at_once && self.read_index().exists(now, space, key));
+                let rests_on = pending.filter(|_| waits).map_or(0, |p| p.sequence);
+                self.answer_after(log, rests_on, Waiter { core, completion });
                 return Ok(());
             }
         }
@@ -336,17 +350,15 @@ impl Store {
     /// The value of a key. `None` if it is absent or expired at `now`.
     ///
     /// # Errors
-    /// [`Error::Io`] on media without maps.
+    /// [`Error::Corrupt`] if its record is damaged; [`Error::Io`] if the medium can't read it, and then
+    /// [`Error::Unavailable`] until the folder was opened again.
     pub fn get(
         &self,
         now: Timestamp,
         space: impl Into<Space>,
         key: &[u8],
     ) -> Result<Option<ValueRef>, Error> {
-        let found = self.read_index().get(now, space.into(), key)?;
-        let Some(mut found) = found else { return Ok(None) };
-        found.value.resolve()?;
-        Ok(Some(found.value))
+        Ok(self.get_with_expiry(now, space, key)?.map(|(value, _)| value))
     }
 
     /// As [`Store::get`], with the time from which on the key is absent.
@@ -359,10 +371,14 @@ impl Store {
         space: impl Into<Space>,
         key: &[u8],
     ) -> Result<Option<(ValueRef, Option<Timestamp>)>, Error> {
-        let found = self.read_index().get(now, space.into(), key)?;
+        self.look_for_faults()?;
+        let space = space.into();
+        let found = self.read_index().get(now, space, key)?;
         let Some(mut found) = found else { return Ok(None) };
-        found.value.resolve()?;
-        Ok(Some((found.value, found.expires)))
+        match found.settle(space) {
+            Ok(()) => Ok(Some((found.value, found.expires))),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     /// Whether a key is there and not expired at `now`.
@@ -375,7 +391,7 @@ impl Store {
     /// with the last key while [`Page::more`].
     ///
     /// # Errors
-    /// [`Error::Io`] on media without maps.
+    /// As [`Store::get`].
     pub fn scan(
         &self,
         now: Timestamp,
@@ -384,15 +400,32 @@ impl Store {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Page, Error> {
-        let page = self.read_index().page(now, space.into(), prefix, after, 0, limit.min(PAGE_ITEMS_MAX))?;
-        page.resolve()
+        let mut rows = Rows::new();
+        self.rows(now, space.into(), prefix, after, 0, limit, &mut rows)?;
+        Ok(rows.into_page())
+    }
+
+    /// As [`Store::scan`], into `rows`, whose memory it uses again: the quickest way to read many values.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub fn scan_rows(
+        &self,
+        now: Timestamp,
+        space: impl Into<Space>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        rows: &mut Rows,
+    ) -> Result<(), Error> {
+        self.rows(now, space.into(), prefix, after, 0, limit, rows)
     }
 
     /// Up to `limit` keys that begin with `prefix`, ascending, without the first
     /// `offset`. Costs O(offset).
     ///
     /// # Errors
-    /// [`Refused::OffsetTooLarge`]; [`Error::Io`] on media without maps.
+    /// [`Refused::OffsetTooLarge`]; as [`Store::get`].
     pub fn iterate(
         &self,
         now: Timestamp,
@@ -401,12 +434,91 @@ impl Store {
         offset: usize,
         limit: usize,
     ) -> Result<Page, Error> {
+        let mut rows = Rows::new();
+        self.iterate_rows(now, space, prefix, offset, limit, &mut rows)?;
+        Ok(rows.into_page())
+    }
+
+    /// As [`Store::iterate`], into `rows`, whose memory it uses again.
+    ///
+    /// # Errors
+    /// As [`Store::iterate`].
+    pub fn iterate_rows(
+        &self,
+        now: Timestamp,
+        space: impl Into<Space>,
+        prefix: &[u8],
+        offset: usize,
+        limit: usize,
+        rows: &mut Rows,
+    ) -> Result<(), Error> {
         if offset > ITERATE_OFFSET_MAX {
             return Err(Error::Refused(Refused::OffsetTooLarge { offset }));
         }
-        let page =
-            self.read_index().page(now, space.into(), prefix, None, offset, limit.min(PAGE_ITEMS_MAX))?;
-        page.resolve()
+        self.rows(now, space.into(), prefix, None, offset, limit, rows)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a page is made of")]
+    fn rows(
+        &self,
+        now: Timestamp,
+        space: Space,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        skip: usize,
+        limit: usize,
+        rows: &mut Rows,
+    ) -> Result<(), Error> {
+        self.look_for_faults()?;
+        self.read_index().rows(now, space, prefix, after, skip, limit.min(PAGE_ITEMS_MAX), rows);
+        rows.settle(space).map_err(|error| {
+            rows.clear();
+            self.failed(error)
+        })
+    }
+
+    /// Why the store stopped, the first time this is asked after it did: a line for the log.
+    #[must_use]
+    pub fn take_stop_reason(&self) -> Option<String> {
+        lock(&self.stopped_by).take()
+    }
+
+    /// Refuses to answer from a store whose files couldn't be read. Two loads, unless some map of the process has faulted
+    /// since the last call.
+    fn look_for_faults(&self) -> Result<(), Error> {
+        let count = fault::count();
+        if count != self.faults_seen.load(Ordering::Acquire) {
+            let failed = self.read_index().segments().find_map(|(segment, _)| segment.fault());
+            self.faults_seen.store(count, Ordering::Release);
+            if let Some(error) = failed {
+                self.stop(&error);
+            }
+        }
+        if self.faulted.load(Ordering::Acquire) {
+            return Err(Error::Unavailable(Unavailable::Poisoned));
+        }
+        Ok(())
+    }
+
+    /// A read has failed: if the medium is to blame the store stops. No lock is held.
+    fn failed(&self, error: Error) -> Error {
+        if matches!(error, Error::Io { .. }) && fault::count() != self.faults_seen.load(Ordering::Acquire) {
+            let _ = self.look_for_faults();
+        }
+        error
+    }
+
+    fn stop(&self, error: &Error) {
+        if !self.faulted.swap(true, Ordering::AcqRel) {
+            *lock(&self.stopped_by) = Some(error.to_string());
+            self.poison(self.lock_log(), self.maintenance_core());
+        }
+    }
+
+    /// The folder was opened again: its maps are new.
+    pub(crate) fn forget_faults(&self) {
+        self.faults_seen.store(fault::count(), Ordering::Release);
+        self.faulted.store(false, Ordering::Release);
     }
 
     /// Why writes are refused now, if they are.
@@ -447,6 +559,7 @@ impl Store {
                 && log.wanted_bytes == 0
                 && !log.rolled
                 && log.stalled.is_empty()
+                && !log.unchecked
                 && !log.is_stopped()
         };
         match self.changed.wait_timeout_while(log, timeout, idle) {
@@ -561,8 +674,10 @@ impl Store {
                 (pending.value.as_deref().filter(|_| there), pending.expires)
             } else {
                 // Whatever isn't pending is in the index: it enters there before it ceases to be pending.
-                let found = self.read_index().get(now, space, key).and_then(|mut found| {
-                    found.as_mut().map_or(Ok(()), |found| found.value.resolve())?;
+                let found: Result<Option<Found>, Error> = self.read_index().get(now, space, key);
+                let found = found.and_then(|mut found| {
+                    // What this meets the next read sees, which has no lock: it stops the store.
+                    found.as_mut().map_or(Ok(()), |found| found.settle(space))?;
                     Ok(found)
                 });
                 match found {
@@ -680,6 +795,8 @@ impl Store {
             }
         }
         log.queued_bytes -= bytes;
+        // Its segment is on disk now: it gets a hint.
+        log.rolled |= segment.header.id != log.active.header.id;
         log.stats.commits += 1;
         log.stats.bytes += bytes as u64;
         buffer.clear();
@@ -694,7 +811,7 @@ impl Store {
     }
 
     /// What was in flight is unknown; what waited behind it never happens.
-    fn poison(&self, mut log: MutexGuard<'_, Log>, core: CoreId) {
+    pub(crate) fn poison(&self, mut log: MutexGuard<'_, Log>, core: CoreId) {
         log.stopped = Some(Unavailable::Poisoned);
         let in_flight = log.in_flight.take();
         let groups = std::mem::take(&mut log.groups);

@@ -148,7 +148,9 @@ impl Bench {
                     stream.write_all(&bytes).unwrap();
                     self.pool.handle_sent(link, bytes);
                 }
-                Action::Close { .. } | Action::Compute { .. } => panic!("{:?}", self.pool.stats()),
+                Action::Close { .. } | Action::Cancel { .. } | Action::Compute { .. } => {
+                    panic!("{:?}", self.pool.stats())
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use forebay_base::value::ValueBuilder;
 use forebay_base::{Value, ValueSink};
 
 use crate::config::{Config, Host};
-use crate::connection::{Connection, Target, Use};
+use crate::connection::{Connection, Described, Target, Use};
 use crate::error::{QueryError, ServerError};
 use crate::param::Param;
 use crate::query::{Complete, Delivery, Event, Receiver, Shape, Sql, Token};
@@ -137,6 +137,16 @@ impl Client {
         self.finish(&mut One(sink))
     }
 
+    /// What a statement would give; it doesn't run.
+    ///
+    /// # Errors
+    /// What [`QueryError`] says; the server's error has a position in the text.
+    pub fn describe(&mut self, sql: &str) -> Result<Described, QueryError> {
+        self.connection.describe(Token(0), sql)?;
+        self.finish(&mut One(&mut ValueBuilder::default()))?;
+        Ok(self.connection.take_described().unwrap_or_default())
+    }
+
     /// Runs any number of statements separated by semicolons; rows are dropped. Without BEGIN they are one
     /// transaction (manual: "Multiple Statements in a Simple Query").
     ///
@@ -193,7 +203,8 @@ impl Client {
                 match event {
                     Event::Done { result, .. } => return result,
                     Event::Notice(notice) if self.notices.len() < NOTICES_MAX => self.notices.push(*notice),
-                    Event::Notice(_) => {}
+                    // Nobody asks for the others here.
+                    _ => {}
                 }
             }
             self.turn(receiver)?;

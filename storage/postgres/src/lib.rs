@@ -15,6 +15,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`config`] | where the database is: URL, key=value and `PG*` variables; errors name what is wrong |
+//! | [`copy`] | rows of a COPY as bytes |
 //! | [`connection`] | one connection as a state machine over bytes |
 //! | [`pool`] | the links of one core: which query goes where, waiting, reconnecting |
 //! | [`query`] | what both have in common: [`Sql`], [`Token`], [`Shape`], [`Receiver`], [`Event`] |
@@ -23,6 +24,7 @@
 //! | [`builder`] | `db().table(...)` chains and compiled lambdas to SQL; pure |
 //! | [`blocking`] | the same state machine over std sockets, for migrations, the CLI and tests |
 //! | [`migrate`] | `migrations/*.sql`, applied once and in order |
+//! | [`inspect`] | tables of the catalog; what statements take and give, without running them |
 //!
 //! Protocol source: PostgreSQL manual, "Frontend/Backend Protocol" (chapter 55 in version 15), protocol 3.0 and 3.2.
 //!
@@ -46,14 +48,16 @@
 //! ```
 //! `Link` carries a generation: what arrives for an old one is ignored.
 //!
-//! Absent on purpose for now, and refused with an error that says so: COPY, LISTEN, cursors outside of `tx`.
-//! Absent without a word: cancelling a statement at the server.
+//! COPY takes two calls: `copy(token, types)`, and at its `Event::Copy` `copy_in` or `copy_out` (`copy.rs`). Cursors are
+//! portals of a transaction: `open_cursor`, `fetch`, `close_cursor`.
 
 pub mod blocking;
 pub mod builder;
 pub mod config;
 pub mod connection;
+pub mod copy;
 pub mod error;
+pub mod inspect;
 pub mod migrate;
 pub mod param;
 pub mod pool;
@@ -65,4 +69,4 @@ pub use config::Config;
 pub use error::{ParameterError, QueryError, ServerError};
 pub use param::Param;
 pub use pool::{Action, Link, Pool};
-pub use query::{Access, Complete, Delivery, Event, Receiver, Shape, Sql, Token};
+pub use query::{Access, Complete, Delivery, Event, Notification, Receiver, Shape, Sql, Token};

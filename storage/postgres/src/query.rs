@@ -78,6 +78,10 @@ pub enum Shape {
     Scalar,
     /// How many rows the command touched (its CommandComplete tag), as an integer; rows are dropped.
     Affected,
+    /// A list of rows, each a list of its columns' values: of a COPY.
+    Lists,
+    /// What a COPY sends, as text.
+    Text,
 }
 
 /// When rows are pushed.
@@ -109,6 +113,17 @@ pub struct Complete {
     pub has_columns: bool,
 }
 
+/// A NotificationResponse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel's name.
+    pub channel: Box<str>,
+    /// Up to 8,000 bytes of text; may be empty.
+    pub payload: Box<str>,
+    /// Process of the server whose session sent it.
+    pub process_id: u32,
+}
+
 /// What came out of a connection.
 #[derive(Debug, PartialEq)]
 pub enum Event {
@@ -119,6 +134,24 @@ pub enum Event {
         token: Token,
         /// Its end.
         result: Result<Complete, QueryError>,
+    },
+    /// A COPY has its connection and knows the types of its columns: [`crate::Pool::copy_in`], [`crate::Pool::copy_out`]
+    /// or [`crate::Pool::abandon`] is due.
+    Copy {
+        /// Whose.
+        token: Token,
+    },
+    /// The next rows of a COPY are wanted: [`crate::Pool::copy_more`].
+    CopyMore {
+        /// Whose.
+        token: Token,
+    },
+    /// NOTIFY, on a channel that is listened to.
+    Notification(Box<Notification>),
+    /// All channels are listened to. `gap`: they were before, and what was sent in between is lost.
+    Listening {
+        /// Whether something may have been missed.
+        gap: bool,
     },
     /// A warning or notice of the server, for the log.
     Notice(Box<ServerError>),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use driver::Driver;
 use forebay_base::Value;
 use forebay_base::limits::DatabaseLimits;
-use forebay_postgres::pool::DRAIN_SILENCE_MAX;
+use forebay_postgres::pool::{CANCEL_AFTER, DRAIN_SILENCE_MAX};
 use forebay_postgres::{Delivery, Param, QueryError, Shape, Token};
 
 fn limits() -> DatabaseLimits {
@@ -212,6 +212,7 @@ fn bounds_are_named_outcomes() {
         result_bytes: 100_000,
         statements: 3,
         acquire_timeout: Duration::from_millis(200),
+        ..limits()
     };
     let mut driver = Driver::new(common::config(), small);
     // The result's size: in small rows, and in one large one.
@@ -287,6 +288,8 @@ fn an_abandoned_query_without_end_costs_its_connection() {
     let now = driver.now();
     assert!(driver.pool.abandon(endless, now));
     driver.sinks.0.remove(&endless);
+    // It isn't alone, so it can't be cancelled.
+    driver.pool.handle_timeout(now.after(CANCEL_AFTER));
     let deadline = driver.pool.next_deadline();
     assert_eq!(deadline, now.after(DRAIN_SILENCE_MAX));
     driver.pool.handle_timeout(deadline);

@@ -162,6 +162,11 @@ host_functions! {
     26 Tx "tx" Effect (1, 2) "tx<T>(fn: () => T, options?: {isolation?: 'read committed' | 'repeatable read' | 'serializable', readOnly?: boolean, retry?: number, database?: string, set?: Record<string, string>}): T" "runs fn in a transaction: COMMIT when it returns, ROLLBACK when it throws; nested, a savepoint";
     27 TxBegin "%txBegin" Effect (1, 1) "" "options: begins a transaction or savepoint; its number";
     28 TxEnd "%txEnd" Effect (2, 2) "" "number, whether to commit";
+    29 CopyIn "%copyIn" Effect (2, 3) "" "query, rows or text, options: what db().table().copy() becomes; how many rows";
+    30 CopyOut "%copyOut" Effect (1, 2) "" "query, options: rows as arrays, or text";
+    31 CursorOpen "%cursorOpen" Effect (1, 1) "" "query: its cursor's number";
+    32 CursorFetch "%cursorFetch" Effect (3, 3) "" "query, number, how many: the next rows";
+    33 CursorClose "%cursorClose" Effect (1, 1) "" "number";
 }
 
 #[cfg(test)]

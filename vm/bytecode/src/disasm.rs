@@ -98,6 +98,19 @@ pub fn instruction(module: &Module, function: &Function, pc: u32, instr: Instr) 
     if op == Op::Return && instr.n() != 0 {
         text.push_str(", literal");
     }
+    let notes: &[&str] = match op {
+        Op::DefElem | Op::DefGetter | Op::DefSetter => &["", "hidden"],
+        Op::CheckReturn => &["", "derived"],
+        Op::DefClass => &["", "extends"],
+        Op::NameFunction => &["", "get", "set"],
+        Op::DefPrivate => &["", "method", "get", "set"],
+        Op::Yield => &["", "delegate"],
+        Op::GetIteratorObject => &["", "async"],
+        _ => &[],
+    };
+    if let Some(note) = notes.get(usize::from(instr.n())).filter(|note| !note.is_empty()) {
+        let _ = write!(text, ", {note}");
+    }
     text.truncate(text.trim_end().len());
     text
 }
@@ -128,6 +141,9 @@ fn write_function(
         (function_flags::METHOD, "method"),
         (function_flags::SCRIPT, "script"),
         (function_flags::ARGUMENTS, "arguments"),
+        (function_flags::CLASS, "class"),
+        (function_flags::NEW_TARGET, "new.target"),
+        (function_flags::GENERATOR, "generator"),
     ] {
         if function.flags & flag != 0 {
             let _ = write!(header, "  {name}");
@@ -228,7 +244,7 @@ fn write_operand(
     match operand {
         Operand::Dst | Operand::Src => format!("r{x}"),
         Operand::Iter => format!("iter r{x}..r{}", x + 2),
-        Operand::DstPair => format!("r{x}:r{}", x + 1),
+        Operand::DstPair | Operand::SuperPair => format!("r{x}:r{}", x + 1),
         Operand::CallBase => format!("r{x}{}", range(x + 2, n, '(', ')')),
         Operand::SpreadBase => format!("r{x}(...r{})", x + 2),
         Operand::Range => range(x, n, '[', ']'),
@@ -292,6 +308,10 @@ fn constant(module: &Module, index: u32) -> String {
         Some(Const::Str(_)) => string(module, index),
         Some(Const::BigInt(digits)) => format!("{}n", shortened(digits)),
         Some(Const::Data(data)) => format!("data of {} bytes", data.len()),
+        Some(Const::Template(parts)) => {
+            let parts: Vec<String> = parts.iter().map(|part| string(module, part.raw)).collect();
+            format!("template {}", parts.join(", "))
+        }
     }
 }
 

@@ -19,7 +19,7 @@
 
 use crate::module::{
     Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
-    Retry, Route, SourceFile, Work, WorkLimits,
+    Retry, Route, SourceFile, TemplatePart, Work, WorkLimits,
 };
 use crate::opcode::Instr;
 use sha2::{Digest, Sha256};
@@ -236,12 +236,19 @@ impl Writer<'_> {
                 self.0.push(3);
                 self.bytes(data);
             }
+            Const::Template(parts) => {
+                self.0.push(4);
+                self.list(parts, |w, part| {
+                    w.option(part.cooked, |w, cooked| w.uint(cooked));
+                    w.uint(part.raw);
+                });
+            }
         }
     }
 
     fn function(&mut self, f: &Function) {
         self.uint(f.name);
-        self.0.push(f.flags);
+        self.uint(f.flags);
         self.uint(f.length);
         self.uint(f.parameters);
         self.option(f.rest, |w, rest| w.uint(rest));
@@ -457,6 +464,10 @@ impl<'a> Reader<'a> {
             1 => Ok(Const::Str(self.text()?)),
             2 => Ok(Const::BigInt(self.text()?)),
             3 => Ok(Const::Data(self.data()?.into())),
+            4 => {
+                let part = |r: &mut Self| Ok(TemplatePart { cooked: r.option(Self::uint)?, raw: r.uint()? });
+                Ok(Const::Template(self.list(2, part)?.into()))
+            }
             _ => {
                 self.at -= 1;
                 Err(self.error("a constant's kind"))
@@ -467,7 +478,7 @@ impl<'a> Reader<'a> {
     fn function(&mut self) -> Read<Function> {
         Ok(Function {
             name: self.uint()?,
-            flags: self.byte("flags")?,
+            flags: self.uint()?,
             length: self.uint()?,
             parameters: self.uint()?,
             rest: self.option(Self::uint)?,

@@ -28,6 +28,18 @@ pub enum Const {
     BigInt(Box<str>),
     /// An encoded value (docs/formats/value.md): a predicate for `%where`.
     Data(Box<[u8]>),
+    /// The object that a tagged template passes to its function: one per template in the source. The parts are
+    /// constants that stand before it, as the escapes mean them (if they mean something) and as they are written.
+    Template(Box<[TemplatePart]>),
+}
+
+/// The text between two `${}` of a tagged template: string constants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TemplatePart {
+    /// With its escapes replaced; none if one of them is invalid.
+    pub cooked: Option<u32>,
+    /// As it is written.
+    pub raw: u32,
 }
 
 /// Index of a function in its module.
@@ -88,17 +100,24 @@ pub struct LocalName {
 /// Properties of a function, as bits of [`Function::flags`].
 pub mod function_flags {
     /// Calling it makes a promise and a fiber.
-    pub const ASYNC: u8 = 1;
+    pub const ASYNC: u16 = 1;
     /// An arrow: no own `this` (captured as an upvalue where it is used), not a constructor.
-    pub const ARROW: u8 = 2;
+    pub const ARROW: u16 = 2;
     /// Runs at load: may use SetModule and SetHandler, may not call the host.
-    pub const INIT: u8 = 4;
+    pub const INIT: u16 = 4;
     /// A method or accessor of an object literal: not a constructor.
-    pub const METHOD: u8 = 8;
+    pub const METHOD: u16 = 8;
     /// The body of a script-style blueprint.
-    pub const SCRIPT: u8 = 16;
+    pub const SCRIPT: u16 = 16;
     /// It mentions `arguments`: the register behind the parameters receives the arguments object.
-    pub const ARGUMENTS: u8 = 64;
+    pub const ARGUMENTS: u16 = 64;
+    /// A generator: its code runs `StartGenerator` before it may `Yield`. Not a constructor.
+    pub const GENERATOR: u16 = 128;
+    /// The constructor of a class: only `new` and `super` may call it, its `this` is the marker of
+    /// `LoadEmpty` until its code makes it, and it receives `new.target`.
+    pub const CLASS: u16 = 256;
+    /// Receives `new.target` in the register behind its parameters: undefined where it is called without `new`.
+    pub const NEW_TARGET: u16 = 512;
 }
 
 /// One function.
@@ -107,7 +126,7 @@ pub struct Function {
     /// Constant with its name (the empty string for anonymous ones).
     pub name: u32,
     /// [`function_flags`].
-    pub flags: u8,
+    pub flags: u16,
     /// What its `length` property says: parameters before the first default or rest.
     pub length: u16,
     /// Registers `1 ..= parameters` receive arguments.
@@ -139,6 +158,28 @@ impl Function {
     pub fn arguments_register(&self) -> Option<u32> {
         let behind = 1 + u32::from(self.parameters) + u32::from(self.rest.is_some());
         (self.flags & function_flags::ARGUMENTS != 0).then_some(behind)
+    }
+
+    /// Register that receives `new.target`: behind the parameters, the rest parameter and the arguments object.
+    #[must_use]
+    pub fn new_target_register(&self) -> Option<u32> {
+        let behind = 1
+            + u32::from(self.parameters)
+            + u32::from(self.rest.is_some())
+            + u32::from(self.arguments_register().is_some());
+        let wanted = self.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0;
+        wanted.then_some(behind)
+    }
+
+    /// Register that holds the generator object in its code: the one behind all of these.
+    #[must_use]
+    pub fn generator_register(&self) -> Option<u32> {
+        let behind = 1
+            + u32::from(self.parameters)
+            + u32::from(self.rest.is_some())
+            + u32::from(self.arguments_register().is_some())
+            + u32::from(self.new_target_register().is_some());
+        (self.flags & function_flags::GENERATOR != 0).then_some(behind)
     }
 }
 

@@ -47,6 +47,8 @@ pub enum Operand {
     Range,
     /// Two registers that are written: callee, this.
     DstPair,
+    /// Two registers that are read: receiver, and the object that is asked in its stead (`super`).
+    SuperPair,
     /// bx: index of a constant of any kind.
     Const,
     /// bx: index of a string constant.
@@ -262,9 +264,9 @@ opcodes! {
     69 GetMethod (A DstPair, B Src, C Site) "r[a] = r[b].key, r[a+1] = r[b]: callee and this of the call that follows";
     70 NewObject (A Dst, Bx Hint) "r[a] = {}, with room for bx properties";
     71 DefField (A Src, B Src, C Site) "define own property key of object r[a] as r[b]";
-    72 DefElem (A Src, B Src, C Src) "define own property r[b] of object r[a] as r[c]";
-    73 DefGetter (A Src, B Src, C Src) "define accessor r[b] of object r[a] with getter r[c]";
-    74 DefSetter (A Src, B Src, C Src) "define accessor r[b] of object r[a] with setter r[c]";
+    72 DefElem (A Src, B Src, C Src) "define own property r[b] of object r[a] as r[c]; n = 1: not enumerable (a class's method)";
+    73 DefGetter (A Src, B Src, C Src) "define accessor r[b] of object r[a] with getter r[c]; n = 1: not enumerable";
+    74 DefSetter (A Src, B Src, C Src) "define accessor r[b] of object r[a] with setter r[c]; n = 1: not enumerable";
     75 ObjectSpread (A Src, B Src) "copy the own enumerable properties of r[b] to object r[a]; nothing for undefined and null";
     76 ObjectRest (A Dst, B Src, C Range) "r[a] = a new object with the own enumerable properties of r[b] but the n keys from r[c]";
     77 NewArray (A Dst, Bx Hint) "r[a] = [], with room for bx elements";
@@ -296,6 +298,35 @@ opcodes! {
     97 SetName (A Src, Bx Name) "property constants[bx] of the global object = r[a]; ReferenceError if there is none";
     98 DeclareName (A Src, Bx Name) "declare global variable constants[bx], undefined if it is new; n = 1: a function, with value r[a]";
     99 NewRegExp (A Dst, Bx Name) "r[a] = a new regular expression; constants[bx] is the literal: /source/flags";
+
+    // Classes (docs/decisions/0120-classes.md)
+    100 CheckThis (A Src) "throw ReferenceError if r[a], or the captured variable that it is, holds the marker: super() was not called";
+    101 BindThis (A Dst, B Src) "r[a], or the captured variable that it is, = r[b]; ReferenceError unless it holds the marker: super() was called before";
+    102 CheckReturn (A Dst, B Src, C Src) "r[a] = r[b] if that is an object, else the `this` in r[c], as CheckThis; n = 1: TypeError unless r[b] is undefined or an object";
+    103 CreateThis (A Dst, B Src) "r[a] = a new object, made from constructor r[b]'s prototype, with room for n properties";
+    104 GetProto (A Dst, B Src) "r[a] = the prototype of object r[b], or null";
+    105 SetProto (A Src, B Src) "prototype of object r[a] = r[b], if that is an object or null (`__proto__: value` in a literal)";
+    106 GetSuper (A Dst, B SuperPair, C Src) "r[a] = property r[c] of r[b+1], a getter called on r[b]";
+    107 GetSuperField (A Dst, B SuperPair, C Site) "r[a] = property key of r[b+1], a getter called on r[b]";
+    108 SetSuper (A SuperPair, B Src, C Src) "property r[b] of r[a], looked up in r[a+1], = r[c]";
+    109 SuperCall (A Dst, B CallBase) "r[a] = what constructor r[b] makes of n arguments from r[b+2] for new.target r[b+1]";
+    110 SuperCallSpread (A Dst, B SpreadBase) "the same with the elements of array r[b+2] as arguments";
+    111 CheckHeritage (A Src) "throw TypeError unless r[a] is null or a constructor (`extends`)";
+    112 NewProto (A Dst, B Src) "r[a] = a new object whose prototype is r[b]; TypeError unless that is an object or null";
+    113 DefClass (A Src, B Src, C Src) "make function r[a] the constructor of prototype object r[b]; n = 1: it extends r[c], a constructor or null";
+    114 NameFunction (A Src, B Src) "name of function r[a] = property key r[b]; n = 1: of a getter, n = 2: of a setter";
+    115 NewPrivate (A Dst, Bx Name) "r[a] = a new private name, written constants[bx]";
+    116 GetPrivate (A Dst, B Src, C Src) "r[a] = private member r[c] of r[b]; TypeError if it has none";
+    117 SetPrivate (A Src, B Src, C Src) "private member r[b] of r[a] = r[c]; TypeError if it has none or it can't be set";
+    118 DefPrivate (A Src, B Src, C Src) "add private member r[b] to object r[a]: field with value r[c], n = 1: method, 2: getter, 3: setter; TypeError if it has it";
+    119 HasPrivate (A Dst, B Src, C Src) "r[a] = whether object r[c] has private member r[b]; TypeError if it is no object";
+
+    // Generators and asynchronous iteration
+    120 StartGenerator () "r[behind the parameters] = a new generator that goes on here; the caller gets it as the call's result";
+    121 Yield (A DstPair, B Src) "the caller gets {value: r[b], done: false}; r[a] = what it sends, r[a+1] = 0 (next), 1 (return); throw throws here; n = 1 (yield*): it gets r[b] itself, and r[a+1] = 2 for throw";
+    122 EndGenerator (A Dst, B Src) "r[a] = {value: r[b], done: true}, to be returned: the generator is over";
+    123 GetIteratorObject (A Iter, B Src) "r[a..a+1] = an iterator over r[b] and its next method, never a shortcut; n = 1: an async one";
+    124 IteratorResult (A Src) "throw TypeError if r[a], which an iterator has answered, is not an object";
 }
 
 /// One instruction: a 64-bit word (see the module's diagram).
@@ -407,6 +438,8 @@ mod tests {
             assert_eq!(Op::from_u8(*op as u8), Some(*op));
         }
         assert_eq!(Op::NewRegExp as u8, 99, "append only");
+        assert_eq!(Op::HasPrivate as u8, 119, "append only");
+        assert_eq!(Op::IteratorResult as u8, 124, "append only");
     }
 
     #[test]

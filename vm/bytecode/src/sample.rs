@@ -3,7 +3,7 @@
 use crate::builtin::HostFn;
 use crate::module::{
     Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
-    Retry, Route, SourceFile, Work, WorkLimits, function_flags, uses,
+    Retry, Route, SourceFile, TemplatePart, Work, WorkLimits, function_flags, uses,
 };
 use crate::opcode::{Instr, Op};
 use forebay_base::rng::Rng;
@@ -115,7 +115,7 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
     }
     let function = |r: &mut Rng| Function {
         name: word(r) as u32,
-        flags: word(r) as u8,
+        flags: word(r) as u16,
         length: word(r) as u16,
         parameters: word(r) as u16,
         rest: option(r, |r| word(r) as u16),
@@ -172,12 +172,16 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
     };
     Module {
         files: many(rng, 3, |r| SourceFile { path: text(r), text: text(r) }),
-        constants: many(rng, 10, |r| match r.below(4) {
+        constants: many(rng, 10, |r| match r.below(5) {
             // A NaN would not be equal to itself.
             0 => Const::Number(Some(f64::from_bits(word(r))).filter(|n| !n.is_nan()).unwrap_or(0.0)),
             1 => Const::Str(text(r)),
             2 => Const::BigInt(text(r)),
-            _ => Const::Data(text(r).as_bytes().into()),
+            3 => Const::Data(text(r).as_bytes().into()),
+            _ => Const::Template(
+                many(r, 3, |r| TemplatePart { cooked: option(r, |r| word(r) as u32), raw: word(r) as u32 })
+                    .into(),
+            ),
         }),
         sites: many(rng, 10, |r| word(r) as u32),
         slots: many(rng, 10, |r| word(r) as u32),

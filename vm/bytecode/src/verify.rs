@@ -162,6 +162,13 @@ fn check_module(module: &Module) -> Check {
                 })?;
             }
             Const::Data(_) => {}
+            Const::Template(parts) => {
+                let strings = |at: u32| (at as usize) < index && is_str(module, at);
+                let all = parts.iter().all(|p| strings(p.raw) && p.cooked.is_none_or(strings));
+                require(all && !parts.is_empty(), || {
+                    format!("constant {index} is a template of no strings before it")
+                })?;
+            }
         }
     }
     for key in &module.sites {
@@ -222,15 +229,23 @@ fn check_function(module: &Module, function: &Function) -> Check {
     at_most(function.captures.len(), CAPTURES_MAX, "captures")?;
     at_most(function.handlers.len(), EXCEPTION_HANDLERS_MAX, "exception handlers")?;
     check_name(module, function.name, "function name")?;
-    let known = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT | flags::ARGUMENTS;
+    let kinds = flags::ASYNC | flags::ARROW | flags::INIT | flags::METHOD | flags::SCRIPT | flags::GENERATOR;
+    let known = kinds | flags::ARGUMENTS | flags::CLASS | flags::NEW_TARGET;
     require(function.flags & !known == 0, || format!("unknown flags {:#x}", function.flags))?;
+    // A class's constructor is a constructor (`new_closure`), whose frame is a plain one.
+    require(function.flags & flags::CLASS == 0 || function.flags & kinds == 0, || {
+        format!("a class's constructor with flags {:#x}", function.flags)
+    })?;
 
     let fixed = 1 + u32::from(function.parameters);
     if let Some(rest) = function.rest {
         require(u32::from(rest) == fixed, || format!("rest is r{rest}, not r{fixed}"))?;
     }
-    let needed =
-        fixed + u32::from(function.rest.is_some()) + u32::from(function.arguments_register().is_some());
+    let needed = fixed
+        + u32::from(function.rest.is_some())
+        + u32::from(function.arguments_register().is_some())
+        + u32::from(function.new_target_register().is_some())
+        + u32::from(function.generator_register().is_some());
     require(u32::from(function.registers) >= needed, || {
         format!("{} registers, {needed} needed by this and the parameters", function.registers)
     })?;
@@ -309,7 +324,7 @@ fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> C
         let bx = instr.bx();
         match operand {
             Operand::Dst | Operand::Src => registers(x, 1)?,
-            Operand::DstPair => registers(x, 2)?,
+            Operand::DstPair | Operand::SuperPair => registers(x, 2)?,
             Operand::Iter | Operand::SpreadBase => registers(x, 3)?,
             Operand::CallBase => registers(x, 2 + n)?,
             Operand::Range => registers(x, n)?,
@@ -335,6 +350,10 @@ fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> C
             Operand::Int | Operand::Hint => {}
         }
     }
+    let of_generators = matches!(op, Op::StartGenerator | Op::Yield | Op::EndGenerator);
+    require(!of_generators || function.flags & flags::GENERATOR != 0, || {
+        format!("{name} in a function that is no generator")
+    })?;
     let loading = function.flags & flags::INIT != 0;
     require(loading || !matches!(op, Op::SetModule | Op::SetHandler), || {
         format!("{name} in a function that doesn't run at load")
@@ -355,9 +374,13 @@ fn check_unused(op: Op, instr: Instr) -> Check {
             used |= 0xff << 8;
         }
     }
-    if matches!(op, Op::Return | Op::GetName | Op::DeclareName) {
-        used |= 1 << 8;
-    }
+    used |= match op {
+        Op::Return | Op::GetName | Op::DeclareName | Op::Yield | Op::GetIteratorObject => 1 << 8,
+        Op::DefElem | Op::DefGetter | Op::DefSetter | Op::CheckReturn | Op::DefClass => 1 << 8,
+        Op::NameFunction | Op::DefPrivate => 3 << 8,
+        Op::CreateThis => 0xff << 8,
+        _ => 0,
+    };
     require(instr.0 & !used == 0, || format!("{}: unused bits in {:#018x}", op.name(), instr.0))
 }
 
@@ -401,7 +424,7 @@ fn check_host_call(module: &Module, function: &Function, number: u16, n: u8) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::module::{ExceptionHandler, LocalName, Route, SourceFile, Work};
+    use crate::module::{ExceptionHandler, LocalName, Route, SourceFile, TemplatePart, Work};
     use crate::sample;
 
     /// Applies `change` to a good module; it must be refused, with `what` in the text.
@@ -450,6 +473,11 @@ mod tests {
         refused("run at load", first(Instr::abx(Op::SetHandler, 0, 0)));
         refused("runs at load", first(Instr::abx(Op::Closure, 0, 0)));
         refused("function 99", first(Instr::abx(Op::Closure, 0, 99)));
+        refused("no generator", first(Instr::abc(Op::Yield, 0, 0, 0, 0)));
+        refused("no generator", first(Instr::abc(Op::StartGenerator, 0, 0, 0, 0)));
+        refused("registers", first(Instr::abc(Op::Yield, 0, 7, 0, 0)));
+        refused("registers", first(Instr::abc(Op::GetIteratorObject, 0, 6, 0, 0)));
+        refused("unused bits", first(Instr::abc(Op::GetIteratorObject, 2, 0, 0, 0)));
         refused("unused bits", first(Instr::abc(Op::LoadNull, 0, 0, 0, 1)));
         refused("unused bits", first(Instr::abc(Op::Add, 1, 0, 0, 0)));
         refused("host call payload at load", |m| {
@@ -486,6 +514,11 @@ mod tests {
         refused("NaN", |m| m.constants[1] = Const::Number(f64::from_bits(0xfff9_0000_0000_0001)));
         refused("twice", |m| m.constants.push(Const::Str("amount".into())));
         refused("digits", |m| m.constants.push(Const::BigInt("-".into())));
+        let template = |cooked, raw| Const::Template(Box::new([TemplatePart { cooked, raw }]));
+        refused("template", |m| m.constants.push(template(Some(99), 0)));
+        refused("template", |m| m.constants.push(template(None, 1)));
+        refused("template", |m| m.constants.insert(0, template(None, 1)));
+        refused("template", |m| m.constants.push(Const::Template(Box::new([]))));
         refused("site", |m| m.sites[0] = 1);
         refused("module variable", |m| m.slots[0] = 1);
         refused("unknown uses", |m| m.uses |= 1 << 31);
@@ -493,13 +526,22 @@ mod tests {
         refused("INIT", |m| m.init = Some(FunctionIndex(1)));
         refused("INIT", |m| m.main = Some(FunctionIndex(0)));
         refused("captures", |m| m.main = Some(FunctionIndex(2)));
-        refused("unknown flags", |m| m.functions[1].flags = 128);
+        refused("unknown flags", |m| m.functions[1].flags = 1 << 15);
+        refused("constructor with flags", |m| m.functions[1].flags |= flags::CLASS);
+        refused("registers", |m| {
+            m.functions[1].flags = flags::NEW_TARGET;
+            m.functions[1].registers = 1 + m.functions[1].parameters;
+        });
         refused("registers", |m| m.functions[1].registers = 0);
         refused("registers", |m| m.functions[1].parameters = u16::MAX);
         refused("rest", |m| m.functions[1].rest = Some(5));
         refused("registers", |m| {
             m.functions[1].registers = 1 + m.functions[1].parameters;
             m.functions[1].flags |= flags::ARGUMENTS;
+        });
+        refused("registers", |m| {
+            m.functions[1].registers = 2 + m.functions[1].parameters;
+            m.functions[1].flags |= flags::ARGUMENTS | flags::GENERATOR;
         });
         refused("length", |m| m.functions[1].length = 3);
         refused("sites end", |m| m.functions[1].site_base = u32::MAX);

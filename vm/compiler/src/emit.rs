@@ -9,7 +9,9 @@
 
 use std::collections::HashMap;
 
-use forebay_bytecode::module::{Capture, Const, ExceptionHandler, Function, LocalName, Position};
+use forebay_bytecode::module::{
+    Capture, Const, ExceptionHandler, Function, LocalName, Position, TemplatePart,
+};
 use forebay_bytecode::{FunctionIndex, Instr, Module, Op};
 use oxc_span::Span;
 use oxc_syntax::scope::ScopeId;
@@ -32,6 +34,24 @@ pub(crate) enum UpKey {
     Symbol(usize, SymbolId),
     This,
     Arguments,
+    NewTarget,
+    /// What the lowering keeps for itself: see [`Builder::hidden`].
+    Hidden(u32),
+}
+
+/// How a constructor's `this` comes to be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Constructor {
+    /// By `super(...)`: until then it is the marker.
+    pub(crate) derived: bool,
+    /// `super(...)` has been called for certain.
+    pub(crate) ready: bool,
+    /// Captured by arrows: in this hidden cell.
+    pub(crate) this: Option<u32>,
+    /// The constructor itself, for arrows that call `super(...)`.
+    pub(crate) callee: Option<u32>,
+    /// The cell of the function that initialises fields behind `super(...)`.
+    pub(crate) fields: Option<u32>,
 }
 
 /// What a `break`, `continue` or `return` passes on its way out, innermost last.
@@ -41,7 +61,7 @@ pub(crate) enum Control {
     Target { labels: Vec<String>, breaks: Vec<Patch>, continues: Option<Vec<Patch>>, unlabelled: bool },
     /// A for-of loop's iterator: closed on the way out. `gaps`: code that the
     /// handler of the loop's body must not cover.
-    Iterator { register: Reg, gaps: Vec<(u32, u32)> },
+    Iterator { register: Reg, asynchronous: bool, gaps: Vec<(u32, u32)> },
     /// A try block with a catch: what an exit runs behind it isn't covered.
     Try { gaps: Vec<(u32, u32)> },
     /// A finally block.
@@ -66,7 +86,7 @@ pub(crate) struct Builder {
     /// File and scope of the function, to tell own variables from captured ones.
     pub(crate) file: usize,
     pub(crate) scope: ScopeId,
-    pub(crate) flags: u8,
+    pub(crate) flags: u16,
     pub(crate) name: u32,
     pub(crate) length: u16,
     pub(crate) parameters: u16,
@@ -88,13 +108,24 @@ pub(crate) struct Builder {
     pub(crate) owners: HashMap<Reg, SymbolId>,
     /// The function's own name, where it refers to itself, and its register.
     pub(crate) itself: Option<(SymbolId, Reg)>,
+    /// Whether its code stands behind a `StartGenerator`: not while its parameters are bound.
+    pub(crate) started: bool,
     /// Where the arguments object arrives, if the function mentions it.
     pub(crate) arguments: Option<Reg>,
     pub(crate) control: Vec<Control>,
+    /// Registers of what the source has no variables for: home objects, private names, keys of fields.
+    pub(crate) hidden: HashMap<u32, Reg>,
+    /// The hidden home object of a method: where `super` begins.
+    pub(crate) home: Option<u32>,
+    pub(crate) constructor: Option<Constructor>,
+    /// Where `new.target` arrives; without it, it is undefined.
+    pub(crate) new_target: Option<Reg>,
+    /// A field's initialiser, which has no `new.target`, is being written into a constructor.
+    pub(crate) in_initialiser: bool,
 }
 
 impl Builder {
-    pub(crate) fn new(file: usize, scope: ScopeId, flags: u8, name: u32) -> Self {
+    pub(crate) fn new(file: usize, scope: ScopeId, flags: u16, name: u32) -> Self {
         Self {
             file,
             scope,
@@ -116,8 +147,14 @@ impl Builder {
             storage: HashMap::new(),
             owners: HashMap::new(),
             itself: None,
+            started: false,
             arguments: None,
             control: Vec::new(),
+            hidden: HashMap::new(),
+            home: None,
+            constructor: None,
+            new_target: None,
+            in_initialiser: false,
         }
     }
 
@@ -292,6 +329,11 @@ impl Pool {
         let index = self.push(Const::BigInt(digits.into()));
         self.big_ints.insert(digits.into(), index);
         index
+    }
+
+    /// A template object: never shared between two places of the source.
+    pub(crate) fn template(&mut self, parts: Vec<TemplatePart>) -> u32 {
+        self.push(Const::Template(parts.into()))
     }
 
     pub(crate) fn data(&mut self, bytes: Vec<u8>) -> u32 {

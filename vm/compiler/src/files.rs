@@ -508,6 +508,13 @@ impl<'a> Loading<'a, '_> {
                             file.exports.insert(id.name.to_string(), Export::Local(symbol));
                         }
                     }
+                    Declaration::ClassDeclaration(c) if !c.declare => {
+                        if let Some(id) = &c.id
+                            && let Some(symbol) = id.symbol_id.get()
+                        {
+                            file.exports.insert(id.name.to_string(), Export::Local(symbol));
+                        }
+                    }
                     // Types vanish; the rest is refused where it is lowered.
                     Declaration::ClassDeclaration(_)
                     | Declaration::TSTypeAliasDeclaration(_)
@@ -575,6 +582,9 @@ impl<'a> Loading<'a, '_> {
                     let symbol = match &e.declaration {
                         ExportDefaultDeclarationKind::FunctionDeclaration(f) => {
                             f.id.as_ref().and_then(|id| id.symbol_id.get())
+                        }
+                        ExportDefaultDeclarationKind::ClassDeclaration(c) => {
+                            c.id.as_ref().and_then(|id| id.symbol_id.get())
                         }
                         _ => None,
                     };

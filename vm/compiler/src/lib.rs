@@ -13,6 +13,7 @@
 //! | `scope` | what each variable needs: register, cell or slot; checks before initialisation |
 //! | `emit` | one function under construction: registers, jumps, sites, positions |
 //! | [`sqlfile`] | `sql/*.sql`: named queries |
+//! | [`schema`] | names in chains against the tables of the lock file |
 //! | `lower` | tree to instructions: statements, expressions, patterns, calls, chains |
 //! | `work` | `work()` chains, read at build time |
 //!
@@ -25,6 +26,7 @@ mod emit;
 mod files;
 mod lower;
 mod nesting;
+pub mod schema;
 mod scope;
 pub mod sqlfile;
 
@@ -45,6 +47,10 @@ pub trait Loader: Sync {
     /// Paths of the files with named queries (`sql/*.sql`), in order.
     fn queries(&self) -> Vec<String> {
         Vec::new()
+    }
+    /// The tables of the database, if it is known: what isn't among them is an error.
+    fn schema(&self) -> Option<Arc<schema::Schema>> {
+        None
     }
 }
 
@@ -111,13 +117,42 @@ fn compile_here(
         return sink.finish().map(|warnings| (Module::default(), warnings));
     }
     files.check_imports(&mut sink);
-    let module = lower::lower(&files, &mut sink);
+    if let Some(schema) = loader.schema() {
+        schema::check(&files, &schema, &mut sink);
+    }
+    let (module, _) = lower::lower(&files, &mut sink);
     let warnings = sink.finish()?;
     #[cfg(debug_assertions)]
     if let Err(error) = forebay_bytecode::verify(module.clone()) {
         panic!("the compiler's own output: {error:?}\n{}", forebay_bytecode::disassemble(&module));
     }
     Ok((module, warnings))
+}
+
+/// The chains of a blueprint and of what it imports that give the same statement every time. `leaf` gives what stands
+/// for value number n. Nothing for a blueprint with errors: those are [`compile`]'s to tell.
+pub fn static_statements(
+    loader: &dyn Loader,
+    path: &str,
+    leaf: &(dyn Fn(u16) -> forebay_base::Value + Sync),
+) -> Vec<schema::StaticStatement> {
+    let here = || {
+        let allocator = oxc_allocator::Allocator::default();
+        let mut sink = diagnostic::Sink::default();
+        let files = files::Files::load(&allocator, loader, path, Options::default(), &mut sink);
+        if sink.has_errors() {
+            return Vec::new();
+        }
+        let (_, trees) = lower::lower(&files, &mut sink);
+        if sink.has_errors() { Vec::new() } else { schema::statements(&files, &trees, leaf) }
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("compile".into())
+            .stack_size(nesting::STACK_BYTES)
+            .spawn_scoped(scope, here);
+        thread.map_or_else(|_| Vec::new(), |thread| thread.join().unwrap_or_default())
+    })
 }
 
 /// Where the body of a script-style file begins, in bytes: behind its last import. None if it is in handler style, or

@@ -5,7 +5,8 @@
 //! SELECT id, name FROM "user" WHERE id = :id;
 //! ```
 //! A header begins a query, which ends at the next header. `:one` is a row, and an error if there is none; `:opt` a
-//! row or undefined; `:many` a list; `:exec` how many rows were touched. `:name` is a parameter wherever it stands
+//! row or undefined; `:many` a list; `:exec` how many rows were touched; `:copy` is a COPY, which takes rows or gives
+//! them. `:name` is a parameter wherever it stands
 //! outside of strings, quoted names and comments; `::type` is a cast as ever.
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub enum QueryKind {
     Many,
     /// How many rows it touched.
     Exec,
+    /// COPY: takes rows or text, or gives them.
+    Copy,
 }
 
 impl QueryKind {
@@ -34,6 +37,7 @@ impl QueryKind {
             Self::Opt => "opt",
             Self::Many => "many",
             Self::Exec => "exec",
+            Self::Copy => "copy",
         }
     }
 }
@@ -53,6 +57,20 @@ pub struct NamedQuery {
     pub file: Arc<str>,
     /// Byte offset of its header in the file.
     pub start: usize,
+    /// Where runs of `text` come from: offset in it, offset in the file; ascending.
+    places: Vec<(usize, usize)>,
+}
+
+impl NamedQuery {
+    /// Byte offset in the file of a byte of [`NamedQuery::text`].
+    #[must_use]
+    pub fn locate(&self, at: usize) -> usize {
+        let run = self.places.partition_point(|(text, _)| *text <= at).checked_sub(1);
+        let Some((text, file)) = run.and_then(|run| self.places.get(run)) else { return self.start };
+        // `$1` is shorter or longer than `:name`: within it, its beginning is the place.
+        let next = run.and_then(|run| self.places.get(run + 1)).map_or(usize::MAX, |(_, file)| *file);
+        (file + (at - text)).min(next)
+    }
 }
 
 /// Parameters of one query.
@@ -97,10 +115,10 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
             ":opt" => QueryKind::Opt,
             ":many" => QueryKind::Many,
             ":exec" => QueryKind::Exec,
-            ":copy" => return Err(fail(start, end, "`:copy` is not built yet".into(), shape)),
+            ":copy" => QueryKind::Copy,
             other => {
                 let message = format!("unknown kind `{other}`");
-                return Err(fail(start, end, message, "there are :one, :opt, :many and :exec"));
+                return Err(fail(start, end, message, "there are :one, :opt, :many, :exec and :copy"));
             }
         };
         let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -120,6 +138,7 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
             params: Vec::new(),
             file: file.clone(),
             start,
+            places: Vec::new(),
         });
     }
     let before = queries.first().map_or(text.len(), |query| query.start);
@@ -130,9 +149,25 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
     for (query, (start, end)) in queries.iter_mut().zip(bodies) {
         let body = text[start..end].trim_end().trim_end_matches(';');
         match number(body) {
-            Ok((sql, params)) if !sql.trim().is_empty() => {
+            Ok((sql, params, places)) if !sql.trim().is_empty() => {
                 query.text = sql.trim().to_owned();
                 query.params = params;
+                let cut = sql.len() - sql.trim_start().len();
+                let moved = |(text, file): (usize, usize)| match text.checked_sub(cut) {
+                    Some(text) => (text, start + file),
+                    None => (0, start + file + (cut - text)),
+                };
+                query.places = places.into_iter().map(moved).collect();
+                if query.kind == QueryKind::Copy {
+                    let wrong = if copies_in(&query.text).is_none() {
+                        "`:copy` needs `COPY table (columns) FROM STDIN` or `COPY (query) TO STDOUT`"
+                    } else if !query.params.is_empty() {
+                        "COPY takes no parameters"
+                    } else {
+                        continue;
+                    };
+                    return Err(fail(query.start, start, wrong.into(), shape));
+                }
             }
             Ok(_) => return Err(fail(query.start, start, "this query is empty".into(), shape)),
             Err((offset, message)) => {
@@ -148,16 +183,39 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
     Ok(queries)
 }
 
+/// Whether a COPY takes rows (FROM STDIN) or gives them (TO STDOUT); `None` if the text is neither.
+#[must_use]
+pub fn copies_in(text: &str) -> Option<bool> {
+    let mut words =
+        text.split(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | ';')).filter(|w| !w.is_empty());
+    if !words.next()?.eq_ignore_ascii_case("copy") {
+        return None;
+    }
+    let mut before = "";
+    for word in words {
+        match (before, word) {
+            (a, b) if a.eq_ignore_ascii_case("from") && b.eq_ignore_ascii_case("stdin") => return Some(true),
+            (a, b) if a.eq_ignore_ascii_case("to") && b.eq_ignore_ascii_case("stdout") => return Some(false),
+            _ => before = word,
+        }
+    }
+    None
+}
+
 fn place(text: &str, start: usize, end: usize) -> Place {
     let clip = |at: usize| u32::try_from(at.min(text.len())).unwrap_or(u32::MAX);
     Place { start: clip(start), end: clip(end) }
 }
 
+/// What [`number`] gives: the text, the names, where runs of the text come from.
+type Numbered = (String, Vec<String>, Vec<(usize, usize)>);
+
 /// `:name` to `$n`; the names in order.
-fn number(sql: &str) -> Result<(String, Vec<String>), (usize, &'static str)> {
+fn number(sql: &str) -> Result<Numbered, (usize, &'static str)> {
     let bytes = sql.as_bytes();
     let (mut out, mut params) = (String::with_capacity(sql.len()), Vec::<String>::new());
     let (mut at, mut copied) = (0, 0);
+    let mut places = vec![(0, 0)];
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     while at < bytes.len() {
         at = match bytes[at] {
@@ -206,16 +264,18 @@ fn number(sql: &str) -> Result<(String, Vec<String>), (usize, &'static str)> {
                     return Err((at, "a query has at most 200 parameters"));
                 }
                 out.push_str(&sql[copied..at]);
+                places.push((out.len(), at));
                 out.push('$');
                 out.push_str(&(index + 1).to_string());
                 copied = end;
+                places.push((out.len(), end));
                 end
             }
             _ => at + 1,
         };
     }
     out.push_str(&sql[copied..]);
-    Ok((out, params))
+    Ok((out, params, places))
 }
 
 /// Where what is quoted ends; a doubled quote is one of the text.
@@ -261,7 +321,7 @@ mod tests {
     #[test]
     fn parameters_are_what_stands_outside_of_text() {
         let check = |sql: &str, expect: &str, names: &[&str]| {
-            let (out, params) = number(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+            let (out, params, _) = number(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
             assert_eq!((out.as_str(), params.len()), (expect, names.len()), "{sql}");
             assert!(params.iter().zip(names).all(|(a, b)| a == b), "{sql}: {params:?}");
         };
@@ -279,6 +339,30 @@ mod tests {
         for wrong in ["select 'x", "select \"x", "/* x", "select $$x", "select $1", "a; b"] {
             assert!(number(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn places_of_the_text_are_places_of_the_file() {
+        let file =
+            "-- name: a :many\n\n  select :first_name, \n nme, :n from t where x = :first_name and y;\n";
+        let query = parse("sql/x.sql", file).unwrap().remove(0);
+        for word in ["select", "nme", "from", "and", "y"] {
+            assert_eq!(query.locate(query.text.rfind(word).unwrap()), file.rfind(word).unwrap(), "{word}");
+        }
+        assert_eq!(query.locate(query.text.find("$2").unwrap()), file.find(":n from").unwrap());
+        assert_eq!(query.locate(query.text.rfind("$1").unwrap()), file.rfind(":first_name").unwrap());
+        assert!(query.locate(10_000) >= file.len() - 2);
+    }
+
+    #[test]
+    fn a_copy_says_where_its_rows_are() {
+        assert_eq!(copies_in("copy t (a, b) from\n stdin"), Some(true));
+        assert_eq!(copies_in("COPY (select 1) TO STDOUT (format csv)"), Some(false));
+        for wrong in ["copy t from '/etc/passwd'", "copy t to program 'x'", "select 1", "", "copy"] {
+            assert_eq!(copies_in(wrong), None, "{wrong}");
+        }
+        assert!(parse("sql/u.sql", "-- name: a :copy\ncopy t from stdin").is_ok());
+        assert!(parse("sql/u.sql", "-- name: a :copy\ncopy (select :x) to stdout").is_err());
     }
 
     #[test]

@@ -437,8 +437,133 @@ const d = () => { try { throw { a: 4 }; } catch ({ a, b = a }) { return b; } };
 const a = "outer";
 return [f(), h(), m(), c(), e(), t(), d()];
 
+//--- class: methods are not enumerable, accessors and statics work
+class A { constructor(x) { this.x = x; } m() { return this.x; } get twice() { return this.x * 2; } set twice(v) { this.x = v / 2; } static make(x) { return new this(x); } } const a = A.make(4); a.twice = 20; return [a.m(), a.twice, Object.keys(A.prototype), Object.getOwnPropertyNames(A.prototype), Object.getOwnPropertyNames(A), A.length, A.name, typeof A]
+
+//--- class: names
+const A = class {}; const B = class Inner { static n() { return Inner.name; } }; const o = { c: class {}, ['d' + 1]: class {}, f: class { static name() { return 'own'; } } }; let g; g = class {}; const [h = class {}] = []; return [A.name, B.name, B.n(), o.c.name, o.d1.name, typeof o.f.name, g.name, h.name, (class {}).name]
+
+//--- class: the name inside is constant and is not there too early
+const out = []; class A { static who() { return A; } } const B = A; const C = A; try { class X extends X {} } catch (e) { out.push(e.name); } class D { m() { D = 1; } } try { new D().m(); } catch (e) { out.push(e.name); } return [C.who() === B, out]
+
+//--- class: the temporal dead zone of a declaration
+const out = []; try { new Early(); } catch (e) { out.push(e.name); } class Early {} out.push(new Early() instanceof Early); { const f = () => new Inner(); class Inner {} out.push(f() instanceof Inner); } return out
+
+//--- class: without new
+class A {} class B extends A {} const out = []; for (const f of [() => A(), () => B.call({}), () => [1].map(A), () => A.apply(null, [])]) { try { f(); out.push('called'); } catch (e) { out.push(e.name); } } return out
+
+//--- class: derived
+class A { constructor(...a) { this.a = a; } hi() { return 'A' + this.a; } static s() { return 's' + this.name; } } class B extends A { hi() { return super.hi() + 'B'; } static s() { return super.s() + '!'; } } class C extends B { constructor(x) { super(x, ...[2, 3]); this.c = x; } hi() { const f = () => super.hi(); return f() + 'C'; } } const c = new C(1); return [c.hi(), C.s(), c instanceof A, Object.getPrototypeOf(C) === B, c, B.length, C.length]
+
+//--- class: this before super
+const out = []; class A {} for (const make of [() => new (class extends A { constructor() { this.x = 1; } })(), () => new (class extends A { constructor() {} })(), () => new (class extends A { constructor() { super(); super(); } })(), () => new (class extends A { constructor() { const f = () => this; f(); super(); } })(), () => new (class extends A { constructor() { return 1; } })(), () => new (class extends A { constructor() { super(); return 1; } })()]) { try { make(); out.push('made'); } catch (e) { out.push(e.name); } } return out
+
+//--- class: super called by an arrow
+class A { constructor(v) { this.v = v; } } class B extends A { f = this.v + 1; constructor() { const call = v => { super(v); return () => this.v; }; const get = call(5); this.g = get(); } } const b = new B(); return [b.v, b.f, b.g]
+
+//--- class: what constructors return
+const o = { o: 1 }; class A { constructor(r) { this.x = 1; return r; } } class B extends A { y = 2; constructor(r) { const it = super(r); this.same = it === this; } } return [new A(o) === o, new A(5).x, new A(undefined).x, new B(o), new B(null).y]
+
+//--- class: a return in try does not reach the constructor's own catch
+const out = []; class A {} class B extends A { constructor() { super(); try { return 0; } catch (e) { out.push('caught'); } finally { out.push('finally'); } } } try { new B(); } catch (e) { out.push(e.name); } class C extends A { constructor() { try { super(); return; } finally { this.done = true; } } } return [out, new C().done]
+
+//--- class: fields
+let n = 0; const key = () => { n++; return 'k' + n; }; class A { a = 1; b; [key()] = n; c = this.a + 1; 'd e' = 5; 0 = 'zero'; f = () => this.a; g = function () { return this.a; }; static s = 1; static [key()] = this.s + 1; static t = () => this.s; } const a = new A(); new A(); return [a, Object.keys(a), a.f.call(null), a.g(), A.s, A.k2, A.t(), n, a.f.name, a.g.name]
+
+//--- class: fields and parents
+const seen = []; class A { x = seen.push('A.x'); constructor() { seen.push('A'); } } class B extends A { y = seen.push('B.y'); constructor() { seen.push('before'); super(); seen.push('B'); } } class C extends B { z = seen.push('C.z'); } new C(); return seen
+
+//--- class: a field hides an accessor of the parent
+class A { set v(x) { throw new Error('set'); } } class B extends A { v = 3; } return [new B().v, Object.keys(new B())]
+
+//--- class: private members
+class A { #x = 1; #y; static #count = 0; constructor(y) { this.#y = y; A.#count++; } #m(a) { return this.#x + a; } get #acc() { return this.#y; } set #acc(v) { this.#y = v; } static #s() { return 'static' + A.#count; } sum() { this.#acc += 10; this.#x++; this.#x ??= 5; return this.#m(this.#acc); } static is(o) { return #x in o; } static t() { return this.#s(); } same(o) { return o.#x; } opt(o) { return [o?.#x, o?.#m?.(1)]; } static name2() { return [A.prototype.sum.name, Object.keys(new A(1))]; } } const a = new A(5); const out = [a.sum(), A.is(a), A.is({}), A.t(), a.same(new A(1)), a.opt(null), a.opt(a), A.name2(), JSON.stringify(a), Object.getOwnPropertySymbols(a).length]; for (const f of [() => a.same({}), () => A.is(1), () => A.t.call({})]) { try { f(); } catch (e) { out.push(e.name); } } return out
+
+//--- class: private names belong to their evaluation
+const make = () => class { #p = 1; static has(o) { return #p in o; } }; const A = make(), B = make(); return [A.has(new A()), A.has(new B()), B.has(new B())]
+
+//--- class: private methods and accessors can't be written
+const out = []; class A { #m() {} get #g() { return 1; } set #s(v) {} a() { this.#m = 1; } b() { this.#g = 1; } c() { return this.#s; } d() { return [this.#g, (this.#s = 4)]; } } const a = new A(); for (const k of ['a', 'b', 'c']) { try { a[k](); } catch (e) { out.push(e.name); } } return [out, a.d()]
+
+//--- class: private fields of frozen and of foreign objects
+class Base { constructor(o) { return o; } } class Stamp extends Base { #v = 1; static read(o) { return o.#v; } static write(o, v) { o.#v = v; } } const o = { a: 1 }; new Stamp(o); Object.freeze(o); Stamp.write(o, 7); let twice = ''; try { new Stamp(o); } catch (e) { twice = e.name; } return [Stamp.read(o), Object.keys(o), twice, Object.isFrozen(o)]
+
+//--- class: destructuring into private and super members
+class A { set v(x) { this.w = x; } } class B extends A { #p; m() { [this.#p, super.v] = [1, 2]; ({ a: this.#p = 9, ...super.v } = { b: 3 }); return [this.#p, this.w]; } } return new B().m()
+
+//--- class: static blocks
+const seen = []; class A { static a = 1; static { seen.push(this.a, this === A); var x = 5; const y = x; seen.push(y); } static b = seen.push('b'); static { try { throw new Error('e'); } catch (e) { seen.push(e.message); } } } return [seen, A.b, typeof x]
+
+//--- class: super in object literals
+const p = { v: 'p', hi() { return 'p' + this.n; }, get acc() { return 'acc' + this.n; } }; const o = { __proto__: p, n: 1, hi() { return super.hi() + super.acc + (() => super.v)(); }, set(v) { super.q = v; return this.q; }, ['m' + 1]() { return super['v']; } }; return [o.hi(), o.set(4), p.q === undefined, o.m1(), o.m1.name]
+
+//--- class: super assignment, update and delete
+class A { get v() { return this.n; } set v(x) { this.n = x; } } class B extends A { n = 1; t() { super.v += 5; super.v++; const old = super['v']--; super.w = 3; super.v &&= super.v * 2; let e; try { delete super.v; } catch (x) { e = x.name; } return [this.n, old, this.w, Object.keys(this), e]; } } return new B().t()
+
+//--- class: new.target
+function F() { return new.target === F ? 'new' : typeof new.target; } class A { constructor() { this.t = new.target.name; this.f = (() => new.target === A)(); } x = new.target; m() { return new.target; } } class B extends A {} return [F(), new F() instanceof F, new A(), new B(), new A().m()]
+
+//--- class: constructors of functions and bound functions
+function F(a, b) { this.sum = a + b; this.t = new.target.name; } F.prototype.get = function () { return this.sum; }; class A extends F { constructor() { super(1, 2); } get() { return super.get() * 10; } } const G = F.bind(null, 5); G.prototype = { tag: 'g' }; class B extends G {} const a = new A(), b = new B(6); return [a.get(), a.t, b.sum, b.tag, b.t, new (F.bind(null, 1))(2).sum]
+
+//--- class: extends null and what is no constructor
+const out = []; class N extends null { static s() { return 1; } } out.push(Object.getPrototypeOf(N.prototype), N.s(), Object.getPrototypeOf(N) === Function.prototype); for (const f of [() => new N(), () => { class X extends 5 {} }, () => { class X extends (() => 1) {} }, () => { const p = function () {}; p.prototype = 3; class X extends p {} }]) { try { f(); out.push('fine'); } catch (e) { out.push(e.name); } } return out
+
+//--- class: errors
+class NotFound extends Error { constructor(what, options) { super(what + ' not found', options); this.name = 'NotFound'; this.what = what; } get status() { return 404; } } try { throw new NotFound('page', { cause: 'link' }); } catch (e) { return [e instanceof NotFound, e instanceof Error, String(e), e.message, e.what, e.cause, e.status, e.stack.includes('NotFound') || true, Object.prototype.toString.call(e)]; }
+
+//--- class: arrays
+class Stack extends Array { peek() { return this[this.length - 1]; } } const s = new Stack(); s.push(1, 2, 3); const t = s.map(x => x * 2); return [s.peek(), s.length, t instanceof Stack, t.peek(), Array.isArray(s), s.filter(x => x > 1).constructor.name, [...s], JSON.stringify(s), Stack.from([7]).peek(), Stack.of(1, 2).length, new Stack(3).length, s.concat([4]).peek()]
+
+//--- class: maps, sets, and their overridden adders
+class Counter extends Map { add(k) { return this.set(k, (this.get(k) ?? 0) + 1); } set(k, v) { return super.set(k, v); } } const c = new Counter([['a', 5]]); c.add('a'); c.add('b'); class Upper extends Set { add(v) { return super.add(v.toUpperCase()); } } const u = new Upper(['a', 'b']); return [[...c], c.size, c instanceof Map, [...u], u.has('A')]
+
+//--- class: promises
+class P extends Promise { static get [Symbol.species]() { return P; } tag() { return 'tagged'; } } const p = new P(r => r(5)); const q = p.then(x => x + 1); return [p instanceof P, q instanceof P, q.tag(), await q, P.resolve(1) instanceof P, (await P.all([1, p])).join()]
+
+//--- class: primitives' objects, dates, regular expressions
+class N extends Number { half() { return this / 2; } } class S extends String { shout() { return this.toUpperCase() + '!'; } } class D extends Date { year() { return this.getUTCFullYear(); } } class R extends RegExp { exec(s) { const m = super.exec(s); if (m) m.extra = 1; return m; } } class B extends Boolean {} class O extends Object { constructor(x) { super(x); this.y = 1; } } return [new N(8).half(), new N(8) + 1, new S('a').shout(), new S('ab').length, new D(0).year(), new R('b', 'g').exec('abc').extra, new R(/x/i).flags, new R('a').test('a'), new B(false).valueOf(), new O({ z: 1 }), new O() instanceof O]
+
+//--- class: order of evaluation
+const seen = []; const k = x => { seen.push(x); return x; }; const P = class {}; class A extends (k('heritage'), P) { [k('m1')]() {} static [k('s1')] = seen.push('static value'); [k('f1')] = seen.push('field value'); get [k('g1')]() { return 1; } static [k('m2')]() {} static { seen.push('block'); } } seen.push('made'); new A(); return seen
+
+//--- class: generators of keys: symbols, numbers, strings
+const s = Symbol('desc'); class A { [s]() { return 's'; } 1() { return 'one'; } 'two words'() { return 'two'; } get ['y'.concat('z')]() { return 3; } static [Symbol.hasInstance](v) { return v === 5; } } const a = new A(); return [a[s](), a[1](), a['two words'](), a.yz, 5 instanceof A, a instanceof A, A.prototype[s].name, A.prototype[1].name]
+
+//--- class: async methods
+class A { #v = 1; async get() { return await this.#v; } static async make() { const a = new this(); return [await a.get(), await a.sup()]; } async sup() { return super.toString === Object.prototype.toString; } f = async () => { await null; return this.#v + 1; } } return [await A.make(), await new A().f()]
+
+//--- class: a class in a loop captures its iteration
+const list = []; for (let i = 0; i < 3; i++) { list.push(class { static i = i; v = i * 10; get() { return i + this.v; } }); } return list.map(C => [C.i, new C().get()])
+
+//--- class: classes inside classes and initialisers
+class Outer { #secret = 's'; Inner = class { #own = 1; read(o) { return o.#secret + this.#own; } static z = (() => 26)(); }; make() { return new this.Inner().read(this); } static nested = class { x = class { y = 5; }; }; } return [new Outer().make(), new Outer().Inner.z, new (new Outer.nested().x)().y]
+
+//--- class: parameters and initialisers see their own scopes
+const x = 'outer'; class A { f = x; g = () => x; constructor(x, y = this.f) { this.h = [x, y]; } } const a = new A('inner'); return [a.f, a.g(), a.h]
+
+//--- class: instances share shapes with whatever their constructors add
+class V { constructor(x, y) { this.x = x; this.y = y; } add(o) { return new V(this.x + o.x, this.y + o.y); } } let v = new V(0, 0); for (let i = 0; i < 100; i++) v = v.add(new V(i, 1)); return v
+
+//--- class: toString and toJSON of instances
+class Money { constructor(a) { this.a = a; } toString() { return this.a + ' EUR'; } toJSON() { return { eur: this.a }; } valueOf() { return this.a; } } const m = new Money(5); return [`${m}`, m + 1, m > 4, JSON.stringify([m])]
+
+//--- class: accessors on instances through super with a receiver
+class A { get me() { return this; } static get me() { return this; } } class B extends A { who() { return super.me === this; } static who() { return super.me === B; } } return [new B().who(), B.who()]
+
+//--- class: a getter in a literal's rest
+const o = { get a() { return 1; }, b: 2, get c() { return 3; } }; const { b, ...rest } = o; return [rest, Object.getOwnPropertyDescriptor(rest, 'a').value]
+
+//--- class: __proto__ in literals
+const p = { inherited: 1 }; const o = { __proto__: p, own: 2 }; const q = { '__proto__': null }; const __proto__ = 5; const r = { __proto__, ['__proto__']: 7 }; const m = { __proto__() { return 1; } }; return [o.inherited, Object.keys(o), Object.getPrototypeOf(q), Object.keys(r), m.__proto__(), Object.getPrototypeOf({ __proto__: 5 }) === Object.prototype]
 //--- arguments
 function f(a, b = arguments.length, ...rest) { const inner = () => arguments[0]; return [a, b, rest, inner(), arguments.length, [...arguments]]; }
 const o = { m() { return (() => () => arguments.length)()(); } };
 function late() { return [typeof arguments, function () { return arguments[0]; }(1)]; }
 return [f(), f(1, 2, 3, 4), o.m(1, 2), late(9)];
+
+//--- tagged templates
+const tag = (s, ...v) => [s, s.raw, v];
+const o = { n: 1, f(s) { return this.n + s.raw[0]; } };
+const same = () => (s => s)`x`;
+return [tag`a${1}\n${2}\u{62}`, o.f`\x`, same() === same(), tag`\u`[0][0], String.raw`\t${o.n}`];

@@ -203,3 +203,46 @@ fn arguments_arrive_behind_the_parameters() {
          Return r2",
     );
 }
+
+#[test]
+fn a_generator_branches_to_its_return() {
+    check(
+        "const f = function* (a) { const b = yield a; };",
+        "function 0 f parameters 1 registers 7 generator
+         StartGenerator
+         Yield r4:r5, r1
+         JumpIfFalse r5, L5
+         EndGenerator r6, r4
+         Return r6
+         L5:
+         Move r3, r4
+         LoadUndefined r4
+         EndGenerator r5, r4
+         Return r5
+         function 1 <anonymous> parameters 0 registers 3 script
+         Closure r1, function 0 f
+         LoadUndefined r2
+         Return r2",
+    );
+}
+
+#[test]
+fn a_tagged_template_passes_its_own_object() {
+    check(
+        "const o = { f() {} }; return o.f`a${1}b`;",
+        "function 0 f parameters 0 registers 2 method
+         LoadUndefined r1
+         Return r1
+         function 1 <anonymous> parameters 0 registers 6 script
+         NewObject r1, 1
+         Closure r2, function 0 f
+         DefField r1, r2, .f
+         GetMethod r2:r3, r1, .f
+         LoadConst r4, template \"a\", \"b\"
+         LoadInt r5, 1
+         Call r2, r2(r4..r5)
+         Return r2
+         LoadUndefined r2
+         Return r2",
+    );
+}

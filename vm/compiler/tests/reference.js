@@ -9,16 +9,23 @@ process.on('unhandledRejection', () => {});
 Function.prototype.toString = () => 'function';
 Error.prototype.toString = function () { return this.name; };
 const EMPTY = Symbol('empty');
+class Cell { constructor(v) { this.cell = v; } }
 const fail = (E, m) => { throw new E(m); };
 const AsyncFunction = (async () => {}).constructor;
 
 function machine(m, host) {
   const slots = m.slots.map(() => EMPTY);
+  for (const [i, c] of m.constants.entries()) {
+    if (!c || !c.$template) continue;
+    const object = c.$template.map(([cooked]) => cooked === null ? undefined : m.constants[cooked]);
+    Object.defineProperty(object, 'raw', { value: Object.freeze(c.$template.map(([, raw]) => m.constants[raw])) });
+    m.constants[i] = Object.freeze(object);
+  }
   const handlers = [];
   function closure(index, ups) {
     const f = m.functions[index];
-    const start = (self, thisValue, args) => {
-      const it = exec(f, self, thisValue, args, ups);
+    const start = (self, thisValue, args, target) => {
+      const it = exec(f, self, thisValue, args, ups, target);
       if (!(f.flags & 1)) { const r = it.next(); if (!r.done) throw new Error('await in a plain function'); return r.value; }
       return drive(it);
     };
@@ -26,7 +33,8 @@ function machine(m, host) {
     if (f.flags & 2) fn = (...args) => start(fn, undefined, args);
     else if (f.flags & (4 | 1)) fn = { m(...args) { return start(fn, this, args); } }.m;
     else if (f.flags & 8) fn = { m(...args) { return start(fn, this, args); } }.m;
-    else fn = function (...args) { return start(fn, this, args); };
+    else if (f.flags & 256) fn = function (...args) { return new.target ? start(fn, EMPTY, args, new.target) : fail(TypeError, 'a class'); };
+    else fn = function (...args) { return start(fn, this, args, new.target); };
     Object.defineProperty(fn, 'name', { value: m.constants[f.name], configurable: true });
     Object.defineProperty(fn, 'length', { value: f.length, configurable: true });
     return fn;
@@ -42,12 +50,16 @@ function machine(m, host) {
   }
   const check = (v, name) => v === EMPTY ? fail(ReferenceError, `Cannot access '${name}' before initialization`) : v;
   const define = (o, k, v) => Object.defineProperty(o, k, { value: v, writable: true, enumerable: true, configurable: true });
-  function* exec(f, self, thisValue, args, ups) {
+  // A constructor's `this`: a register, or a cell that arrows share.
+  const thisOf = place => { const v = place instanceof Cell ? place.cell : place; return v === EMPTY ? fail(ReferenceError, 'no this') : v; };
+  const member = (name, o) => name.members.get(o) ?? fail(TypeError, `no ${name.text}`);
+  function* exec(f, self, thisValue, args, ups, target) {
     const r = new Array(f.registers).fill(undefined);
     r[0] = thisValue;
     for (let i = 0; i < f.parameters; i++) r[i + 1] = args[i];
     if (f.rest != null) r[f.rest] = args.slice(f.parameters);
     if (f.flags & 64) r[1 + f.parameters + (f.rest != null)] = (function () { return arguments; })(...args);
+    if (f.flags & (256 | 512)) r[1 + f.parameters + (f.rest != null) + !!(f.flags & 64)] = target;
     const K = m.constants, site = c => K[m.sites[f.site_base + c]];
     const range = (b, n) => r.slice(b, b + n);
     let pc = 0, steps = 0;
@@ -67,7 +79,7 @@ function machine(m, host) {
           case 'Move': r[a] = r[b]; break;
           case 'CheckInit': check(r[a], K[bx]); break;
           case 'LoadGlobal': r[a] = globalThis[m.globals[bx]]; break;
-          case 'NewCell': r[a] = { cell: r[b] }; break;
+          case 'NewCell': r[a] = new Cell(r[b]); break;
           case 'GetCell': r[a] = check(r[b].cell, '?'); break;
           case 'SetCell': check(r[a].cell, '?'); r[a].cell = r[b]; break;
           case 'InitCell': r[a].cell = r[b]; break;
@@ -134,9 +146,9 @@ function machine(m, host) {
           case 'GetMethod': { const o = r[b]; const g = o[site(c)]; r[a] = g; r[a + 1] = o; break; }
           case 'NewObject': r[a] = {}; break;
           case 'DefField': define(r[a], site(c), r[b]); break;
-          case 'DefElem': define(r[a], r[b], r[c]); break;
-          case 'DefGetter': Object.defineProperty(r[a], r[b], { get: r[c], enumerable: true, configurable: true }); break;
-          case 'DefSetter': Object.defineProperty(r[a], r[b], { set: r[c], enumerable: true, configurable: true }); break;
+          case 'DefElem': Object.defineProperty(r[a], r[b], { value: r[c], writable: true, enumerable: !n, configurable: true }); break;
+          case 'DefGetter': Object.defineProperty(r[a], r[b], { get: r[c], enumerable: !n, configurable: true }); break;
+          case 'DefSetter': Object.defineProperty(r[a], r[b], { set: r[c], enumerable: !n, configurable: true }); break;
           case 'ObjectSpread': for (const k of r[b] == null ? [] : Reflect.ownKeys(Object(r[b]))) if (Object.getOwnPropertyDescriptor(Object(r[b]), k)?.enumerable) define(r[a], k, r[b][k]); break;
           case 'ObjectRest': { const keys = range(c, n).map(k => typeof k === 'symbol' ? k : String(k)); const o = {}; for (const k of Reflect.ownKeys(Object(r[b]))) if (!keys.includes(k) && Object.getOwnPropertyDescriptor(Object(r[b]), k)?.enumerable) define(o, k, r[b][k]); r[a] = o; break; }
           case 'NewArray': r[a] = []; break;
@@ -169,7 +181,70 @@ function machine(m, host) {
           case 'QueryEnd': r[a] = r[b]; break;
           case 'ThrowIfNotObject': if (r[a] == null) fail(TypeError, 'cannot destructure'); break;
           case 'ToPropertyKey': { const x = r[b]; if (typeof x === 'number' || typeof x === 'symbol') r[a] = x; else { const probe = {}; probe[x] = 1; r[a] = Reflect.ownKeys(probe)[0]; } break; }
+          case 'NewRegExp': { const [, text, flags] = /^\/(.*)\/(\w*)$/s.exec(K[bx]); r[a] = new RegExp(text, flags); break; }
           case 'LoadCallee': r[a] = self; break;
+          case 'CheckThis': thisOf(r[a]); break;
+          case 'BindThis': {
+            if (r[a] === EMPTY) r[a] = r[b];
+            else if (r[a] instanceof Cell && r[a].cell === EMPTY) r[a].cell = r[b];
+            else fail(ReferenceError, 'super twice');
+            break;
+          }
+          case 'CheckReturn': {
+            if (Object(r[b]) === r[b]) r[a] = r[b];
+            else if (n && r[b] !== undefined) fail(TypeError, 'no object');
+            else r[a] = thisOf(r[c]);
+            break;
+          }
+          case 'CreateThis': r[a] = Object.create(r[b].prototype); break;
+          case 'GetProto': r[a] = Object.getPrototypeOf(r[b]); break;
+          case 'SetProto': if (r[b] === null || Object(r[b]) === r[b]) Object.setPrototypeOf(r[a], r[b]); break;
+          case 'GetSuper': case 'GetSuperField': {
+            const o = r[b + 1] ?? fail(TypeError, 'no super');
+            r[a] = Reflect.get(o, op === 'GetSuper' ? r[c] : site(c), r[b]);
+            break;
+          }
+          case 'SetSuper': {
+            const o = r[a + 1] ?? fail(TypeError, 'no super');
+            if (!Reflect.set(o, r[b], r[c], r[a])) fail(TypeError, 'read only');
+            break;
+          }
+          case 'SuperCall': case 'SuperCallSpread': {
+            if (typeof r[b] !== 'function' || !r[b].prototype) fail(TypeError, 'not a constructor');
+            r[a] = Reflect.construct(r[b], op === 'SuperCall' ? range(b + 2, n) : r[b + 2], r[b + 1]);
+            break;
+          }
+          case 'CheckHeritage': if (r[a] !== null) { if (typeof r[a] !== 'function') fail(TypeError, 'heritage'); Reflect.construct(Object, [], r[a]); } break;
+          case 'NewProto': r[a] = r[b] === null || Object(r[b]) === r[b] ? Object.create(r[b]) : fail(TypeError, 'prototype'); break;
+          case 'DefClass': {
+            if (n && r[c] !== null) Object.setPrototypeOf(r[a], r[c]);
+            Object.defineProperty(r[a], 'prototype', { value: r[b], writable: false });
+            Object.defineProperty(r[b], 'constructor', { value: r[a], writable: true, enumerable: false, configurable: true });
+            break;
+          }
+          case 'NameFunction': {
+            const k = r[b];
+            const text = typeof k === 'symbol' ? (k.description === undefined ? '' : `[${k.description}]`) : String(k);
+            Object.defineProperty(r[a], 'name', { value: ['', 'get ', 'set '][n] + text, configurable: true });
+            break;
+          }
+          case 'NewPrivate': r[a] = { text: K[bx], members: new WeakMap() }; break;
+          case 'GetPrivate': { const p = member(r[c], r[b]); r[a] = p.accessor ? (p.get ?? fail(TypeError, 'no getter')).call(r[b]) : p.value; break; }
+          case 'SetPrivate': {
+            const p = member(r[b], r[a]);
+            if (p.accessor) (p.set ?? fail(TypeError, 'no setter')).call(r[a], r[c]);
+            else if (p.method) fail(TypeError, 'a method');
+            else p.value = r[c];
+            break;
+          }
+          case 'DefPrivate': {
+            const { members } = r[b], p = members.get(r[a]);
+            const half = n === 2 ? 'get' : 'set';
+            if (p && (n < 2 || p[half])) fail(TypeError, 'twice');
+            members.set(r[a], n < 2 ? { value: r[c], method: n === 1 } : { ...p, accessor: true, [half]: r[c] });
+            break;
+          }
+          case 'HasPrivate': r[a] = Object(r[c]) === r[c] ? r[b].members.has(r[c]) : fail(TypeError, 'in'); break;
           default: throw new Error(`unknown ${op}`);
         }
       } catch (e) {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use forebay_bytecode::module::TemplatePart;
 use forebay_bytecode::{Capture, Const, Global, HostFn, Module, Op};
 use forebay_compiler::{SourceSet, compile};
 
@@ -116,6 +117,11 @@ fn json(module: &Module) -> String {
         Const::Str(s) => text_of(s),
         Const::BigInt(d) => format!("{{\"$bigint\":\"{d}\"}}"),
         Const::Data(d) => list(d.iter(), ToString::to_string),
+        Const::Template(parts) => {
+            let cooked = |p: &TemplatePart| p.cooked.map_or("null".into(), |at| at.to_string());
+            let parts = list(parts.iter(), |p| format!("[{},{}]", cooked(p), p.raw));
+            format!("{{\"$template\":{parts}}}")
+        }
     };
     let functions = list(&module.functions, |f| {
         let code = list(&f.code, |i| {

@@ -11,7 +11,7 @@ use crate::fiber::{CONSTRUCTING, Cont, ContKind, Frame, Job, NATIVE_FRAME, Pendi
 use crate::heap::kind;
 use crate::interp::Exit;
 use crate::known::Helper;
-use crate::object::{Key, Own, flag};
+use crate::object::{Key, flag};
 use crate::promise::Reaction;
 use crate::throw::{ErrorKind, Hint, Throw};
 use crate::value::Value;
@@ -42,7 +42,7 @@ impl Ctx<'_> {
     }
 
     /// First stack index that the top frame doesn't use.
-    fn stack_top(&self) -> usize {
+    pub(crate) fn stack_top(&self) -> usize {
         match self.frames.last() {
             None => 0,
             Some(f) if f.unit == NATIVE_FRAME => f.base as usize + 1 + f.function as usize,
@@ -75,7 +75,7 @@ impl Ctx<'_> {
         self.call_function(callee, Value::UNDEFINED, args, cont)
     }
 
-    /// Calls with the elements of an array as arguments.
+    /// Calls with the elements of an array as arguments; of a construction, `this` is `new.target`.
     pub(crate) fn call_list(
         &mut self,
         callee: Value,
@@ -103,13 +103,14 @@ impl Ctx<'_> {
         self.begin_call(at + 1, len as usize, construct, cont)
     }
 
-    /// Calls what stands at `abase - 1` with `this` at `abase` and `argc` arguments behind it.
+    /// Calls what stands at `abase - 1` with `this` at `abase` and `argc` arguments behind it. A construction
+    /// has `new.target` where a call has `this`; so it is in the window of a native that waits, too.
     pub(crate) fn begin_call(
         &mut self,
         abase: usize,
         mut argc: usize,
         mut construct: bool,
-        mut cont: Cont,
+        cont: Cont,
     ) -> Result<(), Throw> {
         loop {
             let callee = self.stack[abase - 1];
@@ -117,16 +118,15 @@ impl Ctx<'_> {
                 let this = if construct { Value::UNDEFINED } else { self.stack[abase] };
                 return Err(self.not_callable(callee, construct, this));
             };
-            if construct && self.mem.heap.header(callee.as_ref()) & flag::CONSTRUCTOR == 0 {
+            if construct
+                && (self.mem.heap.header(callee.as_ref()) & flag::CONSTRUCTOR == 0
+                    || !self.mem.is_constructor(self.stack[abase]))
+            {
                 return Err(self.not_callable(callee, true, Value::UNDEFINED));
             }
             match kind {
-                kind::CLOSURE => {
-                    if construct {
-                        cont = self.construct_this(callee, abase, cont)?;
-                    }
-                    return self.call_closure(callee, abase, argc, cont);
-                }
+                kind::CLOSURE if construct => return self.construct(callee, abase, argc, cont),
+                kind::CLOSURE => return self.call_closure(callee, abase, argc, cont),
                 kind::NATIVE => {
                     self.ensure_stack(abase + 1 + argc + SLACK)?;
                     let args = Args { base: abase, count: argc, construct };
@@ -141,7 +141,15 @@ impl Ctx<'_> {
                             }
                             return self.finish(cont, v);
                         }
-                        Err(Throw::Yield) => return self.suspend_native(callee, args, cont),
+                        Err(Throw::Again) => return self.suspend_native(callee, args, cont),
+                        Err(Throw::Resume { how, asynchronous }) => {
+                            let (generator, v) = (self.this(args), self.arg(args, 0));
+                            return if asynchronous {
+                                self.request_async(generator, how, v, cont)
+                            } else {
+                                self.resume_generator(generator, how, v, cont)
+                            };
+                        }
                         Err(Throw::TailCall) => {
                             argc = self.take_tail(abase)?;
                             construct = false;
@@ -166,47 +174,56 @@ impl Ctx<'_> {
                         Err(Throw::Coerce(which, hint)) => {
                             return self.coerce_argument(callee, args, cont, which, hint);
                         }
-                        Err(Throw::Again) => return self.call_again(callee, args, cont),
                         Err(throw) => return Err(throw),
                     }
                 }
-                kind::BOUND => argc = self.unbind(callee, abase, argc)?,
+                kind::BOUND => argc = self.unbind(callee, abase, argc, construct)?,
                 _ => return Err(self.not_callable(callee, construct, Value::UNDEFINED)),
             }
         }
     }
 
-    /// Keeps a native that gave way at the end of the slice as the top frame.
+    /// Keeps a native that gave way at the end of the slice as the top frame: `exec_frames` goes on with it. What it
+    /// has left stands behind its arguments.
     fn suspend_native(&mut self, callee: Value, args: Args, cont: Cont) -> Result<(), Throw> {
-        let at = args.base + 1 + args.count;
-        self.ensure_stack(at + 1)?;
-        self.stack[at] = std::mem::replace(&mut self.resumed, Value::EMPTY);
+        if self.frames.len() >= self.task.limits.stack_depth {
+            self.task.search = None;
+            self.resumed = Value::EMPTY;
+            return Err(Throw::range_error("Maximum call stack size exceeded"));
+        }
         let construct = if args.construct { CONSTRUCTING } else { 0 };
+        let state = std::mem::replace(&mut self.resumed, Value::EMPTY);
+        let (count, flags) = if state.is_empty() {
+            (args.count, construct)
+        } else {
+            let at = args.base + 1 + args.count;
+            self.ensure_stack(at + 1)?;
+            self.stack[at] = state;
+            (args.count + 1, construct | YIELDED)
+        };
         self.frames.push(Frame {
-            function: args.count as u32 + 1,
+            function: count as u32,
             pc: 0,
             base: args.base as u32,
             unit: NATIVE_FRAME,
-            flags: YIELDED | construct,
+            flags,
             closure: callee,
             cont,
         });
-        Err(Throw::Yield)
+        Ok(())
     }
 
-    /// Whether the top frame is a native that waits for its next slice.
-    pub(crate) fn is_suspended_native(&self) -> bool {
-        self.frames.last().is_some_and(Frame::is_yielded)
-    }
-
-    /// Calls it again.
-    pub(crate) fn resume_native(&mut self) -> Result<(), Throw> {
+    /// Calls the native whose frame is on top again.
+    pub(crate) fn go_on(&mut self) -> Result<(), Throw> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let (base, state) = (frame.base as usize, frame.base as usize + frame.function as usize);
-        self.resumed = std::mem::take(&mut self.stack[state]);
+        let base = frame.base as usize;
+        let mut count = frame.function as usize;
+        if frame.is_yielded() {
+            self.resumed = std::mem::take(&mut self.stack[base + count]);
+            count -= 1;
+        }
         self.stack[base - 1] = frame.closure;
-        let construct = frame.flags & CONSTRUCTING != 0;
-        self.begin_call(base, frame.function as usize - 1, construct, frame.cont)
+        self.begin_call(base, count, frame.flags & CONSTRUCTING != 0, frame.cont)
     }
 
     /// Puts callee, this and arguments of a tail call into the window.
@@ -220,46 +237,73 @@ impl Ctx<'_> {
     }
 
     /// Replaces a bound function by its target and puts its arguments first.
-    fn unbind(&mut self, callee: Value, abase: usize, argc: usize) -> Result<usize, Throw> {
+    fn unbind(&mut self, callee: Value, abase: usize, argc: usize, construct: bool) -> Result<usize, Throw> {
         let r = callee.as_ref();
         let bound = self.mem.heap.load(r, 3) as usize;
         self.ensure_stack(abase + 1 + argc + bound + SLACK)?;
         self.stack.copy_within(abase + 1..abase + 1 + argc, abase + 1 + bound);
-        self.stack[abase - 1] = self.mem.heap.get(r, 4);
-        self.stack[abase] = self.mem.heap.get(r, 5);
+        let target = self.mem.heap.get(r, 4);
+        self.stack[abase - 1] = target;
+        if !construct {
+            self.stack[abase] = self.mem.heap.get(r, 5);
+        } else if self.stack[abase] == callee {
+            self.stack[abase] = target;
+        }
         for at in 0..bound {
             self.stack[abase + 1 + at] = self.mem.heap.get(r, 6 + at as u32);
         }
         Ok(argc + bound)
     }
 
-    /// Makes `this` of `new closure(...)`.
-    fn construct_this(&mut self, callee: Value, abase: usize, cont: Cont) -> Result<Cont, Throw> {
-        let key = Key::Atom(self.mem.local.known.prototype);
-        let proto = match self.mem.get_own(callee.as_ref(), key)? {
-            Own::Data(v, _) if v.is_object() => v,
-            _ => self.mem.local.known.object,
-        };
-        let this = self.mem.new_plain(proto, 4)?.object();
-        self.stack[abase] = this;
-        // A `new` has a register as destination, or is the fiber's first call.
-        let mut cont = cont;
-        if cont.kind == ContKind::Plain {
-            cont = Cont::with(ContKind::Construct, cont.dst, 0, this);
+    /// `new closure(...)`, or `super(...)` that reaches it; `new.target` stands at `abase`.
+    fn construct(&mut self, callee: Value, abase: usize, argc: usize, mut cont: Cont) -> Result<(), Throw> {
+        let target = self.stack[abase];
+        let (unit, index) = self.mem.function_of(callee.as_ref());
+        let function = &self.mem.local.units[unit].functions()[index as usize];
+        if function.flags & function_flags::CLASS != 0 {
+            // Its own code makes `this`, or gets it from super().
+            self.stack[abase] = Value::EMPTY;
+        } else {
+            let proto = self.mem.prototype_from(target, self.mem.local.known.object)?;
+            let this = self.mem.new_plain(proto, 4)?.object();
+            self.stack[abase] = this;
+            // A `new` has a register as destination, or is the fiber's first call.
+            if cont.kind == ContKind::Plain {
+                cont = Cont::with(ContKind::Construct, cont.dst, 0, this);
+            }
         }
-        Ok(cont)
+        self.push_frame(callee, abase, argc, target, cont)
     }
 
     fn call_closure(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
         let (unit, index) = self.mem.function_of(callee.as_ref());
         let function = &self.mem.local.units[unit].functions()[index as usize];
-        if function.flags & function_flags::ASYNC != 0 {
+        if function.flags & (function_flags::ASYNC | function_flags::GENERATOR) == function_flags::ASYNC {
             return self.call_async(callee, abase, argc, cont);
         }
-        self.push_frame(callee, abase, argc, cont)
+        if function.flags & function_flags::CLASS != 0 {
+            return Err(self.class_without_new(unit, index));
+        }
+        self.push_frame(callee, abase, argc, Value::UNDEFINED, cont)
     }
 
-    fn push_frame(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
+    #[cold]
+    fn class_without_new(&mut self, unit: usize, index: u32) -> Throw {
+        let unit = &self.mem.local.units[unit];
+        let name = unit.constants[unit.functions()[index as usize].name as usize];
+        let name = self.mem.heap.to_text(name).unwrap_or_default();
+        let space = if name.is_empty() { "" } else { " " };
+        Throw::type_error(format!("Class constructor{space}{name} cannot be invoked without 'new'"))
+    }
+
+    fn push_frame(
+        &mut self,
+        callee: Value,
+        abase: usize,
+        argc: usize,
+        target: Value,
+        cont: Cont,
+    ) -> Result<(), Throw> {
         if self.frames.len() >= self.task.limits.stack_depth {
             return Err(Throw::range_error("Maximum call stack size exceeded"));
         }
@@ -267,6 +311,7 @@ impl Ctx<'_> {
         let function = &self.mem.local.units[unit].functions()[index as usize];
         let (registers, parameters) = (usize::from(function.registers), usize::from(function.parameters));
         let (rest, cost) = (function.rest, function.code.len() as i64);
+        let new_target = function.new_target_register();
         let arguments = function.arguments_register();
         self.ensure_stack(abase + registers.max(1 + argc))?;
         let arguments = match arguments {
@@ -290,6 +335,9 @@ impl Ctx<'_> {
         if let (Some(register), Some(list)) = (rest, surplus) {
             self.stack[abase + usize::from(register)] = list.object();
         }
+        if let Some(register) = new_target {
+            self.stack[abase + register as usize] = target;
+        }
         if let Some((register, object)) = arguments {
             self.stack[abase + register] = object;
         }
@@ -308,11 +356,8 @@ impl Ctx<'_> {
 
     /// Runs an async function on a fiber of its own until it waits.
     fn call_async(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
-        if self.task.live_fibers() >= self.task.limits.fibers {
-            return Err(Throw::Trap(Trap::Fibers));
-        }
+        let child = self.open_fiber()?;
         let promise = self.mem.new_promise()?;
-        let child = self.task.new_fiber();
         let parent = self.current;
         let handler = self.task.fibers[parent as usize].main && cont.kind == ContKind::Root;
         let transaction = self.task.fibers[parent as usize].transaction;
@@ -325,11 +370,9 @@ impl Ctx<'_> {
             fiber.handler = handler;
             fiber.transaction = transaction;
         }
-        let bytes = self.stack.len() * 8;
-        self.mem.heap.charge_outside(bytes)?;
         self.ensure_stack(args.len() + SLACK)?;
         self.stack[..args.len()].copy_from_slice(&args);
-        match self.push_frame(callee, 1, argc, Cont::ROOT) {
+        match self.push_frame(callee, 1, argc, Value::UNDEFINED, Cont::ROOT) {
             Ok(()) => Ok(()),
             Err(Throw::Trap(t)) => Err(Throw::Trap(t)),
             Err(throw) => {
@@ -423,7 +466,7 @@ impl Ctx<'_> {
         self.store_fiber();
         let fiber = &mut self.task.fibers[current as usize];
         let (promise, parent) = (fiber.promise, fiber.parent.take());
-        let (main, reject_only) = (fiber.main, fiber.reject_only);
+        let (main, reject_only, generator) = (fiber.main, fiber.reject_only, fiber.generator);
         if !main {
             // What its call has charged; the stack is the next fiber's.
             let bytes = fiber.stack.len() * 8;
@@ -433,7 +476,9 @@ impl Ctx<'_> {
         if main {
             return self.main_done(result);
         }
-        if !promise.is_empty() {
+        if !generator.is_empty() {
+            self.async_generator_done(generator, result)?;
+        } else if !promise.is_empty() {
             match result {
                 Ok(v) if !reject_only => self.resolve(promise, v)?,
                 Ok(_) => {}
@@ -586,32 +631,6 @@ impl Ctx<'_> {
         self.call_helper(Helper::ToPrimitive, &[v, hint], cont)
     }
 
-    /// A native that the slice's end interrupted: its frame waits on top (`exec_frames` goes on with it).
-    fn call_again(&mut self, callee: Value, args: Args, cont: Cont) -> Result<(), Throw> {
-        if self.frames.len() >= self.task.limits.stack_depth {
-            self.task.search = None;
-            return Err(Throw::range_error("Maximum call stack size exceeded"));
-        }
-        self.frames.push(Frame {
-            function: args.count as u32,
-            pc: 0,
-            base: args.base as u32,
-            unit: NATIVE_FRAME,
-            flags: if args.construct { CONSTRUCTING } else { 0 },
-            closure: callee,
-            cont,
-        });
-        Ok(())
-    }
-
-    /// Calls the native whose frame is on top again.
-    pub(crate) fn go_on(&mut self) -> Result<(), Throw> {
-        let Some(frame) = self.frames.pop() else { return Ok(()) };
-        let base = frame.base as usize;
-        self.stack[base - 1] = frame.closure;
-        self.begin_call(base, frame.function as usize, frame.flags & CONSTRUCTING != 0, frame.cont)
-    }
-
     fn retry_native(&mut self, cont: Cont, v: Value) -> Result<(), Throw> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let base = frame.base as usize;
@@ -703,7 +722,7 @@ impl Ctx<'_> {
             Throw::Error(kind, message) => self.new_error(kind, &message),
             Throw::Trap(t) => Err(Throw::Trap(t)),
             Throw::Coerce(..) => self.new_error(ErrorKind::Type, "Cannot convert object to primitive value"),
-            Throw::TailCall | Throw::Effect(_) | Throw::Yield | Throw::Again => {
+            Throw::TailCall | Throw::Effect(_) | Throw::Again | Throw::Resume { .. } => {
                 self.new_error(ErrorKind::Type, "a native called out of turn")
             }
         }
@@ -713,10 +732,6 @@ impl Ctx<'_> {
     pub(crate) fn unwind(&mut self, throw: Throw) -> Option<Exit> {
         let mut throw = throw;
         loop {
-            if matches!(throw, Throw::Yield) {
-                // Not an exception: the native on top goes on in the next slice.
-                return None;
-            }
             let value = match self.throw_value(throw) {
                 Ok(v) => v,
                 Err(Throw::Trap(t)) => return Some(Exit::Trap(t)),
@@ -733,6 +748,10 @@ impl Ctx<'_> {
                         let slot = frame.base as usize + usize::from(handler.register);
                         self.stack[slot] = value;
                         return None;
+                    }
+                    if function.flags & function_flags::GENERATOR != 0 {
+                        let frame = *frame;
+                        self.left_by_exception(&frame);
                     }
                 }
                 self.frames.pop();
@@ -785,18 +804,14 @@ impl Ctx<'_> {
     }
 
     fn start_job_fiber(&mut self, promise: Value, reject_only: bool) -> Result<(), Throw> {
-        if self.task.live_fibers() >= self.task.limits.fibers {
-            return Err(Throw::Trap(Trap::Fibers));
-        }
-        let id = self.task.new_fiber();
+        let id = self.open_fiber()?;
         let transaction = if promise.is_object() { self.transaction_of(promise) } else { 0 };
         let fiber = &mut self.task.fibers[id as usize];
         fiber.promise = promise;
         fiber.transaction = transaction;
         fiber.reject_only = reject_only;
         self.load_fiber(id);
-        let bytes = self.stack.len() * 8;
-        self.mem.heap.charge_outside(bytes)
+        Ok(())
     }
 
     /// Name of a module variable, for messages.

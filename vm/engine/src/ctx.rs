@@ -47,7 +47,7 @@ impl DerefMut for Ctx<'_> {
 /// The arguments of a native: where they stand on the stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Args {
-    /// Stack index of `this`; the first argument follows.
+    /// Stack index of `this` (called by `new`: of `new.target`); the first argument follows.
     pub(crate) base: usize,
     /// How many were passed.
     pub(crate) count: usize,
@@ -71,6 +71,36 @@ impl Ctx<'_> {
     /// The arguments.
     pub(crate) fn args(&self, a: Args) -> &[Value] {
         &self.stack[a.base + 1..a.base + 1 + a.count]
+    }
+
+    /// The prototype of what a native constructor makes: that of `new.target`, else `own`
+    /// (GetPrototypeFromConstructor, ECMA-262 10.1.14).
+    #[inline]
+    pub(crate) fn new_proto(&mut self, a: Args, own: Value) -> Result<Value, Throw> {
+        let target = self.stack[a.base];
+        if !a.construct || target == self.callee {
+            return Ok(own);
+        }
+        self.mem.prototype_from(target, own)
+    }
+
+    /// Gives what a native constructor has made the prototype of `new.target`.
+    pub(crate) fn made(&mut self, a: Args, v: Value) -> Result<Value, Throw> {
+        if a.construct && self.stack[a.base] != self.callee {
+            let own = self.mem.proto_of(v.as_ref());
+            let proto = self.new_proto(a, own)?;
+            self.mem.heap.set(v.as_ref(), 1, proto);
+        }
+        Ok(v)
+    }
+
+    /// What String, Number and Boolean give: the primitive, or called by `new` an object around it.
+    pub(crate) fn box_if_made(&mut self, a: Args, v: Value) -> Result<Value, Throw> {
+        if !a.construct {
+            return Ok(v);
+        }
+        let boxed = self.mem.boxed(v)?;
+        self.made(a, boxed)
     }
 
     /// The value that the native was made with.
@@ -139,7 +169,7 @@ impl Ctx<'_> {
         match self.mem.new_array_of(state) {
             Ok(list) => {
                 self.resumed = list.object();
-                Throw::Yield
+                Throw::Again
             }
             Err(throw) => throw,
         }

@@ -112,7 +112,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// A native that was interrupted at the end of a slice.
+    /// A native that was interrupted at the end of a slice and has left a state.
     pub(crate) fn is_yielded(&self) -> bool {
         self.unit == NATIVE_FRAME && self.flags & YIELDED != 0
     }
@@ -151,6 +151,8 @@ pub(crate) struct Fiber {
     pub(crate) handler: bool,
     /// Number of the transaction that its queries run in; 0: none.
     pub(crate) transaction: u32,
+    /// The async generator whose code it runs; EMPTY: none. Then `promise` is only what its caller gets.
+    pub(crate) generator: Value,
 }
 
 impl Fiber {
@@ -166,6 +168,7 @@ impl Fiber {
             main: false,
             handler: false,
             transaction: 0,
+            generator: Value::EMPTY,
         }
     }
 }

@@ -88,6 +88,8 @@ pub(crate) mod kind {
         pub(crate) const BYTES: u8 = 47;
         /// An iterator of the engine's own: word 4 = what it walks, word 5 = position.
         pub(crate) const ITERATOR: u8 = 48;
+        /// A generator (generator.rs): word 3: state and pc; word 4: closure; word 5: registers; word 6, 7: requests.
+        pub(crate) const GENERATOR: u8 = 49;
     }
 }
 

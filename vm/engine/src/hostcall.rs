@@ -87,7 +87,12 @@ impl Ctx<'_> {
             | HostFn::KvScan
             | HostFn::KvBatch
             | HostFn::TxBegin
-            | HostFn::TxEnd => return self.park_on_effect(function, &args, Cont::plain(dst)),
+            | HostFn::TxEnd
+            | HostFn::CopyIn
+            | HostFn::CopyOut
+            | HostFn::CursorOpen
+            | HostFn::CursorFetch
+            | HostFn::CursorClose => return self.park_on_effect(function, &args, Cont::plain(dst)),
         };
         self.set_register(dst, v);
         Ok(())

@@ -48,17 +48,8 @@ impl Ctx<'_> {
             if self.frames.is_empty() {
                 return Exit::Idle;
             }
-            let ran = if self.is_suspended_native() {
-                if self.slice_over() {
-                    return Exit::SliceOver;
-                }
-                self.resume_native().map(|()| None)
-            } else {
-                self.exec_frames().map(Some)
-            };
-            match ran {
-                Ok(None) => {}
-                Ok(Some(exit)) => return exit,
+            match self.exec_frames() {
+                Ok(exit) => return exit,
                 Err(throw) => {
                     if let Some(exit) = self.unwind(throw) {
                         return exit;
@@ -80,7 +71,7 @@ impl Ctx<'_> {
         'reload: loop {
             let Some(frame) = self.frames.last() else { return Ok(Exit::Idle) };
             if frame.unit == NATIVE_FRAME {
-                if self.fuel < 0 {
+                if self.slice_over() {
                     return Ok(Exit::SliceOver);
                 }
                 self.go_on()?;
@@ -965,11 +956,15 @@ impl Ctx<'_> {
                     }
                     Op::DefElem => {
                         let (v, k, value) = (r!(i.a()), r!(i.b()), r!(i.c()));
-                        tri!(self.def_element(v, k, value));
+                        if i.n() == 0 {
+                            tri!(self.def_element(v, k, value));
+                        } else {
+                            tri!(self.mem.define_hidden(v, k, value));
+                        }
                     }
                     Op::DefGetter | Op::DefSetter => {
                         let (v, k, f) = (r!(i.a()), r!(i.b()), r!(i.c()));
-                        tri!(self.def_accessor(v, k, f, op == Op::DefGetter));
+                        tri!(self.def_accessor(v, k, f, op == Op::DefGetter, i.n() == 0));
                     }
                     Op::ObjectSpread => {
                         let (target, source) = (r!(i.a()), r!(i.b()));
@@ -1055,10 +1050,10 @@ impl Ctx<'_> {
                             continue;
                         }
                         r!(i.a()) = Value::UNDEFINED;
-                        slow!(self.call_helper(
-                            Helper::IteratorNext,
-                            &[it, state],
-                            Cont::with(ContKind::Next, i.a() + 2, i.bx(), it),
+                        slow!(self.iterator_next(
+                            it,
+                            state,
+                            Cont::with(ContKind::Next, i.a() + 2, i.bx(), it)
                         ))
                     }
                     Op::IteratorClose => {
@@ -1125,8 +1120,11 @@ impl Ctx<'_> {
                         }
                         continue 'reload;
                     }
-                    Op::New => {
+                    Op::New | Op::SuperCall => {
                         let abase = base + usize::from(i.b()) + 1;
+                        if op == Op::New {
+                            r!(i.b() + 1) = r!(i.b());
+                        }
                         save!();
                         self.begin_call(abase, usize::from(i.n()), true, Cont::plain(i.a()))?;
                         if self.frames.is_empty() {
@@ -1134,10 +1132,13 @@ impl Ctx<'_> {
                         }
                         continue 'reload;
                     }
-                    Op::CallSpread | Op::NewSpread => {
-                        let (callee, this, list) = (r!(i.b()), r!(i.b() + 1), r!(i.b() + 2));
+                    Op::CallSpread | Op::NewSpread | Op::SuperCallSpread => {
+                        let (callee, mut this, list) = (r!(i.b()), r!(i.b() + 1), r!(i.b() + 2));
+                        if op == Op::NewSpread {
+                            this = callee;
+                        }
                         save!();
-                        self.call_list(callee, this, list, op == Op::NewSpread, Cont::plain(i.a()))?;
+                        self.call_list(callee, this, list, op != Op::CallSpread, Cont::plain(i.a()))?;
                         if self.frames.is_empty() {
                             return Ok(Exit::Idle);
                         }
@@ -1171,6 +1172,140 @@ impl Ctx<'_> {
                         }
                     }
                     Op::LoadCallee => r!(i.a()) = closure,
+
+                    Op::CheckThis => {
+                        let place = r!(i.a());
+                        if !place.is_object() {
+                            tri!(self.constructor_this(place));
+                        }
+                    }
+                    Op::BindThis => {
+                        let (place, v) = (r!(i.a()), r!(i.b()));
+                        if place.is_empty() {
+                            r!(i.a()) = v;
+                        } else {
+                            tri!(self.bind_this(place, v));
+                        }
+                    }
+                    Op::CheckReturn => {
+                        let (v, this) = (r!(i.b()), r!(i.c()));
+                        r!(i.a()) = tri!(self.constructed(v, this, i.n() == 1));
+                    }
+                    Op::CreateThis => {
+                        let constructor = r!(i.b());
+                        let or = self.mem.local.known.object;
+                        let proto = tri!(self.mem.prototype_from(constructor, or));
+                        r!(i.a()) = tri!(self.mem.new_plain(proto, u32::from(i.n()))).object();
+                    }
+                    Op::GetProto => {
+                        let home = r!(i.b());
+                        r!(i.a()) = tri!(self.super_object(home));
+                    }
+                    Op::SetProto => {
+                        let (v, proto) = (r!(i.a()), r!(i.b()));
+                        if v.is_object() && (proto.is_object() || proto.is_null()) {
+                            tri!(self.mem.set_proto(v.as_ref(), proto));
+                        }
+                    }
+                    Op::GetSuper => {
+                        let key = r!(i.c());
+                        slow!(self.get_super(i, key))
+                    }
+                    Op::GetSuperField => {
+                        let (this, v) = (r!(i.b()), r!(i.b() + 1));
+                        let cache = cache!(i);
+                        if v.is_object() {
+                            let o = v.as_ref();
+                            if self.mem.heap.header(o) == cache.header {
+                                if cache.holder.bits() == 0 {
+                                    r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
+                                    continue;
+                                }
+                                if self.mem.proto_of(o) == cache.proto {
+                                    r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                                    continue;
+                                }
+                            }
+                        }
+                        save!();
+                        match self.get_field(unit_index!(), site!(i), v)? {
+                            Get::Value(found) => r!(i.a()) = found,
+                            Get::Getter(getter) => {
+                                self.call_function(getter, this, &[], Cont::plain(i.a()))?;
+                                continue 'reload;
+                            }
+                        }
+                    }
+                    Op::SetSuper => {
+                        let key = r!(i.b());
+                        slow!(self.set_super(i, key))
+                    }
+                    Op::CheckHeritage => {
+                        let v = r!(i.a());
+                        tri!(self.check_heritage(v));
+                    }
+                    Op::NewProto => {
+                        let proto = r!(i.b());
+                        r!(i.a()) = tri!(self.new_proto_object(proto));
+                    }
+                    Op::DefClass => {
+                        let (class, proto, parent) = (r!(i.a()), r!(i.b()), r!(i.c()));
+                        let parent = (i.n() == 1).then_some(parent);
+                        tri!(self.mem.define_class(class, proto, parent));
+                    }
+                    Op::NameFunction => {
+                        let (f, key) = (r!(i.a()), r!(i.b()));
+                        tri!(self.mem.name_function(f, key, i.n()));
+                    }
+                    Op::NewPrivate => {
+                        let text = constant!(i);
+                        r!(i.a()) = tri!(self.mem.new_private(text));
+                    }
+                    Op::GetPrivate => {
+                        let (v, name) = (r!(i.b()), r!(i.c()));
+                        save!();
+                        match self.mem.get_private(v, name)? {
+                            Get::Value(found) => r!(i.a()) = found,
+                            Get::Getter(getter) => {
+                                self.call_function(getter, v, &[], Cont::plain(i.a()))?;
+                                continue 'reload;
+                            }
+                        }
+                    }
+                    Op::SetPrivate => {
+                        let (v, name, value) = (r!(i.a()), r!(i.b()), r!(i.c()));
+                        save!();
+                        if let Put::Setter(setter) = self.mem.set_private(v, name, value)? {
+                            self.call_function(setter, v, &[value], Cont::new(ContKind::Discard, 0))?;
+                            continue 'reload;
+                        }
+                    }
+                    Op::DefPrivate => {
+                        let (v, name, value) = (r!(i.a()), r!(i.b()), r!(i.c()));
+                        tri!(self.mem.def_private(v, name, value, i.n()));
+                    }
+                    Op::HasPrivate => {
+                        let (name, v) = (r!(i.b()), r!(i.c()));
+                        r!(i.a()) = Value::bool(tri!(self.mem.has_private(name, v)));
+                    }
+                    Op::StartGenerator => slow!(self.start_generator()),
+                    Op::Yield => {
+                        let v = r!(i.b());
+                        slow!(self.yield_value(i, v))
+                    }
+                    Op::EndGenerator => {
+                        let v = r!(i.b());
+                        r!(i.a()) = tri!(self.generator_return(v));
+                    }
+                    Op::GetIteratorObject => {
+                        let v = r!(i.b());
+                        slow!(self.get_iterator_object(i.a(), v, i.n() == 1))
+                    }
+                    Op::IteratorResult => {
+                        if !r!(i.a()).is_object() {
+                            tri!(Err(Throw::type_error("Iterator result is not an object")));
+                        }
+                    }
                     Op::GetName | Op::SetName | Op::DeclareName => {
                         let name = constant!(i);
                         slow!(self.global_name(i, name))

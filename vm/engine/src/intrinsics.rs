@@ -206,11 +206,17 @@ impl Places {
             "wrap_iterator",
             "async_function",
             "regexp_iterator",
+            "generator_function",
+            "generator",
+            "async_generator_function",
+            "async_iterator",
+            "async_generator",
         ] {
             let parent = match name {
-                "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator"
+                "async_generator" => known.async_iterator,
+                "generator" | "array_iterator" | "map_iterator" | "set_iterator" | "string_iterator"
                 | "iterator_helper" | "wrap_iterator" | "regexp_iterator" => iterator,
-                "async_function" => known.function,
+                "async_function" | "generator_function" | "async_generator_function" => known.function,
                 _ => object,
             };
             let proto = mem.new_object_of(kind::OBJECT, parent, 0)?.object();
@@ -334,6 +340,9 @@ impl Places {
         if let Some(values) = self.natives.get(&("Array.prototype".to_owned(), "values".to_owned())) {
             mem.local.known.array_values = *values;
         }
+        if let Some(next) = self.natives.get(&("(generator)".to_owned(), "next".to_owned())) {
+            mem.local.known.generator_next = *next;
+        }
         Ok(helpers.object())
     }
 
@@ -364,13 +373,26 @@ impl Places {
             mem.add_property(proto.as_ref(), known.constructor, f, attr::HIDDEN)?;
             self.objects.insert(format!("{name}.prototype"), proto);
         }
-        if name == "AsyncFunction" {
+        if matches!(name, "AsyncFunction" | "GeneratorFunction" | "AsyncGeneratorFunction") {
             // Not a global: reached through its prototype.
             if let Some(function) = self.globals.get("Function") {
                 mem.heap.set(f.as_ref(), 1, *function);
             }
             let constructor = Descriptor::data(f, attr::CONFIGURABLE);
             mem.define_own(proto.as_ref(), Key::Atom(known.constructor), &constructor)?;
+            let objects = match name {
+                "GeneratorFunction" => known.generator,
+                "AsyncGeneratorFunction" => known.async_generator,
+                _ => return Ok(()),
+            };
+            // The prototype of such functions has what their `prototype`s inherit from.
+            mem.define_own(
+                proto.as_ref(),
+                Key::Atom(known.prototype),
+                &Descriptor::data(objects, attr::CONFIGURABLE),
+            )?;
+            let back = Descriptor::data(proto, attr::CONFIGURABLE);
+            mem.define_own(objects.as_ref(), Key::Atom(known.constructor), &back)?;
             return Ok(());
         }
         if name == "Promise" {

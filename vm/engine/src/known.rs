@@ -86,7 +86,7 @@ pub(crate) enum Helper {
     IteratorClose,
     /// `(array, iterable)`: appends.
     SpreadInto,
-    /// `(target, source)`: copies own enumerable properties, getters called.
+    /// `(target, source, ...excluded)`: copies own enumerable properties but those keys, getters called.
     CopyProperties,
     /// `(executor) => promise`
     NewPromise,
@@ -108,10 +108,14 @@ pub(crate) enum Helper {
     FinishError,
     /// `(fn, options) => promise`: `tx`.
     Tx,
+    /// `(result) => value`, or the EMPTY marker: the parts of an iterator's result.
+    IteratorValue,
+    /// `(object) => async iterator`
+    GetAsyncIterator,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 16] = [
+    pub(crate) const ALL: [(Helper, &'static str); 18] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -128,6 +132,8 @@ impl Helper {
         (Self::SetLength, "setLength"),
         (Self::FinishError, "finishError"),
         (Self::Tx, "tx"),
+        (Self::IteratorValue, "iteratorValue"),
+        (Self::GetAsyncIterator, "getAsyncIterator"),
     ];
 }
 
@@ -136,7 +142,8 @@ known! {
         object, function, array, string, number, boolean, symbol, bigint, date, map, set, promise,
         regexp, decimal, query, response, bytes, request, http, http_result, iterator, array_iterator, map_iterator, set_iterator,
         string_iterator, async_function, global_this, iterator_helper, wrap_iterator, promise_constructor, regexp_iterator,
-        array_values, throw_type_error
+        array_values, throw_type_error, generator_function, generator, generator_next, async_generator_function,
+        async_generator, async_iterator
     }
     names {
         empty "", length "length", name "name", prototype "prototype", constructor "constructor",

@@ -196,7 +196,7 @@ impl Mem<'_> {
     }
 
     /// A VALUES cell full of holes, in a writable space.
-    fn new_values(&mut self, of: u8, capacity: u32) -> Result<Ref, Throw> {
+    pub(crate) fn new_values(&mut self, of: u8, capacity: u32) -> Result<Ref, Throw> {
         self.heap.check_room(capacity as usize * 8 + 8)?;
         let cell =
             self.heap.alloc_in(of, capacity + 1, u64::from(kind::VALUES) | u64::from(capacity) << 32)?;
@@ -301,7 +301,7 @@ impl Mem<'_> {
 
     /// Before a change of one property: built-in objects become the task's own copy.
     #[inline(always)]
-    fn check_change(&mut self, r: Ref, key: Option<Key>) -> Result<(), Throw> {
+    pub(crate) fn check_change(&mut self, r: Ref, key: Option<Key>) -> Result<(), Throw> {
         if r.space() == self.heap.own() { Ok(()) } else { self.touch(r, key) }
     }
 
@@ -634,6 +634,12 @@ impl Mem<'_> {
         Ok((unit.constants[function.name as usize], i32::from(function.length)))
     }
 
+    /// Whether a closure is a class's constructor, whose `prototype` is made with it.
+    fn is_class(&self, r: Ref) -> bool {
+        let (unit, index) = self.function_of(r);
+        self.local.units[unit].functions()[index as usize].flags & function_flags::CLASS != 0
+    }
+
     /// Makes `length`, `name` and, for constructors, `prototype`.
     pub(crate) fn make_lazy(&mut self, r: Ref) -> Result<(), Throw> {
         let header = self.heap.header(r);
@@ -645,10 +651,19 @@ impl Mem<'_> {
         let known = self.local.known;
         self.add_property(r, known.length, Value::int(length), attr::CONFIGURABLE)?;
         self.add_property(r, known.name, name, attr::CONFIGURABLE)?;
-        if self.heap.kind(r) == kind::CLOSURE && header & flag::CONSTRUCTOR != 0 {
+        if self.heap.kind(r) == kind::CLOSURE && header & flag::CONSTRUCTOR != 0 && !self.is_class(r) {
             let prototype = self.new_object(2)?;
             self.add_property(prototype, known.constructor, r.object(), attr::HIDDEN)?;
             self.add_property(r, known.prototype, prototype.object(), attr::WRITABLE)?;
+        } else if self.heap.kind(r) == kind::CLOSURE {
+            let (unit, index) = self.function_of(r);
+            let flags = self.local.units[unit].functions()[index as usize].flags;
+            if flags & function_flags::GENERATOR != 0 {
+                let is_async = flags & function_flags::ASYNC != 0;
+                let parent = if is_async { known.async_generator } else { known.generator };
+                let prototype = self.new_plain(parent, 2)?;
+                self.add_property(r, known.prototype, prototype.object(), attr::WRITABLE)?;
+            }
         }
         Ok(())
     }
@@ -718,7 +733,7 @@ impl Mem<'_> {
     }
 
     /// Overwrites an own property that is there, with attributes.
-    fn set_own(&mut self, r: Ref, key: Key, value: Value, attrs: u8) -> Result<(), Throw> {
+    pub(crate) fn set_own(&mut self, r: Ref, key: Key, value: Value, attrs: u8) -> Result<(), Throw> {
         match key {
             Key::Index(index) => {
                 if attrs != attr::DEFAULT {
@@ -1194,7 +1209,8 @@ impl Mem<'_> {
         for symbols in [false, true] {
             let take = if symbols { which.symbols } else { which.strings };
             if take {
-                out.extend(named.iter().filter(|k| k.is_symbol() == symbols).map(|k| Key::Atom(*k)));
+                let mine = |k: &&Value| k.is_symbol() == symbols && !(symbols && self.is_private(**k));
+                out.extend(named.iter().filter(mine).map(|k| Key::Atom(*k)));
             }
         }
         self.heap.work += (out.len() - start) as u64;
@@ -1262,7 +1278,7 @@ impl Mem<'_> {
     fn restrict_dict(&mut self, dict: Ref, freeze: bool) {
         for entry in 0..self.heap.dict_used(dict) {
             let (key, _, mut attrs) = self.heap.dict_entry(dict, entry);
-            if key.is_empty() {
+            if key.is_empty() || self.is_private(key) {
                 continue;
             }
             attrs &= !attr::CONFIGURABLE;
@@ -1273,20 +1289,41 @@ impl Mem<'_> {
         }
     }
 
+    /// The `prototype` of a constructor, where it is an object. Constructors have it as a data property that can't
+    /// become an accessor, so no script runs.
+    pub(crate) fn prototype_from(&mut self, constructor: Value, or: Value) -> Result<Value, Throw> {
+        if !constructor.is_object() {
+            return Ok(or);
+        }
+        let key = Key::Atom(self.local.known.prototype);
+        match self.get_own(constructor.as_ref(), key)? {
+            Own::Data(v, _) if v.is_object() => Ok(v),
+            _ => Ok(or),
+        }
+    }
+
     /// A closure over function `index` of `unit`, its upvalues still to be written from word 4 on.
     pub(crate) fn new_closure(&mut self, unit: usize, index: u32) -> Result<Ref, Throw> {
         let function = &self.local.units[unit].functions()[index as usize];
         let (upvalues, flags) = (function.captures.len() as u32, function.flags);
-        let constructor =
-            flags & (function_flags::ARROW | function_flags::METHOD | function_flags::ASYNC) == 0;
+        let constructor = flags
+            & (function_flags::ARROW
+                | function_flags::METHOD
+                | function_flags::ASYNC
+                | function_flags::GENERATOR)
+            == 0;
         let mut header = u64::from(kind::CLOSURE) | flag::LAZY | u64::from(EMPTY) << 32;
         if constructor && unit == 0 {
             header |= flag::CONSTRUCTOR;
         }
         let r = self.heap.alloc(OBJECT_WORDS + upvalues, header)?;
-        let is_async = flags & function_flags::ASYNC != 0;
         let known = &self.local.known;
-        let proto = if is_async { known.async_function } else { known.function };
+        let proto = match flags & (function_flags::ASYNC | function_flags::GENERATOR) {
+            0 => known.function,
+            function_flags::ASYNC => known.async_function,
+            function_flags::GENERATOR => known.generator_function,
+            _ => known.async_generator_function,
+        };
         self.heap.set(r, 1, proto);
         self.heap.store(r, 2, 0);
         let tag = if unit == 1 { INTRINSIC } else { 0 };

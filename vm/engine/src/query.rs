@@ -48,7 +48,7 @@ steps! {
 }
 verbs! {
     "get" get, "first" first, "count" count, "exists" exists, "find" find, "sum" sum, "avg" avg, "min" min,
-    "max" max, "raw" raw, "toSQL" to_sql, "explain" explain
+    "max" max, "raw" raw, "toSQL" to_sql, "explain" explain, "notify" notify
 }
 
 /// The call that the compiler makes of a lambda.
@@ -110,6 +110,11 @@ pub(crate) const NATIVES: &[Native] = &[
     helper("txRun", 1, tx_run),
     helper("txEnd", 2, tx_end),
     helper("txPause", 1, tx_pause),
+    helper("cursorOpen", 1, cursor_open),
+    helper("cursorFetch", 3, cursor_fetch),
+    helper("cursorClose", 1, cursor_close),
+    method("(query)", "copy", 1, copy),
+    method("(query)", "copyOut", 0, copy_out),
     method("(http)", "get", 1, http_get),
     method("(http)", "head", 1, http_head),
     method("(http)", "delete", 1, http_delete),
@@ -171,6 +176,36 @@ fn tx_pause(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     ctx.effect(HostFn::Sleep, &[millis])
 }
 
+fn copy(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (query, rows, options) = (ctx.this(a), ctx.arg(a, 0), ctx.arg(a, 1));
+    ctx.carry_out(query)?;
+    // Text is flat for readers at the boundary.
+    let rows = if rows.is_string() { ctx.mem.heap.flat(rows)? } else { rows };
+    ctx.effect(HostFn::CopyIn, &[query, rows, options])
+}
+
+fn copy_out(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (query, options) = (ctx.this(a), ctx.arg(a, 0));
+    ctx.carry_out(query)?;
+    ctx.effect(HostFn::CopyOut, &[query, options])
+}
+
+fn cursor_open(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let query = ctx.arg(a, 0);
+    ctx.carry_out(query)?;
+    ctx.effect(HostFn::CursorOpen, &[query])
+}
+
+fn cursor_fetch(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (query, number, rows) = (ctx.arg(a, 0), ctx.arg(a, 1), ctx.arg(a, 2));
+    ctx.effect(HostFn::CursorFetch, &[query, number, rows])
+}
+
+fn cursor_close(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let number = ctx.arg(a, 0);
+    ctx.effect(HostFn::CursorClose, &[number])
+}
+
 fn send(ctx: &mut Ctx<'_>, a: Args, name: &str, has_body: bool) -> Result<Value, Throw> {
     let url = ctx.str_arg(a, 0)?;
     let (body, options) =
@@ -212,6 +247,16 @@ fn request_json(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
 }
 
 impl Ctx<'_> {
+    /// A query is carried out by another call than its verb: not again at the end of its chain.
+    fn carry_out(&mut self, query: Value) -> Result<(), Throw> {
+        if !self.mem.is_kind(query, kind::QUERY) {
+            return Err(Throw::type_error("not a query: start with db()"));
+        }
+        self.mem.check_mutable(query.as_ref())?;
+        self.mem.heap.store(query.as_ref(), 3, 1);
+        Ok(())
+    }
+
     /// Parks in place of the running native: `return ctx.effect(...)`.
     pub(crate) fn effect(&mut self, function: HostFn, args: &[Value]) -> Result<Value, Throw> {
         self.tail.clear();

@@ -143,7 +143,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    fn key_to_primitive(&mut self, key: Value) -> Result<(), Throw> {
+    pub(crate) fn key_to_primitive(&mut self, key: Value) -> Result<(), Throw> {
         let hint = self.mem.local.known.string_;
         self.call_helper(Helper::ToPrimitive, &[key, hint], Cont::new(ContKind::Key, 0))
     }
@@ -164,6 +164,8 @@ impl Ctx<'_> {
                 let v = self.register(i.b());
                 self.delete_element(i, v, key)
             }
+            Op::GetSuper => self.get_super(i, key),
+            Op::SetSuper => self.set_super(i, key),
             _ => {
                 let y = self.register(i.c());
                 self.has_property(i, key, y)
@@ -347,9 +349,22 @@ impl Ctx<'_> {
         if let Key::Atom(atom) = key
             && before != self.mem.heap.header(r)
         {
-            self.learn_set(unit, site, r, atom, before);
+            self.learn_def(unit, site, r, atom, before);
         }
         Ok(())
+    }
+
+    /// Fills the cache where an own property was added: whatever the prototypes have.
+    fn learn_def(&mut self, unit: usize, site: usize, r: Ref, atom: Value, before: u64) {
+        let header = self.mem.heap.header(r);
+        let shape = (header >> 32) as u32;
+        if shape == DICTIONARY || (before >> 32) as u32 == DICTIONARY || before as u32 != header as u32 {
+            return;
+        }
+        let Some((slot, _)) = self.mem.local.shapes.find(shape, atom) else { return };
+        let slot = self.mem.cache_slot(r, slot);
+        // No prototype is this: SetField, which asks for one, doesn't use it.
+        self.mem.local.caches[unit][site] = Cache { header: before, slot, next: shape, ..Cache::default() };
     }
 
     pub(crate) fn def_element(&mut self, v: Value, k: Value, value: Value) -> Result<(), Throw> {
@@ -360,12 +375,20 @@ impl Ctx<'_> {
         self.mem.define_data(v.as_ref(), key, value)
     }
 
-    pub(crate) fn def_accessor(&mut self, v: Value, k: Value, f: Value, getter: bool) -> Result<(), Throw> {
+    pub(crate) fn def_accessor(
+        &mut self,
+        v: Value,
+        k: Value,
+        f: Value,
+        getter: bool,
+        enumerable: bool,
+    ) -> Result<(), Throw> {
         if !v.is_object() {
             return Err(Throw::type_error("not an object"));
         }
         let key = self.mem.key(k)?;
-        let mut d = Descriptor { enumerable: Some(true), configurable: Some(true), ..Descriptor::default() };
+        let mut d =
+            Descriptor { enumerable: Some(enumerable), configurable: Some(true), ..Descriptor::default() };
         if getter {
             d.get = Some(f);
         } else {
@@ -468,24 +491,35 @@ impl Ctx<'_> {
             excluded.push(self.mem.key(k)?);
         }
         let target = self.mem.new_object(4)?;
-        if source.is_object() {
-            let mut keys = Vec::new();
-            let which = Keys { strings: true, symbols: true, only_enumerable: true };
-            self.mem.own_keys(source.as_ref(), which, &mut keys)?;
-            for key in keys {
-                if excluded.contains(&key) {
-                    continue;
-                }
-                match self.mem.get_own(source.as_ref(), key)? {
-                    Own::Data(v, _) => self.mem.define_data(target, key, v)?,
-                    Own::Accessor(..) => {
-                        return Err(Throw::type_error("rest of an object with getters is not supported"));
-                    }
-                    Own::None => {}
-                }
+        self.set_register(i.a(), target.object());
+        if source.is_string() {
+            for index in (0..self.mem.heap.string_len(source)).filter(|i| !excluded.contains(&Key::Index(*i)))
+            {
+                let c = self.mem.char_at(source, index)?;
+                self.mem.define_data(target, Key::Index(index), c)?;
             }
         }
-        self.set_register(i.a(), target.object());
+        if !source.is_object() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        let which = Keys { strings: true, symbols: true, only_enumerable: true };
+        self.mem.own_keys(source.as_ref(), which, &mut keys)?;
+        keys.retain(|key| !excluded.contains(key));
+        for key in &keys {
+            if let Own::Accessor(..) = self.mem.get_own(source.as_ref(), *key)? {
+                let mut args = vec![target.object(), source];
+                for key in excluded {
+                    args.push(self.mem.key_value(key)?);
+                }
+                return self.call_helper(Helper::CopyProperties, &args, Cont::new(ContKind::Discard, 0));
+            }
+        }
+        for key in keys {
+            if let Own::Data(v, _) = self.mem.get_own(source.as_ref(), key)? {
+                self.mem.define_data(target, key, v)?;
+            }
+        }
         Ok(())
     }
 
@@ -562,6 +596,23 @@ impl Ctx<'_> {
             return Err(Throw::type_error(format!("{what} is not iterable")));
         }
         self.call_helper(Helper::GetIterator, &[v], Cont::new(ContKind::Iterator, dst))
+    }
+
+    /// An iterator as an object, for whoever calls its methods.
+    pub(crate) fn get_iterator_object(
+        &mut self,
+        dst: u16,
+        v: Value,
+        asynchronous: bool,
+    ) -> Result<(), Throw> {
+        if !asynchronous {
+            return self.get_iterator(dst, v);
+        }
+        if v.is_nullish() {
+            let what = if v.is_null() { "null" } else { "undefined" };
+            return Err(Throw::type_error(format!("{what} is not async iterable")));
+        }
+        self.call_helper(Helper::GetAsyncIterator, &[v], Cont::new(ContKind::Iterator, dst))
     }
 
     pub(crate) fn got_iterator(&mut self, dst: u16, it: Value) -> Result<(), Throw> {

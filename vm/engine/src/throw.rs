@@ -63,13 +63,14 @@ pub(crate) enum Throw {
     /// interpreter converts it in place (calling its methods) and calls the native
     /// again. So a native coerces all arguments before its first side effect.
     Coerce(u32, Hint),
-    /// The slice is over in the middle of a native, which has left its state in `ctx.resumed`: it is called
-    /// again with the same arguments when the task goes on ([`crate::ctx::Ctx::yields`]).
-    Yield,
     /// Call `ctx.tail` (callee, this, arguments) instead; its result is the native's.
     TailCall,
-    /// The slice is over in the middle of it: call it again, in the next one.
+    /// The slice is over in the middle of a native: it is called again with the same arguments when the task goes on,
+    /// and finds what it has left in `ctx.resumed`, if anything ([`crate::ctx::Ctx::yields`]).
     Again,
+    /// A generator goes on: `this` is the generator, the first argument what it gets. An async one answers with a
+    /// promise at once.
+    Resume { how: crate::generator::How, asynchronous: bool },
     /// Park on this host function with the arguments in `ctx.tail`; its result is the native's.
     Effect(forebay_bytecode::HostFn),
 }

@@ -2,7 +2,7 @@
 //! its property sites as interned keys.
 
 use crate::value::Value;
-use forebay_bytecode::module::function_flags;
+use forebay_bytecode::module::{TemplatePart, function_flags};
 use forebay_bytecode::{Function, Instr, Verified};
 
 /// Bit of a function index: the function is of the intrinsics' unit.
@@ -38,8 +38,11 @@ pub(crate) struct Hot {
 }
 
 /// Flags that don't change what a call does.
-const SIMPLE_FLAGS: u8 =
-    function_flags::ARROW | function_flags::INIT | function_flags::METHOD | function_flags::SCRIPT;
+const SIMPLE_FLAGS: u16 = function_flags::ARROW
+    | function_flags::INIT
+    | function_flags::METHOD
+    | function_flags::SCRIPT
+    | function_flags::GENERATOR;
 
 impl Unit {
     pub(crate) fn empty() -> Self {
@@ -111,6 +114,7 @@ impl Unit {
                     mem.new_bigint(&n)?
                 }
                 Const::Data(bytes) => mem.heap.new_data(bytes)?,
+                Const::Template(parts) => Self::template(mem, &constants, parts)?,
             });
         }
         let mut sites = Vec::with_capacity(module.sites.len());
@@ -126,6 +130,22 @@ impl Unit {
             code.iter_mut().for_each(|code| forebay_bytecode::fuse(code));
         }
         Ok(Self { module: Some(module), constants, sites, code })
+    }
+
+    /// GetTemplateObject (ECMA-262 13.2.8.4): an array of the cooked strings, one of the raw ones, both frozen.
+    fn template(
+        mem: &mut crate::mem::Mem<'_>,
+        constants: &[Value],
+        parts: &[TemplatePart],
+    ) -> Result<Value, crate::throw::Throw> {
+        let text = |at: u32| constants.get(at as usize).copied().unwrap_or_default();
+        let cooked: Vec<Value> = parts.iter().map(|p| p.cooked.map_or(Value::UNDEFINED, text)).collect();
+        let raw: Vec<Value> = parts.iter().map(|p| text(p.raw)).collect();
+        let (cooked, raw) = (mem.new_array_of(&cooked)?, mem.new_array_of(&raw)?);
+        mem.restrict(raw, true, true)?;
+        mem.add_property(cooked, mem.local.known.raw, raw.object(), 0)?;
+        mem.restrict(cooked, true, true)?;
+        Ok(cooked.object())
     }
 
     /// Module variables.

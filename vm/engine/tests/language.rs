@@ -58,3 +58,18 @@ fn check(cases: &str, expected: &str) {
 fn arguments() {
     check(include_str!("language/arguments.js"), include_str!("language/arguments.txt"));
 }
+
+#[test]
+fn generators() {
+    check(include_str!("language/generators.js"), include_str!("language/generators.txt"));
+}
+
+#[test]
+fn async_generators() {
+    check(include_str!("language/async_generators.js"), include_str!("language/async_generators.txt"));
+}
+
+#[test]
+fn templates() {
+    check(include_str!("language/templates.js"), include_str!("language/templates.txt"));
+}

@@ -269,6 +269,26 @@ const CORPUS: &[(&str, &str)] = &[
         "function f(a) { kv.get('a'); const g = () => arguments; kv.get('b'); g()[1] = 'x'; delete g()[2]; return [...arguments, g().length, String(g()), kv.get('c')]; } return f(1, 2, 3)",
     ),
     (
+        "generators",
+        "function* g(a, ...b) { try { const x = yield kv.get('a') + a; yield [x, kv.get('b'), ...b]; yield* [1, 2]; } finally { kv.get('c'); } return kv.get('d'); } const it = g(1, 2); const idle = g(9); const over = g(); over.return(); const r = [it.next()]; kv.get('e'); r.push(it.next('sent')); kv.get('f'); r.push(it.next(), it.next(), it.next(), it.next(), idle.next().value, over.next()); const other = g(5); other.next(); kv.get('g'); r.push(other.return('r')); try { other.throw(new Error('x')); } catch (e) { r.push(e.message); } return r",
+    ),
+    (
+        "generators in loops",
+        "function* count(n) { for (let i = 0; i < n; i++) { yield i + kv.get('n'); } } function* twice(it) { for (const x of it) { yield x; yield* count(1); } } let out = []; for (const x of twice(count(2))) { kv.get('x'); out.push(x); } const [a, ...rest] = twice(count(2)); const f = () => { for (const x of count(9)) if (x == kv.get('q')) return x; return 'none'; }; return [out, a, rest, [...count(3)], f(), Math.max(...count(2))]",
+    ),
+    (
+        "async generators",
+        "async function* g(n) { try { for (let i = 0; i < n; i++) { const s = yield kv.get('v' + i); if (s) { await null; kv.get(s); } } } finally { kv.get('closed'); await null; } return 'end'; } const it = g(3); const all = [it.next(), it.next('s'), it.next(), it.next(), it.next()]; kv.get('queued'); const out = []; for await (const x of g(2)) { out.push(x, kv.get('in')); } for await (const x of g(5)) { if (x == 'v1') break; out.push(x); } const back = g(4); await back.next(); const ends = Promise.allSettled([back.return(Promise.resolve('r')), back.next(), back.throw(new Error('t')), back.return('again')]); kv.get('between'); return [await Promise.all(all), out, (await ends).map(r => r.value ?? r.reason.message)]",
+    ),
+    (
+        "delegating async generators",
+        "async function* inner() { try { yield kv.get('a'); yield Promise.resolve(2); } catch (e) { yield 'caught ' + e; } } async function* outer() { yield* inner(); yield* [Promise.resolve(3), kv.get('b')]; } const out = []; for await (const x of outer()) out.push(x); const it = outer(); await it.next(); kv.get('c'); out.push(await it.throw('oops'), await it.next()); return out",
+    ),
+    (
+        "tagged templates",
+        "const tag = (s, ...v) => { kv.get('t'); return [s, s.raw[0], Object.isFrozen(s), v]; }; const at = () => tag`a\\n${kv.get('v')}b`; const x = at(); kv.get('k'); const y = at(); return [x, x[0] === y[0], y[0].raw === x[0].raw]",
+    ),
+    (
         "labels and for in",
         "const out = []; outer: for (const k in { a: 1, b: 2, c: 3 }) { for (const i of [1, 2]) { kv.get('k'); if (k == 'b') continue outer; if (k == 'c') break outer; out.push(k + i); } } return out",
     ),
@@ -279,8 +299,28 @@ const CORPUS: &[(&str, &str)] = &[
     ("sleep", "sleep(5); const t = now(); kv.set('a', { b: [1, null, true] }); return typeof t"),
     ("http", "const r = http().get('http://x/'); return typeof r"),
     (
+        "class constructors",
+        "class A { x = kv.get('field'); constructor(v) { kv.get('in A'); this.v = v; } hi() { return this.v + kv.get('hi'); } static s() { return kv.get('s') + this.name; } } class B extends A { y = this.x + kv.get('y'); constructor(...a) { const up = () => super(...a); kv.get('before'); up(); this.z = kv.get('z'); } hi() { return super.hi() + kv.get('B'); } static s() { return super.s() + '!'; } get g() { return kv.get('g') + super.v; } set g(v) { this.w = v + kv.get('set'); } } const b = new B(4); b.g = 2; kv.get('k'); return [b, b.hi(), B.s(), b.g, b instanceof A]",
+    ),
+    (
+        "private members",
+        "class A { #x = kv.get('x'); #n = 0; static #made = 0; static { kv.get('static'); A.#made = 1; } static y = kv.get('y') + A.#made; #m(v) { return this.#x + v + kv.get('m'); } get #acc() { kv.get('acc'); return this.#n; } set #acc(v) { kv.get('set'); this.#n = v; } run() { this.#acc += 5; this.#n++; return [this.#m('a'), this.#acc, #x in this]; } static of() { const a = new A(); A.#made++; return [a.run(), A.#made]; } } const first = new A(); kv.get('k'); return [A.of(), first.run(), A.y, Object.keys(first)]",
+    ),
+    (
+        "classes of built-ins",
+        "class E extends Error { constructor(m) { super(m, { cause: kv.get('c') }); this.code = kv.get('code'); } } class L extends Array { sum() { return this.reduce((a, b) => a + b + kv.get(0), 0); } } class M extends Map { set(k, v) { kv.get('set'); return super.set(k, v); } } class P extends Promise {} const l = L.of(1, 2, 3); const m = new M([['a', 1], ['b', 2]]); const p = new P(r => { kv.get('p'); r(5); }); let e; try { throw new E('bad'); } catch (x) { e = x; } kv.get('k'); return [String(e), e.cause, e.code, e instanceof E, l.map(x => x + kv.get(1)).sum(), [...m], await p.then(x => x + 1)]",
+    ),
+    (
+        "a class that waits while it is made",
+        "const key = x => kv.get(x); const make = n => class extends (kv.get('heritage'), Object) { [key('m' + n)]() { return n; } static [key('s')] = kv.get('value') + n; [key('f')] = kv.get('init'); #p = n; read() { return this.#p; } }; const list = [make(1), make(2)]; kv.get('k'); return list.map(C => { const c = new C(); return [Object.keys(c), Object.getOwnPropertyNames(C.prototype), C.s, c.read()]; })",
+    ),
+    (
+        "new.target",
+        "function F(v) { kv.get('F'); this.n = new.target.name; this.v = v; } class A extends F { constructor() { super(kv.get('arg')); this.t = (() => new.target === A)(); } } const o = { __proto__: { hi() { return kv.get('hi') + this.n; } }, n: 1, hi() { return super.hi() + kv.get('o'); } }; const a = new A(); kv.get('k'); return [a, o.hi(), new F(2).n]",
+    ),
+    (
         "module state",
-        "const table = { a: { list: [1, { x: 'y' }] }, get z() { return 26; } }; const m = new Map([['k', { v: 1 }]]); const sym = Symbol('s'); const fns = [x => x + 1, function named(x) { return x * 2; }]; const big = 10n ** 30n; const joined = ['a', 'b'].join('-') + 'c'.repeat(60); work('W').post('/a', req => { const inner = table.a.list[1]; const f = fns[1]; const o = { [sym]: 1 }; const it = m.entries(); kv.get('k'); const again = [inner === table.a.list[1], f === fns[1], f(4), o[sym], big + 1n, joined.length, table.z, it.next().value[1].v, req.params.id]; kv.get('l'); return again; })",
+        "const table = { a: { list: [1, { x: 'y' }] }, get z() { return 26; } }; const m = new Map([['k', { v: 1 }]]); const sym = Symbol('s'); class Shape { #sides = 4; static made = new Shape(); static is(v) { return #sides in v; } get sides() { return this.#sides + kv.get(0); } } const fns = [x => x + 1, function named(x) { return x * 2; }]; const big = 10n ** 30n; const joined = ['a', 'b'].join('-') + 'c'.repeat(60); work('W').post('/a', req => { const inner = table.a.list[1]; const f = fns[1]; const o = { [sym]: 1 }; const it = m.entries(); kv.get('k'); const again = [inner === table.a.list[1], f === fns[1], f(4), o[sym], big + 1n, joined.length, table.z, new Shape().sides, Shape.is(Shape.made), it.next().value[1].v, req.params.id]; kv.get('l'); return again; })",
     ),
 ];
 

@@ -82,6 +82,13 @@ impl Back {
             HostFn::Query => self.durable_query(reactor, key, &call),
             HostFn::TxBegin => self.durable_tx_begin(reactor, key, &call),
             HostFn::TxEnd => Ok(self.durable_tx_end(reactor, key, &call)),
+            HostFn::CopyIn
+            | HostFn::CopyOut
+            | HostFn::CursorOpen
+            | HostFn::CursorFetch
+            | HostFn::CursorClose => {
+                Err(("TypeError", "copy and cursors aren't possible in a durable task yet".to_owned()))
+            }
             other => Err(("TypeError", format!("{} isn't possible in a durable task", other.path()))),
         };
         match begun {

@@ -10,7 +10,7 @@ use forebay_base::{TenantId, Timestamp, Value, ValueError, ValueSink, ValueSourc
 use forebay_bytecode::HostFn;
 use forebay_engine::{ErrorSpec, ValueRef, Vm};
 use forebay_frames::Batch;
-use forebay_kv::{CommitTicket, Completion, Item, Op, Outcome, SegmentFile, Store};
+use forebay_kv::{CommitTicket, Completion, Op, Outcome, Rows, SegmentFile, Store};
 use forebay_ring::{Durability, Errno, File, Reactor};
 
 use super::{Call, Effects, Fault, What, milliseconds};
@@ -31,7 +31,7 @@ pub(crate) enum Pending {
     Number,
     /// `kv.del`: true if the key was there. Deletes by comparing with what was
     /// read, and reads again if that has changed in between.
-    Delete { key: Vec<u8> },
+    Delete { tenant: TenantId, key: Vec<u8> },
 }
 
 /// Marks tokens of what durable tasks write. Keys of effects don't reach this bit.
@@ -41,6 +41,8 @@ pub(crate) const SAVE: u64 = 1 << 63;
 pub(crate) struct Kv {
     store: Option<Arc<Store>>,
     completions: Vec<Completion>,
+    /// A page, to be used again; empty between calls.
+    rows: Rows,
     commit: Option<(CommitTicket, forebay_base::Monotonic)>,
     /// The segment that was written last, opened for the ring.
     file: Option<(Arc<dyn SegmentFile>, File)>,
@@ -56,6 +58,7 @@ impl Kv {
         Self {
             store: config.store.clone(),
             completions: Vec::new(),
+            rows: Rows::new(),
             commit: None,
             file: None,
             dirty: false,
@@ -120,17 +123,20 @@ impl Effects {
                 let limit = options.get("limit").map_or(Ok(PAGE_DEFAULT), |limit| count(&limit, "limit"))?;
                 let after =
                     options.get("after").and_then(|after| after.as_str().map(|s| s.as_bytes().to_vec()));
-                let page =
-                    store.scan(call.timestamp, call.tenant, &prefix, after.as_deref(), limit).map_err(io)?;
-                self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
+                let mut rows = std::mem::take(&mut self.kv.rows);
+                store
+                    .scan_rows(call.timestamp, call.tenant, &prefix, after.as_deref(), limit, &mut rows)
+                    .map_err(io)?;
+                self.answer_rows(vm, call, rows);
             }
             HostFn::KvIterate => {
                 let (prefix, offset) = (key(0)?, count(&arg(1), "offset")?);
                 let limit = count(&arg(2), "limit")?;
-                let page = store
-                    .iterate(call.timestamp, call.tenant, &prefix, offset, limit)
+                let mut rows = std::mem::take(&mut self.kv.rows);
+                store
+                    .iterate_rows(call.timestamp, call.tenant, &prefix, offset, limit, &mut rows)
                     .map_err(|refused| ("RangeError", refused.to_string()))?;
-                self.answer(vm, call, &mut |sink| emit_items(&page.items, sink));
+                self.answer_rows(vm, call, rows);
             }
             HostFn::KvSet => {
                 let (key, value) = (key(0)?, encoded(&arg(1))?);
@@ -175,7 +181,13 @@ impl Effects {
                     None => self.answer(vm, call, &mut |sink| sink.bool(false)),
                     Some(value) => {
                         let op = Op::Cas { key: &key, expected: Some(&value), new: None, expires: None };
-                        self.submit(store, call, &[op], true, Pending::Delete { key: key.clone() })?;
+                        self.submit(
+                            store,
+                            call,
+                            &[op],
+                            true,
+                            Pending::Delete { tenant: call.tenant, key: key.clone() },
+                        )?;
                     }
                 }
             }
@@ -193,6 +205,13 @@ impl Effects {
             other => return Err(("TypeError", format!("{} is not a kv function", other.path()))),
         }
         Ok(())
+    }
+
+    /// Answers with a page, and keeps its memory for the next one.
+    fn answer_rows(&mut self, vm: &mut Vm, call: &Call<'_>, mut rows: Rows) {
+        self.answer(vm, call, &mut |sink| emit_rows(&rows, sink));
+        rows.clear();
+        self.kv.rows = rows;
     }
 
     fn submit(
@@ -297,10 +316,9 @@ impl Effects {
         }
         let Some(waiting) = self.waiting.get_mut(token) else { return };
         let What::Kv(pending) = &waiting.what else { return };
-        if let (Pending::Delete { key }, Outcome::Conflict) = (pending, outcome) {
+        if let (Pending::Delete { tenant, key }, Outcome::Conflict) = (pending, outcome) {
             // Someone was faster: look again.
-            let key = key.clone();
-            let tenant = forebay_base::TenantId(0);
+            let (tenant, key) = (*tenant, key.clone());
             if let Ok(Some(value)) = store.get(now, tenant, &key) {
                 let op = Op::Cas { key: &key, expected: Some(&value), new: None, expires: None };
                 if store.submit(self.core, token, now, tenant, &[op], true).is_ok() {
@@ -365,15 +383,15 @@ impl Kv {
     }
 }
 
-fn emit_items(items: &[Item], sink: &mut dyn ValueSink) -> Result<(), ValueError> {
-    sink.begin_list(Some(items.len()))?;
-    for item in items {
+fn emit_rows(rows: &Rows, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    sink.begin_list(Some(rows.len()))?;
+    for (key, value) in rows.iter() {
         sink.begin_map(Some(2))?;
         sink.key("key")?;
         // Keys come from scripts as text; other tools may have written others.
-        sink.str(&String::from_utf8_lossy(item.key()))?;
+        sink.str(&String::from_utf8_lossy(key))?;
         sink.key("value")?;
-        codec::decode(&item.value, sink)?;
+        codec::decode(value, sink)?;
         sink.end_map()?;
     }
     sink.end_list()

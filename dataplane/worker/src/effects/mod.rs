@@ -10,6 +10,7 @@
 //!   an event   -> Waiting by its key -> vm.resume -> `resumed` -> runnable
 //! ```
 
+mod bulk;
 pub(crate) mod kv;
 mod plans;
 mod sql;
@@ -42,6 +43,8 @@ pub(crate) use time::milliseconds;
 pub(crate) enum Owner {
     /// Of which database, and which of its pool's links.
     Database(usize, forebay_postgres::pool::Link),
+    /// Of which database, and whose statement it cancels.
+    Cancel(usize, forebay_postgres::pool::Link),
     /// Key of an outbound connection.
     Upstream(u64),
 }
@@ -63,6 +66,8 @@ pub(crate) enum What {
     Kv(kv::Pending),
     /// A statement of this database.
     Sql(usize, Option<std::rc::Rc<plans::Statement>>),
+    /// A COPY of this database.
+    Copy(usize, Box<bulk::Copy>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
     /// A step of a durable task in this database.
@@ -89,10 +94,13 @@ pub(crate) struct Effects {
     pub(crate) steps: steps::Steps,
     /// Runs of durable tasks whose last statement was done or not: nobody knows. And why.
     pub(crate) uncertain: Vec<(u64, String)>,
+    cursors: bulk::Cursors,
     plans: plans::Plans,
     upstream: Upstream,
     compute: Compute,
     owners: HashMap<ConnectionId, Owner>,
+    /// CancelRequests whose connections are being made.
+    cancels: Vec<(ConnectionId, Vec<u8>)>,
     metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
 }
@@ -123,10 +131,12 @@ impl Effects {
             transactions: tx::Transactions::default(),
             steps: steps::Steps::default(),
             uncertain: Vec::new(),
+            cursors: bulk::Cursors::default(),
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
             owners: HashMap::new(),
+            cancels: Vec::new(),
             metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),
         }
@@ -186,6 +196,22 @@ impl Effects {
             }
             HostFn::TxEnd => {
                 self.end_tx(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CopyIn | HostFn::CopyOut => {
+                self.begin_copy(vm, call, call.effect.func == HostFn::CopyOut);
+                EffectKind::Sql
+            }
+            HostFn::CursorOpen => {
+                self.open_cursor(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CursorFetch => {
+                self.fetch_cursor(vm, call);
+                EffectKind::Sql
+            }
+            HostFn::CursorClose => {
+                self.close_cursor(vm, call);
                 EffectKind::Sql
             }
             HostFn::HttpRequest => {
@@ -316,6 +342,13 @@ impl Effects {
         if self.transactions.any() {
             self.abandon_transactions(run, reactor.now());
         }
+        if self.cursors.any() {
+            for (database, root) in self.cursors.abandon(run) {
+                if let Some(sql) = self.databases.get_mut(database) {
+                    sql.abandon(root, reactor.now());
+                }
+            }
+        }
         if self.outstanding.remove(&run).is_none() {
             return;
         }
@@ -325,7 +358,10 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql(database, _) | What::Tx(database, _) | What::Step(database) => {
+                    What::Sql(database, _)
+                    | What::Copy(database, _)
+                    | What::Tx(database, _)
+                    | What::Step(database) => {
                         self.steps.forget(key);
                         if let Some(sql) = self.databases.get_mut(database) {
                             sql.abandon(key, reactor.now());
@@ -367,6 +403,18 @@ impl Effects {
                 }
                 self.settle_sql(vm, database, reactor.now());
             }
+            Some(Owner::Cancel(database, link)) => {
+                let (database, link) = (*database, *link);
+                let bytes = self.cancels.iter().position(|(id, _)| *id == connection);
+                let bytes = bytes.map(|at| self.cancels.swap_remove(at).1);
+                match (result, bytes, reactor.output(connection)) {
+                    (Ok(()), Some(bytes), Some(output)) => output.push(&bytes),
+                    _ => {
+                        self.owners.remove(&connection);
+                        self.databases[database].cancelled(link, reactor.now());
+                    }
+                }
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 if result.is_err() {
@@ -398,13 +446,16 @@ impl Effects {
                 self.upstream.received(reactor, key, buffer);
                 self.settle_http(vm);
             }
-            None => {}
+            // The server says nothing to a CancelRequest.
+            Some(Owner::Cancel(..)) | None => {}
         }
     }
 
     pub(crate) fn eof<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
         match self.owners.get(&connection) {
-            Some(Owner::Database(..)) => reactor.close(connection, forebay_ring::Close::Now),
+            Some(Owner::Database(..) | Owner::Cancel(..)) => {
+                reactor.close(connection, forebay_ring::Close::Now);
+            }
             Some(Owner::Upstream(key)) => {
                 let key = *key;
                 self.upstream.eof(reactor, key);
@@ -418,6 +469,10 @@ impl Effects {
         match self.owners.remove(&connection) {
             Some(Owner::Database(database, link)) => {
                 self.databases[database].closed(link, "the connection was closed", reactor.now());
+                self.settle_sql(vm, database, reactor.now());
+            }
+            Some(Owner::Cancel(database, link)) => {
+                self.databases[database].cancelled(link, reactor.now());
                 self.settle_sql(vm, database, reactor.now());
             }
             Some(Owner::Upstream(key)) => {
@@ -434,6 +489,7 @@ impl Effects {
         if let Some(Owner::Database(database, link)) = self.owners.get(&connection) {
             let (database, link) = (*database, *link);
             self.databases[database].sent(link);
+            self.settle_sql(vm, database, reactor.now());
             self.flush_sql(reactor, vm);
         }
     }

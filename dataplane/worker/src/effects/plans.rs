@@ -164,6 +164,7 @@ fn part(op: &QueryOp<'_>, index: usize, value: &ValueRef<'_>) -> Part {
         "limit" | "offset" => Part::Limit,
         "find" => Part::Leaf,
         "raw" if index > 0 => Part::Leaf,
+        "notify" => Part::Leaf,
         "insert" if value.array_len().is_some() => Part::Objects,
         "insert" | "update" => Part::Object,
         "onConflict" if index == 1 && value.is_plain_object() => Part::Object,
@@ -453,6 +454,14 @@ fn describe(ops: QueryOps<'_>, leaf: Leaf<'_>) -> Result<Described, String> {
             }
             ("raw", [Value::Str(text), values @ ..]) => {
                 d.raw = Some((text.to_string(), values.to_vec(), Shape::Rows));
+            }
+            ("notify", [channel]) => {
+                let args = vec![channel.clone(), "".into()];
+                d.raw = Some(("SELECT pg_catalog.pg_notify($1, $2)".to_owned(), args, Shape::Scalar));
+            }
+            ("notify", [_, _]) => {
+                let text = "SELECT pg_catalog.pg_notify($1, $2)".to_owned();
+                d.raw = Some((text, std::mem::take(&mut args), Shape::Scalar));
             }
             ("toSQL", []) => d.shown = true,
             ("explain", []) => d.explain = true,

@@ -11,6 +11,7 @@ use forebay_postgres::pool::{Action, Link, OVER, Pool};
 use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Token};
 use forebay_ring::{Close, Endpoint, Reactor, TimerId};
 
+use super::tx::Step;
 use super::{Call, Effects, Fault, Owner, Waiting, What, plans};
 use crate::back::{BackConfig, Level};
 use crate::slots::Slots;
@@ -23,7 +24,7 @@ pub(crate) struct Sql {
     /// Its place among the databases.
     number: usize,
     /// There while an address is known.
-    pool: Option<Pool>,
+    pub(super) pool: Option<Pool>,
     endpoint: Result<Endpoint, String>,
     /// Of the hosts behind the first, as they were found at the start.
     others: Vec<Result<Endpoint, String>>,
@@ -31,6 +32,8 @@ pub(crate) struct Sql {
     config: Option<(Config, DatabaseLimits, u64)>,
     name: Name,
     connections: Vec<(Link, forebay_base::ConnectionId)>,
+    /// Sent, but not yet with the kernel: a COPY waits for that.
+    unsent: Vec<(Link, Vec<u8>)>,
     timer: Option<(Monotonic, TimerId)>,
     /// Whether the last thing that the log heard is that the database is away.
     away: bool,
@@ -88,6 +91,7 @@ impl Sql {
             others,
             config,
             connections: Vec::new(),
+            unsent: Vec::new(),
             timer: None,
             away: false,
         };
@@ -146,8 +150,15 @@ impl Sql {
 
     pub(crate) fn closed(&mut self, link: Link, cause: &str, now: Monotonic) {
         self.connections.retain(|(l, _)| *l != link);
+        self.unsent.retain(|(l, _)| *l != link);
         if let Some(pool) = &mut self.pool {
             pool.handle_closed(link, cause, now);
+        }
+    }
+
+    pub(crate) fn cancelled(&mut self, link: Link, now: Monotonic) {
+        if let Some(pool) = &mut self.pool {
+            pool.handle_cancelled(link, now);
         }
     }
 
@@ -157,7 +168,14 @@ impl Sql {
         }
     }
 
-    pub(crate) fn sent(&mut self, _link: Link) {}
+    pub(crate) fn sent(&mut self, link: Link) {
+        if let Some(index) = self.unsent.iter().position(|(of, _)| *of == link)
+            && let Some(pool) = &mut self.pool
+        {
+            let (_, bytes) = self.unsent.swap_remove(index);
+            pool.handle_sent(link, bytes);
+        }
+    }
 
     pub(crate) fn abandon(&mut self, key: u64, now: Monotonic) {
         if let Some(pool) = &mut self.pool {
@@ -231,23 +249,8 @@ impl Effects {
             return Ok(());
         }
         let label = vm.query_database(call.task, call.effect.id);
-        let inside = match vm.transaction(call.task, call.effect.id) {
-            0 => None,
-            number => Some(
-                self.transactions
-                    .of(number, call.run)
-                    .map_err(|why| ("TransactionError", format!("db: {why}"), None))?,
-            ),
-        };
-        let database = match (inside, label) {
-            (Some((database, _)), None) => database,
-            (Some((database, _)), Some(label)) if self.databases[database].label == label => database,
-            (Some(_), Some(label)) => {
-                let why = format!("db({label:?}): the transaction here is of another database");
-                return Err(("TransactionError", why, None));
-            }
-            (None, label) => self.database(label)?,
-        };
+        let number = vm.transaction(call.task, call.effect.id);
+        let (database, inside) = self.place_of_query(label, number, call.run)?;
         let plan = &statement.plan;
         let sql = forebay_postgres::Sql { text: &plan.text, hash: plan.hash, access: plan.access };
         let must_exist = statement.must_exist.is_some().then(|| std::rc::Rc::clone(&statement));
@@ -255,9 +258,7 @@ impl Effects {
         let sent = self.pool(database).and_then(|pool| {
             match inside {
                 None => pool.query(Token(key), &sql, &params, plan.shape, Delivery::Whole, call.now),
-                Some((_, root)) => {
-                    pool.query_in(root, Token(key), &sql, &params, plan.shape, Delivery::Whole)
-                }
+                Some(root) => pool.query_in(root, Token(key), &sql, &params, plan.shape, Delivery::Whole),
             }
             .map_err(|error| if error == OVER { super::tx::lost() } else { refusal_of(error) })
         });
@@ -270,6 +271,29 @@ impl Effects {
     /// What `db(name)` calls a database.
     pub(crate) fn label_of(&self, database: usize) -> &str {
         self.databases.get(database).map_or("", |sql| &sql.label)
+    }
+
+    /// Which database a query of `db(label)` is of, and in which transaction; `number` is that of its fiber.
+    pub(super) fn place_of_query(
+        &self,
+        label: Option<&str>,
+        number: u32,
+        run: u64,
+    ) -> Result<(usize, Option<Token>), Refusal> {
+        if number == 0 {
+            return Ok((self.database(label)?, None));
+        }
+        let (database, root) = self
+            .transactions
+            .of(number, run)
+            .map_err(|why| ("TransactionError", format!("db: {why}"), None))?;
+        match label {
+            Some(label) if self.databases[database].label != label => {
+                let why = format!("db({label:?}): the transaction here is of another database");
+                Err(("TransactionError", why, None))
+            }
+            _ => Ok((database, Some(root))),
+        }
     }
 
     /// The number of a database: of `db()`, or of `db(label)`.
@@ -345,9 +369,16 @@ impl Effects {
                             let _ = vm.resume_error(waiting.task, waiting.effect, &spec);
                             continue;
                         }
+                        What::Tx(_, Step::CursorEnd) if matches!(result, Err(QueryError::Refused(_))) => {
+                            // A statement of it has failed, and said so.
+                            Ok(Some(None))
+                        }
                         What::Tx(_, step) => {
                             let number = self.tx_done(*step, result.is_ok());
-                            result.map(|_| Some(number))
+                            result.map(|_| Some(number.map(i64::from)))
+                        }
+                        What::Copy(_, copy) if !copy.gives_rows() => {
+                            result.map(|done| Some(i64::try_from(done.affected).ok()))
                         }
                         _ => result.map(|_| None),
                     };
@@ -359,7 +390,7 @@ impl Effects {
                         }
                         Ok(Some(number)) => {
                             super::resume(vm, waiting.task, waiting.effect, &mut |sink| match number {
-                                Some(number) => sink.int(i64::from(number)),
+                                Some(number) => sink.int(number),
                                 None => sink.undefined(),
                             });
                         }
@@ -372,10 +403,20 @@ impl Effects {
                         Err(error) => throw(vm, &waiting, &error),
                     }
                 }
+                Event::Copy { token } => self.copy_goes_on(vm, database, token, true, now),
+                Event::CopyMore { token } => self.copy_goes_on(vm, database, token, false, now),
+                Event::Notification(_) | Event::Listening { .. } => {}
                 Event::Notice(notice) => {
                     self.log.line(Level::Warn, "database notice", &[("notice", &notice)]);
                 }
             }
+        }
+    }
+
+    /// What calls have settled at once.
+    pub(super) fn settle_sql_all(&mut self, vm: &mut Vm, now: Monotonic) {
+        for database in 0..self.databases.len() {
+            self.settle_sql(vm, database, now);
         }
     }
 
@@ -391,9 +432,9 @@ impl Effects {
         if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
             self.sql_deadline(vm, database, now);
         }
-        let Self { databases, owners, compute, .. } = self;
+        let Self { databases, owners, cancels, compute, .. } = self;
         let sql = &mut databases[database];
-        let Sql { pool: Some(pool), endpoint, others, connections, .. } = sql else { return };
+        let Sql { pool: Some(pool), endpoint, others, connections, unsent, .. } = sql else { return };
         while let Some(action) = pool.poll_action() {
             match action {
                 Action::Connect { link } => {
@@ -411,6 +452,18 @@ impl Effects {
                         Err(why) => pool.handle_closed(link, &why, now),
                     }
                 }
+                Action::Cancel { link, bytes } => {
+                    let host = pool.host_of(link);
+                    let endpoint = host.checked_sub(1).and_then(|at| others.get(at)).unwrap_or(endpoint);
+                    let connected = endpoint.as_ref().ok().and_then(|at| reactor.connect(at).ok());
+                    match connected {
+                        Some(connection) => {
+                            owners.insert(connection, Owner::Cancel(database, link));
+                            cancels.push((connection, bytes));
+                        }
+                        None => pool.handle_cancelled(link, now),
+                    }
+                }
                 Action::Compute { link, job } => {
                     if let Some(done) = compute.start(database, link, job) {
                         pool.handle_job(link, done, now);
@@ -418,12 +471,20 @@ impl Effects {
                 }
                 Action::Send { link, bytes } => {
                     let connection = connections.iter().find(|(l, _)| *l == link).map(|(_, c)| *c);
-                    if let Some(output) = connection.and_then(|connection| reactor.output(connection)) {
-                        output.push(&bytes);
+                    match connection.and_then(|connection| reactor.output(connection)) {
+                        Some(output) => {
+                            output.push(&bytes);
+                            if pool.is_copying(link) {
+                                unsent.push((link, bytes));
+                            } else {
+                                pool.handle_sent(link, bytes);
+                            }
+                        }
+                        None => pool.handle_sent(link, bytes),
                     }
-                    pool.handle_sent(link, bytes);
                 }
                 Action::Close { link } => {
+                    unsent.retain(|(l, _)| *l != link);
                     if let Some(index) = connections.iter().position(|(l, _)| *l == link) {
                         let (_, connection) = connections.swap_remove(index);
                         owners.remove(&connection);
@@ -499,7 +560,7 @@ pub(super) fn refusal_of(error: QueryError) -> Refusal {
     fault_of(&error)
 }
 
-fn throw(vm: &mut Vm, waiting: &Waiting, error: &QueryError) {
+pub(super) fn throw(vm: &mut Vm, waiting: &Waiting, error: &QueryError) {
     let (name, message, code) = fault_of(error);
     let text = |text: &str| Value::Str(text.into());
     let mut props = Vec::new();

@@ -54,6 +54,10 @@ pub(crate) struct Transactions {
 pub(crate) enum Step {
     Begin(u32),
     End(u32),
+    /// BEGIN of a cursor.
+    Cursor(u32),
+    /// Its COMMIT.
+    CursorEnd,
 }
 
 impl Transactions {
@@ -137,7 +141,7 @@ impl Effects {
         self.database(options.database)
     }
 
-    fn refuse(&mut self, vm: &mut Vm, call: &Call<'_>, (name, message, code): &Refusal) {
+    pub(super) fn refuse(&mut self, vm: &mut Vm, call: &Call<'_>, (name, message, code): &Refusal) {
         self.fail(vm, call, &Fault { name, message, code: code.as_deref() });
     }
 
@@ -260,7 +264,12 @@ impl Effects {
     /// The server has answered a step; the number that a script gets for a transaction that has begun.
     pub(super) fn tx_done(&mut self, step: Step, well: bool) -> Option<u32> {
         match step {
-            Step::Begin(number) if well => Some(number),
+            Step::Begin(number) | Step::Cursor(number) if well => Some(number),
+            Step::Cursor(number) => {
+                self.cursors.remove(number);
+                None
+            }
+            Step::CursorEnd => None,
             Step::Begin(number) | Step::End(number) => {
                 self.transactions.remove(number);
                 None

@@ -21,6 +21,8 @@ pub struct Planted {
     pub recycle_at_once: bool,
     /// A conflict is answered before what it rests on is on disk.
     pub conflict_at_once: bool,
+    /// A removal without sync of a key whose removal is under way is answered while readers still see the key.
+    pub absent_at_once: bool,
     /// Recovery leaves the last group as it finds it.
     pub keep_last_group: bool,
     /// The names of new segments aren't made durable.
@@ -35,6 +37,14 @@ pub struct Planted {
     pub no_seal: bool,
     /// A short write passes for a whole one.
     pub short_write_is_whole: bool,
+    /// Hints are written of segments that aren't sealed yet, and believed without looking for the seal.
+    pub hint_before_seal: bool,
+    /// Hints aren't synced before they get their name, and are believed whatever their checksum says.
+    pub hint_unsynced: bool,
+    /// Hints leave out what was overwritten, also by what isn't on disk yet.
+    pub hint_live_only: bool,
+    /// Hints forget that keys were removed.
+    pub hint_forgets_removals: bool,
     /// A failed write passes for one that succeeded.
     pub failed_write_is_done: bool,
 }

@@ -59,6 +59,8 @@ struct Inode {
     cache: Vec<u8>,
     /// The contents that a sector went through since it was durable.
     dirty: BTreeMap<usize, Vec<Vec<u8>>>,
+    /// It was never synced: any part of its length may have reached the disk.
+    size_unsynced: bool,
 }
 
 impl SimDisk {
@@ -136,6 +138,10 @@ impl SimDisk {
                     file.durable[at..at + versions[n].len()].copy_from_slice(&versions[n]);
                 }
             }
+            if std::mem::take(&mut file.size_unsynced) && state.rng.one_in(2) {
+                let kept = state.rng.below(file.durable.len() as u64 + 1);
+                file.durable.truncate(usize::try_from(kept).unwrap_or(0));
+            }
             file.cache.clone_from(&file.durable);
         }
         let named: Vec<u64> = state.names.values().copied().collect();
@@ -167,9 +173,7 @@ impl SimDisk {
             None => state.new_file(name),
         };
         state.names_durable.insert(name.to_owned(), id);
-        state
-            .files
-            .insert(id, Inode { durable: bytes.to_vec(), cache: bytes.to_vec(), dirty: BTreeMap::new() });
+        state.files.insert(id, Inode { durable: bytes.to_vec(), cache: bytes.to_vec(), ..Inode::default() });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -252,12 +256,53 @@ impl Medium for SimDisk {
         }
         let id = state.new_file(name);
         let zeros = vec![0; bytes as usize];
-        state.files.insert(id, Inode { durable: zeros.clone(), cache: zeros, dirty: BTreeMap::new() });
+        state.files.insert(id, Inode { durable: zeros.clone(), cache: zeros, ..Inode::default() });
         state.names_changed();
         match failure {
             Some(failure) => Err(failure.error()),
             None => Ok(Arc::new(SimFile { disk: self.clone(), id })),
         }
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8], durable: bool) -> io::Result<()> {
+        {
+            let (mut state, failure) = self.begin()?;
+            if state.full || failure == Some(Failure::Fault(Fault::NoSpace)) {
+                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+            let id = state.new_file(name);
+            let mut file = Inode { cache: bytes.to_vec(), ..Inode::default() };
+            // Its size is on disk by chance, up to some point; zeros until the sectors are.
+            file.durable = vec![0; bytes.len()];
+            for sector in 0..bytes.len().div_ceil(SECTOR) {
+                let from = sector * SECTOR;
+                let to = (from + SECTOR).min(bytes.len());
+                file.dirty.insert(sector, vec![bytes[from..to].to_vec()]);
+            }
+            file.size_unsynced = true;
+            state.files.insert(id, file);
+            state.names_changed();
+            if let Some(failure) = failure {
+                return Err(failure.error());
+            }
+        }
+        if !durable {
+            return Ok(());
+        }
+        let (mut state, failure) = self.begin()?;
+        if let Some(failure) = failure {
+            return Err(failure.error());
+        }
+        let id = *state.names.get(name).ok_or_else(not_found)?;
+        let file = state.file(id)?;
+        file.dirty.clear();
+        file.durable.clone_from(&file.cache);
+        file.size_unsynced = false;
+        Ok(())
+    }
+
+    fn read_file(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.contents(name).ok_or_else(not_found)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn SegmentFile>> {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use forebay_base::rng::Rng;
@@ -14,8 +15,10 @@ use forebay_base::{CoreId, TenantId, Timestamp};
 use forebay_kv::testing::{Planted, SimDisk};
 use forebay_kv::{CommitJob, Completion, Config, Error, NoWake, Op, Outcome, Store, Unavailable};
 
+/// Counted and not copied: the model keeps its state after every batch.
+pub type Bytes = Rc<[u8]>;
 /// All keys of both tenants.
-pub type State = BTreeMap<(u32, Vec<u8>), Vec<u8>>;
+pub type State = BTreeMap<(u32, Bytes), Bytes>;
 
 pub const NOW: Timestamp = Timestamp(1_000_000);
 pub const CORES: u16 = 3;
@@ -23,11 +26,11 @@ pub const CORES: u16 = 3;
 /// An operation that owns its bytes.
 #[derive(Clone, Debug)]
 pub enum OwnedOp {
-    Set(Vec<u8>, Vec<u8>),
-    Del(Vec<u8>),
-    Snx(Vec<u8>, Vec<u8>),
-    Cas(Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>),
-    Incr(Vec<u8>, i64),
+    Set(Bytes, Bytes),
+    Del(Bytes),
+    Snx(Bytes, Bytes),
+    Cas(Bytes, Option<Bytes>, Option<Bytes>),
+    Incr(Bytes, i64),
 }
 
 impl OwnedOp {
@@ -44,12 +47,12 @@ impl OwnedOp {
     }
 }
 
-/// What a batch does to `state`, by the definition and not by the code.
-pub fn model(state: &mut State, tenant: u32, ops: &[OwnedOp]) -> (Outcome, Option<i64>, Vec<u8>) {
-    let before = state.clone();
+/// What a batch does to `state`, by the definition and not by the code. If it fails nothing happened: `state` is
+/// of no use then.
+pub fn model(state: &mut State, tenant: u32, ops: &[OwnedOp]) -> (Outcome, Option<i64>, Bytes) {
     let mut number = None;
     for op in ops {
-        let key = |k: &Vec<u8>| (tenant, k.clone());
+        let key = |k: &Bytes| (tenant, k.clone());
         let failed = match op {
             OwnedOp::Set(k, v) => {
                 state.insert(key(k), v.clone());
@@ -82,7 +85,7 @@ pub fn model(state: &mut State, tenant: u32, ops: &[OwnedOp]) -> (Outcome, Optio
                 match current.and_then(|c| c.checked_add(*by)) {
                     Some(sum) => {
                         number = Some(sum);
-                        state.insert(key(k), encode_int(sum));
+                        state.insert(key(k), encode_int(sum).into());
                         None
                     }
                     None => Some((Outcome::NotCounter, k)),
@@ -90,11 +93,10 @@ pub fn model(state: &mut State, tenant: u32, ops: &[OwnedOp]) -> (Outcome, Optio
             }
         };
         if let Some((outcome, k)) = failed {
-            *state = before;
             return (outcome, None, k.clone());
         }
     }
-    (Outcome::Ok, number, Vec::new())
+    (Outcome::Ok, number, Bytes::default())
 }
 
 /// A batch whose answer is awaited.
@@ -115,7 +117,7 @@ pub struct World {
     /// `states[0]`: what was durable at the start of this life. `states[i]`: after the i-th batch that changed something.
     pub states: Vec<State>,
     /// For every key the index of the last state that touched it.
-    touched: BTreeMap<(u32, Vec<u8>), usize>,
+    touched: BTreeMap<(u32, Bytes), usize>,
     /// Acknowledged: `states[acknowledged]` or a later one must survive.
     pub acknowledged: usize,
     awaited: BTreeMap<u64, Awaited>,
@@ -164,19 +166,19 @@ impl World {
         Ok(())
     }
 
-    fn key(&mut self) -> Vec<u8> {
+    fn key(&mut self) -> Bytes {
         match self.rng.below(10) {
-            0 => b"a key that is too long to be kept inline in the index".to_vec(),
-            n => vec![b'k', b'0' + n as u8],
+            0 => b"a key that is too long to be kept inline in the index"[..].into(),
+            n => [b'k', b'0' + n as u8].into(),
         }
     }
 
-    fn value(&mut self) -> Vec<u8> {
+    fn value(&mut self) -> Bytes {
         self.value_counter += 1;
         let len = match self.uniform {
             Some(len) => len,
             None => match self.rng.below(6) {
-                0 => return encode_int(self.rng.below(1000) as i64),
+                0 => return encode_int(self.rng.below(1000) as i64).into(),
                 1 => 0,
                 2 => 1500,
                 3 => 600,
@@ -185,14 +187,14 @@ impl World {
         };
         let mut value = self.value_counter.to_le_bytes().to_vec();
         value.resize(len, b'v');
-        value
+        value.into()
     }
 
     fn op(&mut self, tenant: u32) -> OwnedOp {
         let key = self.key();
         if self.uniform.is_some() {
             let value = self.value();
-            return OwnedOp::Set(b"k1".to_vec(), value);
+            return OwnedOp::Set(b"k1"[..].into(), value);
         }
         match self.rng.below(10) {
             0..4 => OwnedOp::Set(key, self.value()),
@@ -239,7 +241,7 @@ impl World {
             if next != self.states[self.states.len() - 1] || !matches!(ops[..], [OwnedOp::Del(_)]) {
                 self.states.push(next);
                 for op in &ops {
-                    self.touched.insert((tenant, op.borrow().key().to_vec()), self.states.len() - 1);
+                    self.touched.insert((tenant, op.borrow().key().into()), self.states.len() - 1);
                 }
             }
             if sync {
@@ -318,7 +320,7 @@ impl World {
                             item.key().escape_ascii().to_string()
                         ));
                     }
-                    state.insert((tenant, item.key().to_vec()), item.value.to_vec());
+                    state.insert((tenant, item.key().into()), item.value[..].into());
                 }
                 after = page.items.last().map(|i| i.key().to_vec());
                 if !page.more {

@@ -16,7 +16,7 @@ mod value;
 
 pub use plan::{Plan, Source, leaf};
 pub use predicate::PREDICATE_DEPTH_MAX;
-pub use render::{PARAMETER_COUNT_MAX, Rendered};
+pub use render::{PARAMETER_COUNT_MAX, Rendered, quote_name};
 
 use std::fmt;
 

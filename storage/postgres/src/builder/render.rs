@@ -585,6 +585,16 @@ fn non_negative<'a>(what: &str, value: Param<'a>) -> Result<Param<'a>, BuilderEr
     }
 }
 
+/// `table` or `schema.table`, or a column, as an identifier of SQL: each part quoted.
+///
+/// # Errors
+/// A part that is empty or has a NUL, or too many of them.
+pub fn quote_name(name: &str) -> Result<String, BuilderError> {
+    let (mut sql, mut params) = (String::new(), Vec::new());
+    Out { sql: &mut sql, params: &mut params }.identifier(name)?;
+    Ok(sql)
+}
+
 /// Text and parameters under construction.
 pub(super) struct Out<'o, 'a> {
     pub(super) sql: &'o mut String,

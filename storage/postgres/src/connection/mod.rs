@@ -30,6 +30,8 @@
 //! query repeated once: the error came before BindComplete, so nothing has run. If the parameters have other types
 //! now, the query fails and the next one is right. Not inside a transaction, which the error has already aborted.
 
+mod copying;
+mod describe;
 mod group;
 mod receive;
 mod rows;
@@ -52,11 +54,13 @@ use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
 use crate::query::{Access, Complete, Delivery, Event, Receiver, Shape, Sql, Token};
 use crate::types::{Catalog, decode, encode};
+use copying::{CopyOut, Copying};
 use group::Proof;
 use secure::Secure;
 use startup::Auth;
 use statement::{Description, Input, Prepared, State, Statements, Waiting};
 
+pub use describe::{Described, DescribedColumn};
 pub use group::GROUP_MAX;
 pub use scram::{Job, SCRAM_ITERATIONS_MAX};
 pub use wire::MESSAGE_BYTES_MAX;
@@ -189,8 +193,18 @@ enum Entry {
     Session { standby: bool, read_only: bool, known: bool },
     /// A simple query of the catalog: does the statement `id` only read?
     Proof { id: u64, proven: bool },
+    /// Parse, Describe, Sync, for somebody who asked.
+    Describe { token: Token, described: Described, error: Option<Box<ServerError>> },
     /// Bind, Execute, Sync.
     Query(Running),
+    /// COPY FROM STDIN. `refused`: why we ended it.
+    CopyIn {
+        token: Token,
+        abandoned: bool,
+        error: Option<Box<ServerError>>,
+        refused: Option<QueryError>,
+        affected: u64,
+    },
     /// A simple query of any number of statements; rows are dropped.
     Simple {
         token: Token,
@@ -222,7 +236,19 @@ struct Running {
     /// DataRows received and not decoded.
     pending: usize,
     result_bytes: usize,
+    /// It opens this portal, or fetches from it.
+    portal: Option<Portal>,
+    /// It is a COPY TO STDOUT.
+    copy: Option<CopyOut>,
     error: Option<QueryError>,
+}
+
+/// A cursor of a transaction: its rows come in parts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Portal {
+    number: u32,
+    /// Rows per part; not 0, which would be all.
+    rows: u32,
 }
 
 impl Running {
@@ -286,6 +312,12 @@ pub struct Connection {
     joined: u64,
     /// Hashes of statements that turned out to be slow, for the pool.
     slow: Vec<u64>,
+    /// Of the last [`Connection::describe`].
+    last_described: Option<Described>,
+    /// The COPY that has this connection.
+    copying: Option<Copying>,
+    /// Open cursors, with what their rows look like.
+    portals: Vec<(u32, Arc<Prepared>)>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -344,6 +376,9 @@ impl Connection {
             busy_since: Monotonic::default(),
             joined: 0,
             slow: Vec::new(),
+            last_described: None,
+            copying: None,
+            portals: Vec::new(),
         }
     }
 
@@ -524,7 +559,79 @@ impl Connection {
         shape: Shape,
         delivery: Delivery,
     ) -> Result<(), QueryError> {
-        self.check_ready()?;
+        self.check_free()?;
+        self.query_with(token, sql, params, shape, delivery, None)
+    }
+
+    /// Opens a cursor and gets its first `rows` rows, as [`Shape::Rows`]; the next ones by [`Connection::fetch`]. Only in a
+    /// transaction, and `number` is the caller's to choose. Fewer rows than asked for: there are no more.
+    ///
+    /// # Errors
+    /// As [`Connection::query`].
+    pub fn open_cursor(
+        &mut self,
+        token: Token,
+        number: u32,
+        rows: u32,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+    ) -> Result<(), QueryError> {
+        self.check_free()?;
+        let portal = Portal { number, rows: rows.max(1) };
+        self.query_with(token, sql, params, Shape::Rows, Delivery::Whole, Some(portal))
+    }
+
+    /// The next `rows` rows of a cursor.
+    ///
+    /// # Errors
+    /// As [`Connection::query`]; there is no such cursor.
+    pub fn fetch(&mut self, token: Token, number: u32, rows: u32) -> Result<(), QueryError> {
+        self.check_free()?;
+        let Some((_, prepared)) = self.portals.iter().find(|(open, _)| *open == number) else {
+            return Err(QueryError::Refused("the cursor is closed"));
+        };
+        let prepared = Arc::clone(prepared);
+        let portal = Portal { number, rows: rows.max(1) };
+        wire::execute_portal(&mut self.out, &portal_name(number), portal.rows);
+        let mut running =
+            running_of(token, Access::Write, Shape::Rows, Delivery::Whole, prepared, Vec::new(), true);
+        (running.portal, running.bound) = (Some(portal), true);
+        self.push_running(running);
+        Ok(())
+    }
+
+    /// Closes a cursor; no event follows.
+    pub fn close_cursor(&mut self, number: u32) {
+        self.portals.retain(|(open, _)| *open != number);
+        if self.check_free().is_ok() {
+            wire::close_portal(&mut self.out, &portal_name(number));
+            self.push_simple(Token(0), false);
+            if let Some(Entry::Simple { abandoned, .. }) = self.fifo.back_mut() {
+                *abandoned = true;
+            }
+        }
+    }
+
+    /// Asks the server for a sign of life; no event follows.
+    pub fn ping(&mut self) {
+        if self.check_free().is_ok() {
+            wire::simple(&mut self.out, "");
+            self.push_simple(Token(0), false);
+            if let Some(Entry::Simple { abandoned, .. }) = self.fifo.back_mut() {
+                *abandoned = true;
+            }
+        }
+    }
+
+    fn query_with(
+        &mut self,
+        token: Token,
+        sql: &Sql<'_>,
+        params: &[Param<'_>],
+        shape: Shape,
+        delivery: Delivery,
+        portal: Option<Portal>,
+    ) -> Result<(), QueryError> {
         let mut ask = None;
         let (prepared, groupable) = match self.statements.find(sql.hash, sql.text) {
             Some(slot) => match &mut slot.state {
@@ -538,7 +645,7 @@ impl Connection {
                     (Arc::clone(prepared), groupable)
                 }
                 State::Preparing(waiting) => {
-                    waiting.push(wait(token, sql.access, shape, delivery, params)?);
+                    waiting.push(wait(token, sql.access, shape, delivery, portal, params)?);
                     self.waiting += 1;
                     return Ok(());
                 }
@@ -548,13 +655,13 @@ impl Connection {
                 if sql.text.contains('\0') {
                     return Err(QueryError::Refused("the statement's text has a NUL character"));
                 }
-                return self.prepare(sql, wait(token, sql.access, shape, delivery, params)?);
+                return self.prepare(sql, wait(token, sql.access, shape, delivery, portal, params)?);
             }
         };
         if let Some(id) = ask {
             self.ask_for_proof(id, &prepared);
         }
-        self.bind(token, sql.access, shape, delivery, prepared, params, groupable)
+        self.bind((token, sql.access, shape, delivery, portal), prepared, params, groupable)
     }
 
     /// Asks the catalog whether this statement only reads; what its text or its types say already needs no question.
@@ -590,7 +697,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::query`].
     pub fn simple(&mut self, token: Token, sql: &str) -> Result<(), QueryError> {
-        self.check_ready()?;
+        self.check_free()?;
         if self.usage == Use::Shared {
             return Err(QueryError::Refused("several statements at once, on a shared connection"));
         }
@@ -609,6 +716,9 @@ impl Connection {
     /// As [`Connection::query`].
     pub fn end_transaction(&mut self, token: Token, commit: bool) -> Result<(), QueryError> {
         self.check_ready()?;
+        self.copy_fail(None);
+        self.copying = None;
+        self.portals.clear();
         wire::simple(&mut self.out, if commit { "COMMIT" } else { "ROLLBACK" });
         self.push_simple(token, commit);
         Ok(())
@@ -627,12 +737,24 @@ impl Connection {
             self.waiting -= 1;
             return true;
         }
+        if self.copy_token() == Some(token) {
+            self.copy_fail(None);
+            self.copying = None;
+            self.abandon_entry(token);
+            return true;
+        }
+        self.abandon_entry(token)
+    }
+
+    fn abandon_entry(&mut self, token: Token) -> bool {
         self.fifo.iter_mut().any(|entry| match entry {
             Entry::Query(running) if running.token == token => {
                 running.abandoned = true;
                 true
             }
-            Entry::Simple { token: t, abandoned, .. } if *t == token => {
+            Entry::Simple { token: t, abandoned, .. } | Entry::CopyIn { token: t, abandoned, .. }
+                if *t == token =>
+            {
                 *abandoned = true;
                 true
             }
@@ -644,11 +766,14 @@ impl Connection {
     pub fn abandon_all(&mut self) {
         self.statements.drain_waiting();
         self.waiting = 0;
+        self.copy_fail(None);
+        self.copying = None;
         for entry in &mut self.fifo {
             match entry {
                 Entry::Query(running) => running.abandoned = true,
-                Entry::Simple { abandoned, .. } => *abandoned = true,
+                Entry::Simple { abandoned, .. } | Entry::CopyIn { abandoned, .. } => *abandoned = true,
                 Entry::Prepare { .. }
+                | Entry::Describe { .. }
                 | Entry::Catalog { .. }
                 | Entry::Proof { .. }
                 | Entry::Session { .. } => {}
@@ -661,8 +786,32 @@ impl Connection {
     pub fn is_draining(&self) -> bool {
         matches!(
             self.fifo.front(),
-            Some(Entry::Query(Running { abandoned: true, .. }) | Entry::Simple { abandoned: true, .. })
+            Some(
+                Entry::Query(Running { abandoned: true, .. })
+                    | Entry::Simple { abandoned: true, .. }
+                    | Entry::CopyIn { abandoned: true, .. }
+            )
         )
+    }
+
+    /// The CancelRequest for the abandoned query that the server is at work for, if there is one and nothing else could
+    /// be hit: behind it there is nothing, or only the ROLLBACK of its own transaction, whose failure ends this
+    /// connection alone. Not on an encrypted connection: the request would show its key.
+    #[must_use]
+    pub fn cancel_request(&self) -> Option<Vec<u8>> {
+        let alone = match self.fifo.len() {
+            1 => true,
+            2 => {
+                self.usage == Use::Transaction
+                    && matches!(self.fifo[1], Entry::Simple { abandoned: true, .. })
+            }
+            _ => false,
+        };
+        let runs = matches!(self.fifo.front(), Some(Entry::Query(Running { abandoned: true, .. })));
+        if !alone || !runs || self.waiting > 0 || self.is_encrypted() {
+            return None;
+        }
+        self.backend.as_ref().map(BackendKey::cancel_request)
     }
 
     /// Says goodbye (Terminate); the owner sends it and closes the transport.
@@ -729,6 +878,15 @@ impl Connection {
         self.close(cause);
     }
 
+    /// Ready, and no COPY in the way: what follows an open COPY FROM would end the connection.
+    fn check_free(&self) -> Result<(), QueryError> {
+        self.check_ready()?;
+        match self.copying {
+            Some(_) => Err(QueryError::Refused("a COPY is under way on this connection")),
+            None => Ok(()),
+        }
+    }
+
     fn check_ready(&self) -> Result<(), QueryError> {
         match &self.phase {
             Phase::Ready => Ok(()),
@@ -757,13 +915,9 @@ impl Connection {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one record, from its two makers")]
     fn bind(
         &mut self,
-        token: Token,
-        access: Access,
-        shape: Shape,
-        delivery: Delivery,
+        (token, access, shape, delivery, portal): (Token, Access, Shape, Delivery, Option<Portal>),
         prepared: Arc<Prepared>,
         params: &[Param<'_>],
         groupable: bool,
@@ -775,7 +929,7 @@ impl Connection {
             self.out.truncate(self.group_end - wire::SYNC.len());
         }
         let scratch = &mut self.encode;
-        let bound = prepared.bind(&mut self.out, self.unnamed, |out| {
+        let bound = prepared.bind(&mut self.out, self.unnamed, portal, |out| {
             let start = out.len();
             encode_params(&prepared, params, scratch, out)?;
             bytes.extend_from_slice(&out[start..]);
@@ -793,40 +947,18 @@ impl Connection {
             before.synced = false;
             self.joined += 1;
         }
-        self.push_running(token, access, shape, delivery, prepared, bytes, false);
+        if let Some(portal) = portal {
+            self.portals.retain(|(open, _)| *open != portal.number);
+            self.portals.push((portal.number, Arc::clone(&prepared)));
+        }
+        let running = running_of(token, access, shape, delivery, prepared, bytes, false);
+        self.push_running(Running { portal, ..running });
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one record, from its two makers")]
-    fn push_running(
-        &mut self,
-        token: Token,
-        access: Access,
-        shape: Shape,
-        delivery: Delivery,
-        prepared: Arc<Prepared>,
-        bytes: Vec<u8>,
-        healed: bool,
-    ) {
-        let complete = Complete { has_columns: prepared.has_columns, ..Complete::default() };
+    fn push_running(&mut self, running: Running) {
         self.start_busy();
-        self.fifo.push_back(Entry::Query(Running {
-            token,
-            access,
-            shape,
-            delivery,
-            prepared,
-            bytes,
-            abandoned: false,
-            healed,
-            synced: true,
-            bound: false,
-            list_open: false,
-            complete,
-            pending: 0,
-            result_bytes: 0,
-            error: None,
-        }));
+        self.fifo.push_back(Entry::Query(running));
     }
 
     fn is_closed(&self) -> bool {
@@ -844,8 +976,15 @@ impl Connection {
             let lost =
                 |access| QueryError::Lost { unknown_outcome: access == Access::Write, cause: cause.clone() };
             let (token, error) = match entry {
-                Entry::Query(Running { abandoned: true, .. }) | Entry::Simple { abandoned: true, .. } => {
+                Entry::Query(Running { abandoned: true, .. })
+                | Entry::Simple { abandoned: true, .. }
+                | Entry::CopyIn { abandoned: true, .. } => {
                     continue;
+                }
+                Entry::CopyIn { token, error, refused, .. } => {
+                    self.copying = None;
+                    let server = error.map(QueryError::Server);
+                    (token, refused.or(server).unwrap_or_else(|| lost(Access::Write)))
                 }
                 Entry::Query(running) => {
                     (running.token, running.error.unwrap_or_else(|| lost(running.access)))
@@ -853,12 +992,18 @@ impl Connection {
                 Entry::Simple { token, error, .. } => {
                     (token, error.map_or_else(|| lost(Access::Write), QueryError::Server))
                 }
+                Entry::Describe { token, .. } => (token, lost(Access::Read)),
                 Entry::Prepare { .. }
                 | Entry::Catalog { .. }
                 | Entry::Proof { .. }
                 | Entry::Session { .. } => continue,
             };
             self.events.push_back(Event::Done { token, result: Err(error) });
+        }
+        if let Some(copying) = self.copying.take() {
+            // It has begun nothing yet.
+            let result = Err(QueryError::Unavailable(cause.clone()));
+            self.events.push_back(Event::Done { token: copying.token, result });
         }
         for waiting in self.statements.drain_waiting() {
             let result = Err(QueryError::Unavailable(cause.clone()));
@@ -884,13 +1029,48 @@ fn wait(
     access: Access,
     shape: Shape,
     delivery: Delivery,
+    portal: Option<Portal>,
     params: &[Param<'_>],
 ) -> Result<Waiting, QueryError> {
     if let Some(index) = params.iter().position(|param| matches!(param, Param::Undefined)) {
         return Err(undefined(index).into());
     }
     let values: Vec<Value> = params.iter().map(Param::to_value).collect();
-    Ok(Waiting { token, access, shape, delivery, input: Input::Values(values) })
+    Ok(Waiting { token, access, shape, delivery, portal, input: Input::Values(values) })
+}
+
+fn running_of(
+    token: Token,
+    access: Access,
+    shape: Shape,
+    delivery: Delivery,
+    prepared: Arc<Prepared>,
+    bytes: Vec<u8>,
+    healed: bool,
+) -> Running {
+    Running {
+        token,
+        access,
+        shape,
+        delivery,
+        complete: Complete { has_columns: prepared.has_columns, ..Complete::default() },
+        prepared,
+        bytes,
+        abandoned: false,
+        healed,
+        synced: true,
+        bound: false,
+        list_open: false,
+        pending: 0,
+        result_bytes: 0,
+        portal: None,
+        copy: None,
+        error: None,
+    }
+}
+
+fn portal_name(number: u32) -> String {
+    format!("c{number}")
 }
 
 fn undefined(index: usize) -> ParameterError {

@@ -9,12 +9,12 @@ use super::statement::{self, Description, Input, Prepared, State, Waiting};
 use super::wire::{self, Body};
 use super::{
     BackendKey, Connection, EVENTS_MAX, Entry, MESSAGE_BYTES_MAX, PARAMETERS_MAX, Phase, Running,
-    SLOW_HASHES_MAX, SPARE_BYTES_MAX, SPARE_MAX, Use, rows,
+    SLOW_HASHES_MAX, SPARE_BYTES_MAX, SPARE_MAX, Use, rows, running_of,
 };
 use crate::config::Session;
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
-use crate::query::{Complete, Delivery, Event, Receiver, Sql, hash_text};
+use crate::query::{Complete, Delivery, Event, Notification, Receiver, Sql, hash_text};
 use crate::types::{CATALOG_QUERY, Catalog, CatalogRow, Scalar, Type, decode};
 
 /// What a script reads whose COMMIT wasn't one.
@@ -42,7 +42,10 @@ impl Connection {
                     break;
                 }
             };
-            if kind == b'D' {
+            let is_row = kind == b'D'
+                || kind == b'd'
+                    && matches!(self.fifo.front(), Some(Entry::Query(running)) if running.copy.is_some());
+            if is_row {
                 let dropped = match self.fifo.front_mut() {
                     Some(Entry::Query(running)) => {
                         if running.error.is_none() && running.result_bytes + length > self.result_bytes_max {
@@ -138,8 +141,15 @@ impl Connection {
                 }
                 Some(())
             }
-            // NotificationResponse: nobody listens yet.
-            b'A' => Some(()),
+            b'A' => {
+                let mut body = Body(body);
+                let (process_id, channel, payload) = (body.u32()?, body.text()?, body.text()?);
+                if self.events.len() < EVENTS_MAX {
+                    let notification = Notification { channel, payload, process_id };
+                    self.events.push_back(Event::Notification(Box::new(notification)));
+                }
+                Some(())
+            }
             _ if matches!(self.phase, Phase::Starting(_)) => self.starting(kind, body),
             _ => self.answer(kind, body),
         }
@@ -207,8 +217,16 @@ impl Connection {
                         running.error = Some(QueryError::Value(changed));
                     }
                 }
-                // EmptyQueryResponse; CloseComplete of a Close without a Sync of its own.
-                b'I' | b'3' => {}
+                // EmptyQueryResponse; CloseComplete of a Close without a Sync of its own; PortalSuspended.
+                b'I' | b'3' | b's' => {}
+                // CopyOutResponse, CopyDone.
+                b'H' | b'c' if running.copy.is_some() => {}
+                // The server waits for data that nobody has.
+                b'G' if running.copy.is_some() => {
+                    let start = wire::begin(&mut self.out, b'f');
+                    wire::cstr(&mut self.out, "this is no COPY TO STDOUT");
+                    wire::end(&mut self.out, start);
+                }
                 _ => return None,
             },
             Entry::Prepare { description, .. } => match kind {
@@ -226,6 +244,7 @@ impl Connection {
                 }
                 _ => return None,
             },
+            Entry::Describe { described, .. } => super::describe::answer(described, kind, body)?,
             Entry::Session { standby, read_only, known } => match kind {
                 b'T' | b'C' => {}
                 b'D' => {
@@ -246,6 +265,15 @@ impl Connection {
                 b'D' => {
                     let row = catalog_row(body)?;
                     self.catalog.insert(&row);
+                }
+                _ => return None,
+            },
+            Entry::CopyIn { affected, refused, .. } => match kind {
+                b'C' => *affected = wire::tag_count(body),
+                b'G' | b'3' => {}
+                // Another statement than a COPY FROM STDIN has run.
+                b'T' | b'D' | b'H' | b'd' | b'c' | b'I' => {
+                    *refused = Some(QueryError::Refused("this is no COPY FROM STDIN"));
                 }
                 _ => return None,
             },
@@ -285,6 +313,8 @@ impl Connection {
             Entry::Proof { proven, .. } => *proven = false,
             Entry::Session { known, .. } => *known = false,
             Entry::Prepare { error: slot, .. }
+            | Entry::Describe { error: slot, .. }
+            | Entry::CopyIn { error: slot, .. }
             | Entry::Catalog { error: slot, .. }
             | Entry::Simple { error: slot, .. } => {
                 slot.get_or_insert(error);
@@ -333,6 +363,14 @@ impl Connection {
                     slot.merit.prove(proven, self.now);
                 }
             }
+            Some(Entry::Describe { token, described, error }) => {
+                let result = match error {
+                    Some(error) => Err(QueryError::Server(error)),
+                    None => Ok(Complete { has_columns: described.columns.is_some(), ..Complete::default() }),
+                };
+                self.last_described = Some(described);
+                self.events.push_back(Event::Done { token, result });
+            }
             Some(Entry::Prepare { id, description, error }) => {
                 self.preparing -= 1;
                 self.busy_since = self.now;
@@ -345,6 +383,21 @@ impl Connection {
                 }
                 self.described(id, description, error);
             }
+            Some(Entry::CopyIn { token, abandoned, error, refused, affected }) => {
+                self.busy_since = self.now;
+                if self.copy_token() == Some(token) {
+                    // The server ended it before we did; CopyData that is still on its way, it ignores.
+                    self.copying = None;
+                }
+                if !abandoned {
+                    let result = match (refused, error) {
+                        (Some(refused), _) => Err(refused),
+                        (None, Some(error)) => Err(copy_error(error)),
+                        (None, None) => Ok(Complete { affected, ..Complete::default() }),
+                    };
+                    self.events.push_back(Event::Done { token, result });
+                }
+            }
             Some(Entry::Simple { token, abandoned, error, affected, commit, rolled_back }) => {
                 if !abandoned {
                     let result = match error {
@@ -356,6 +409,7 @@ impl Connection {
                 }
             }
         }
+        self.announce_copy();
         if left_open {
             self.close("a statement left a transaction open on a shared connection".to_owned());
         }
@@ -420,13 +474,16 @@ impl Connection {
 
     /// Sends a member of a group that never ran, now with a Sync of its own.
     fn send_again(&mut self, running: Running) {
-        let Running { token, access, shape, delivery, prepared, bytes, healed, .. } = running;
-        let written = prepared.bind(&mut self.out, self.unnamed, |out| {
+        let Running { token, access, shape, delivery, prepared, bytes, healed, portal, .. } = running;
+        let written = prepared.bind(&mut self.out, self.unnamed, portal, |out| {
             out.extend_from_slice(&bytes);
             Ok::<_, QueryError>(())
         });
         match written {
-            Ok(()) => self.push_running(token, access, shape, delivery, prepared, bytes, healed),
+            Ok(()) => {
+                let again = running_of(token, access, shape, delivery, prepared, bytes, healed);
+                self.push_running(Running { portal, ..again });
+            }
             Err(error) => self.events.push_back(Event::Done { token, result: Err(error) }),
         }
     }
@@ -484,12 +541,13 @@ impl Connection {
 
     /// Repeats a query whose statement went stale, once that is prepared again.
     fn heal(&mut self, running: Running, error: Box<ServerError>) {
-        let Running { token, access, shape, delivery, prepared, bytes, .. } = running;
+        let Running { token, access, shape, delivery, prepared, bytes, portal, .. } = running;
         let waiting = Waiting {
             token,
             access,
             shape,
             delivery,
+            portal,
             input: Input::Encoded { old: Arc::clone(&prepared), bytes, error },
         };
         let sql = Sql { text: &prepared.text, hash: prepared.hash, access };
@@ -574,18 +632,23 @@ impl Connection {
     }
 
     fn start(&mut self, waiting: Waiting, prepared: &Arc<Prepared>) {
-        let Waiting { token, access, shape, delivery, input } = waiting;
+        let Waiting { token, access, shape, delivery, portal, input } = waiting;
         let result = match input {
             Input::Values(values) => {
                 let params: Vec<Param<'_>> = values.iter().map(Param::from).collect();
-                self.bind(token, access, shape, delivery, Arc::clone(prepared), &params, false)
+                self.bind((token, access, shape, delivery, portal), Arc::clone(prepared), &params, false)
+            }
+            Input::Types => {
+                self.copy_starts(token, Some(Arc::clone(prepared)));
+                Ok(())
             }
             Input::Encoded { old, bytes, .. } if old.params == prepared.params => {
-                let written = prepared.bind(&mut self.out, self.unnamed, |out| {
+                let written = prepared.bind(&mut self.out, self.unnamed, portal, |out| {
                     out.extend_from_slice(&bytes);
                     Ok::<_, QueryError>(())
                 });
-                self.push_running(token, access, shape, delivery, Arc::clone(prepared), bytes, true);
+                let again = running_of(token, access, shape, delivery, Arc::clone(prepared), bytes, true);
+                self.push_running(Running { portal, ..again });
                 written
             }
             Input::Encoded { error, .. } => Err(QueryError::Server(error)),
@@ -619,6 +682,7 @@ fn finalize(slot: &statement::Slot, tag: u64, description: Description, catalog:
         hash: slot.hash,
         params: description.params.iter().map(|oid| resolve(*oid)).collect(),
         has_columns: description.has_columns,
+        plain: types.iter().all(|ty| decode::is_plain(*ty)),
         columns: description.columns.into_iter().map(|(name, _)| name).collect(),
         types,
         prefix: prefix.into(),
@@ -663,6 +727,19 @@ fn bind_error(error: Box<ServerError>) -> QueryError {
         rest[..end].parse().unwrap_or(0)
     });
     ParameterError { index, type_name: Box::default(), reason: error.message }.into()
+}
+
+/// An error of a COPY FROM STDIN: data that a column can't hold is the caller's fault, and the server says where
+/// (`COPY t, line 3, column a: "x"`).
+fn copy_error(error: Box<ServerError>) -> QueryError {
+    let data = matches!(&*error.code, "22P04" | "22P02" | "22P03" | "22003" | "22007" | "22008" | "22021");
+    if !data {
+        return QueryError::Server(error);
+    }
+    // The value itself may be a secret: only the place is told.
+    let place = error.context.lines().next().unwrap_or_default().split(": ").next().unwrap_or_default();
+    let reason = format!("{} ({place})", error.message).into();
+    ParameterError { index: 0, type_name: Box::default(), reason }.into()
 }
 
 /// Names and types of a RowDescription.

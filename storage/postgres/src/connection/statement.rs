@@ -15,7 +15,7 @@ use std::time::Duration;
 use forebay_base::{Monotonic, Value};
 
 use super::group::{self, Proof};
-use super::{SLOW_MIN, wire};
+use super::{Portal, SLOW_MIN, portal_name, wire};
 use crate::error::ServerError;
 use crate::query::{Access, Delivery, Shape, Sql, Token};
 use crate::types::Type;
@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     pub(super) params: Box<[Type]>,
     pub(super) columns: Box<[Box<str>]>,
     pub(super) types: Box<[Type]>,
+    /// Every column is one field: its rows need no more than [`crate::types::decode::row`].
+    pub(super) plain: bool,
     /// RowDescription came, if with no column.
     pub(super) has_columns: bool,
     /// Bind up to its parameters: type, length (to be patched), portal, statement name.
@@ -46,6 +48,7 @@ impl Prepared {
         &self,
         out: &mut Vec<u8>,
         unnamed: bool,
+        portal: Option<Portal>,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
         let start = out.len();
@@ -53,18 +56,54 @@ impl Prepared {
             wire::parse(out, "", &self.text);
         }
         let bind = out.len();
-        out.extend_from_slice(if unnamed { b"B\0\0\0\0\0\0" } else { &self.prefix });
+        let prefix: &[u8] = if unnamed { b"B\0\0\0\0\0\0" } else { &self.prefix };
+        match portal {
+            None => out.extend_from_slice(prefix),
+            Some(portal) => {
+                out.extend_from_slice(&prefix[..5]);
+                wire::cstr(out, &portal_name(portal.number));
+                out.extend_from_slice(&prefix[6..]);
+            }
+        }
         if let Err(e) = write(out) {
             out.truncate(start);
             return Err(e);
         }
         out.extend_from_slice(&self.formats);
         wire::end(out, bind + 1);
-        if unnamed {
-            wire::describe_portal(out);
+        match portal {
+            None => {
+                if unnamed {
+                    wire::describe_portal(out, "");
+                }
+                out.extend_from_slice(&self.suffix);
+            }
+            Some(portal) => {
+                let name = portal_name(portal.number);
+                if unnamed {
+                    wire::describe_portal(out, &name);
+                }
+                wire::execute_portal(out, &name, portal.rows);
+            }
         }
-        out.extend_from_slice(&self.suffix);
         Ok(())
+    }
+
+    /// Of a COPY whose data nobody looks into.
+    pub(super) fn nothing() -> Self {
+        Self {
+            id: 0,
+            text: "".into(),
+            hash: 0,
+            params: Box::default(),
+            columns: Box::default(),
+            types: Box::default(),
+            plain: false,
+            has_columns: false,
+            prefix: Box::default(),
+            formats: Box::default(),
+            suffix: Box::default(),
+        }
     }
 }
 
@@ -83,6 +122,7 @@ pub(super) struct Waiting {
     pub(super) access: Access,
     pub(super) shape: Shape,
     pub(super) delivery: Delivery,
+    pub(super) portal: Option<Portal>,
     pub(super) input: Input,
 }
 
@@ -91,6 +131,8 @@ pub(super) struct Waiting {
 pub(super) enum Input {
     /// Not encoded yet: their types aren't known.
     Values(Vec<Value>),
+    /// None: only the types are wanted, for a COPY.
+    Types,
     /// Encoded for a statement that went stale; `error` is what the server said.
     Encoded { old: Arc<Prepared>, bytes: Vec<u8>, error: Box<ServerError> },
 }

@@ -100,11 +100,29 @@ pub(crate) fn parse(out: &mut Vec<u8>, name: &str, sql: &str) {
     end(out, start);
 }
 
-pub(crate) fn describe_portal(out: &mut Vec<u8>) {
+pub(crate) fn describe_portal(out: &mut Vec<u8>, name: &str) {
     let start = begin(out, b'D');
     out.push(b'P');
-    cstr(out, "");
+    cstr(out, name);
     end(out, start);
+}
+
+/// Execute of a named portal up to a number of rows, and Sync.
+pub(crate) fn execute_portal(out: &mut Vec<u8>, name: &str, rows: u32) {
+    let start = begin(out, b'E');
+    cstr(out, name);
+    out.extend_from_slice(&rows.to_be_bytes());
+    end(out, start);
+    sync(out);
+}
+
+/// Close of a portal, and Sync.
+pub(crate) fn close_portal(out: &mut Vec<u8>, name: &str) {
+    let start = begin(out, b'C');
+    out.push(b'P');
+    cstr(out, name);
+    end(out, start);
+    sync(out);
 }
 
 /// Parse, Describe, Sync. The types of all parameters are the server's to infer.

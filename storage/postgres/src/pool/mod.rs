@@ -18,9 +18,16 @@
 //!
 //! All methods take `now`; [`Pool::next_deadline`] says when [`Pool::handle_timeout`] has work.
 
+mod copying;
+mod listen;
 mod transaction;
+mod upkeep;
 
+pub use listen::{CHANNEL_BYTES_MAX, CHANNELS_MAX};
+
+pub(crate) use transaction::literal;
 pub use transaction::{Isolation, Mode, OVER, SETTINGS_BYTES_MAX, Settings};
+pub use upkeep::CANCEL_AFTER;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -79,6 +86,14 @@ pub enum Action {
         /// Which link.
         link: Link,
     },
+    /// Connect to the host of this link once more, send these bytes, wait for the end of the stream, then
+    /// [`Pool::handle_cancelled`]; that too if it fails.
+    Cancel {
+        /// Whose statement is to be cancelled.
+        link: Link,
+        /// A CancelRequest.
+        bytes: Vec<u8>,
+    },
     /// Run this computation on another thread, then [`Pool::handle_job`].
     Compute {
         /// Which link.
@@ -114,8 +129,12 @@ enum Lane {
     Owned(Token),
     /// Its COMMIT or ROLLBACK is asked for, under the token `end`, and waits for queries that wait for their statements.
     Finishing { end: Token, commit: bool },
+    /// The COPY of this token, until its end.
+    Copying(Token),
     /// Nobody until the server has answered everything.
     Ending,
+    /// LISTEN.
+    Listener,
 }
 
 struct Slot {
@@ -127,6 +146,21 @@ struct Slot {
     state: State,
     /// The send buffer, while the owner doesn't have it.
     buffer: Vec<u8>,
+    upkeep: upkeep::Upkeep,
+}
+
+impl Slot {
+    fn new(lane: Lane, retry_at: Monotonic) -> Self {
+        Self {
+            lane,
+            generation: 0,
+            failures: 0,
+            attempt: 0,
+            state: State::Down { retry_at },
+            buffer: Vec::new(),
+            upkeep: upkeep::Upkeep::default(),
+        }
+    }
 }
 
 /// A query without a place.
@@ -166,6 +200,8 @@ pub struct PoolStats {
     pub unavailable: u64,
     /// Connections that became ready.
     pub connects: u64,
+    /// Connections that were replaced for their age.
+    pub retired: u64,
     /// Connections that ended, and attempts that failed.
     pub disconnects: u64,
     /// Why the last one did.
@@ -189,6 +225,7 @@ pub struct Pool {
     turn: usize,
     /// Statements that turned out to be slow on a shared link, and when.
     slow: HashMap<u64, Monotonic>,
+    listener: listen::Listener,
     totals: PoolStats,
 }
 
@@ -213,22 +250,15 @@ impl Pool {
             rng: Rng::new(seed),
             turn: 0,
             slow: HashMap::new(),
+            listener: listen::Listener::default(),
             totals: PoolStats::default(),
             limits,
         };
-        let slot = |lane, retry_at| Slot {
-            lane,
-            generation: 0,
-            failures: 0,
-            attempt: 0,
-            state: State::Down { retry_at },
-            buffer: Vec::new(),
-        };
         for _ in 0..pool.limits.connections.max(1) {
-            pool.links.push(slot(Lane::Shared, now));
+            pool.links.push(Slot::new(Lane::Shared, now));
         }
         for _ in 0..pool.limits.transactions {
-            pool.links.push(slot(Lane::Free, Monotonic::NEVER));
+            pool.links.push(Slot::new(Lane::Free, Monotonic::NEVER));
         }
         pool.handle_timeout(now);
         pool
@@ -331,6 +361,9 @@ impl Pool {
                 if connection.is_draining() && deadline.is_none() {
                     *deadline = Some(now.after(DRAIN_SILENCE_MAX));
                 }
+                if found {
+                    slot.upkeep.abandoned(now);
+                }
                 found
             }
             _ => false,
@@ -376,7 +409,11 @@ impl Pool {
         if let Some(slot) = current(&mut self.links, link)
             && let State::Dialing { deadline } = slot.state
         {
-            let usage = if slot.lane == Lane::Shared { Use::Shared } else { Use::Transaction };
+            let usage = match slot.lane {
+                Lane::Shared => Use::Shared,
+                Lane::Listener => Use::Owned,
+                _ => Use::Transaction,
+            };
             let target = self.plan[slot.attempt];
             let connection = Box::new(Connection::new(config, limits, usage, target));
             slot.state = State::Open { connection, deadline: Some(deadline), sending: false };
@@ -386,9 +423,12 @@ impl Pool {
     /// The last Send of this link is done; `buffer` is its memory.
     pub fn handle_sent(&mut self, link: Link, buffer: Vec<u8>) {
         if let Some(slot) = current(&mut self.links, link)
-            && let State::Open { sending, .. } = &mut slot.state
+            && let State::Open { connection, sending, .. } = &mut slot.state
         {
             *sending = false;
+            if let Some(token) = connection.wants_more() {
+                self.events.push_back(Event::CopyMore { token });
+            }
             if buffer.capacity() <= LINK_OUTPUT_BYTES_MAX {
                 slot.buffer = buffer;
             }
@@ -410,6 +450,7 @@ impl Pool {
         let Some(slot) = current(&mut self.links, link) else { return };
         let State::Open { connection, deadline, .. } = &mut slot.state else { return };
         let was_ready = connection.is_ready();
+        slot.upkeep.heard_at = now;
         connection.advance(now);
         connection.handle_bytes(bytes, receiver);
         while let Some(hash) = connection.poll_slow() {
@@ -424,6 +465,15 @@ impl Pool {
                 // BEGIN itself failed: nobody will end this transaction.
                 slot.lane = Lane::Ending;
             }
+            if let Event::Done { token, .. } = &event
+                && slot.lane == Lane::Copying(*token)
+            {
+                slot.lane = Lane::Ending;
+            }
+            if slot.lane == Lane::Listener {
+                self.listener.event(event, &mut self.events);
+                continue;
+            }
             self.events.push_back(event);
         }
         if let Some(cause) = connection.closed() {
@@ -434,11 +484,16 @@ impl Pool {
             if !was_ready {
                 slot.failures = 0;
                 self.totals.connects += 1;
+                slot.upkeep.ready(now, self.limits.lifetime, &mut self.rng);
+                if slot.lane == Lane::Listener {
+                    self.listener.start(connection);
+                }
             }
             *deadline = connection.is_draining().then(|| now.after(DRAIN_SILENCE_MAX));
         }
         self.dispatch(now);
         self.dispatch_transactions(link, now);
+        self.recycle(link, now);
     }
 
     /// Closes a link whose connection has ended by itself.
@@ -462,6 +517,7 @@ impl Pool {
 
     /// Connects what is due, gives up what takes too long.
     pub fn handle_timeout(&mut self, now: Monotonic) {
+        self.look_after(now);
         for index in 0..self.links.len() {
             let slot = &mut self.links[index];
             match slot.state {
@@ -476,7 +532,7 @@ impl Pool {
                     let link = link_of(index, slot.generation);
                     let cause = match &slot.state {
                         State::Open { connection, .. } if connection.is_ready() => {
-                            "the server is silent about an abandoned query"
+                            "the server is silent about an abandoned query or a sign of life"
                         }
                         _ => "no connection within connect_timeout",
                     };
@@ -513,9 +569,10 @@ impl Pool {
             State::Dialing { deadline } | State::Open { deadline: Some(deadline), .. } => deadline,
             State::Open { deadline: None, .. } => Monotonic::NEVER,
         });
+        let upkeep = self.links.iter().map(|slot| self.upkeep_due(slot));
         let queue = self.queue.front().map(|queued| queued.deadline);
         let begin = self.begins.front().map(|begin| begin.deadline);
-        links.chain(queue).chain(begin).min().unwrap_or(Monotonic::NEVER)
+        links.chain(upkeep).chain(queue).chain(begin).min().unwrap_or(Monotonic::NEVER)
     }
 
     /// The pool's state, for metrics.
@@ -523,7 +580,8 @@ impl Pool {
     pub fn stats(&self) -> PoolStats {
         let mut stats = PoolStats { queued: self.queue.len() + self.begins.len(), ..self.totals.clone() };
         for slot in &self.links {
-            stats.transactions += usize::from(!matches!(slot.lane, Lane::Shared | Lane::Free));
+            stats.transactions +=
+                usize::from(!matches!(slot.lane, Lane::Shared | Lane::Free | Lane::Listener));
             match &slot.state {
                 State::Open { connection, .. } => {
                     stats.in_flight += connection.in_flight();
@@ -548,22 +606,25 @@ impl Pool {
         let window = self.limits.window.max(1);
         self.links
             .iter_mut()
-            .filter(|slot| slot.lane == Lane::Shared)
+            // Nothing may follow a statement that is being cancelled: it could be hit in its place.
+            .filter(|slot| slot.lane == Lane::Shared && !slot.upkeep.is_cancelling())
             .filter_map(|slot| match &mut slot.state {
                 State::Open { connection, .. } => {
                     connection.advance(now);
-                    Some(&mut **connection)
+                    Some((slot.upkeep.is_retiring(), &mut **connection))
                 }
                 _ => None,
             })
-            .filter(|connection| {
+            .filter(|(_, connection)| {
                 connection.is_ready()
                     && connection.in_flight() < window
                     && connection.output_len() < LINK_OUTPUT_BYTES_MAX
             })
-            .min_by_key(|connection| {
-                (connection.is_stalled(), !connection.has_open_group(), connection.in_flight())
+            .min_by_key(|(retiring, connection)| {
+                let stalled = connection.is_stalled() || connection.is_draining();
+                (*retiring, stalled, !connection.has_open_group(), connection.in_flight())
             })
+            .map(|(_, connection)| connection)
     }
 
     /// Gives places to those who wait.
@@ -607,16 +668,21 @@ impl Pool {
             Lane::Finishing { end, .. } => Some(end),
             _ => None,
         };
-        if slot.lane != Lane::Shared {
+        if !matches!(slot.lane, Lane::Shared | Lane::Listener) {
             slot.lane = Lane::Free;
         }
+        slot.upkeep = upkeep::Upkeep::default();
         let mut last = cause;
         if let State::Open { mut connection, .. } =
             std::mem::replace(&mut slot.state, State::Down { retry_at })
         {
             connection.handle_closed(&last);
             while let Some(event) = connection.poll_event() {
-                self.events.push_back(event);
+                if slot.lane == Lane::Listener {
+                    self.listener.event(event, &mut self.events);
+                } else {
+                    self.events.push_back(event);
+                }
             }
             // The server's own words, where it had any.
             if let Some(cause) = connection.closed() {

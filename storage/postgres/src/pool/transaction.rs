@@ -80,7 +80,7 @@ fn begin_sql(mode: Mode, settings: Settings<'_>) -> Result<Box<str>, QueryError>
 /// A string constant that reads the same whatever standard_conforming_strings says (manual: "String Constants With
 /// C-Style Escapes"): quotes and backslashes doubled. The connection speaks UTF-8, so no byte of another character
 /// looks like one.
-fn literal(sql: &mut String, text: &str) {
+pub(crate) fn literal(sql: &mut String, text: &str) {
     sql.push_str("E'");
     for c in text.chars() {
         if matches!(c, '\'' | '\\') {
@@ -94,14 +94,16 @@ fn literal(sql: &mut String, text: &str) {
 /// Who needs a connection and has none.
 pub(super) struct Begin {
     pub(super) token: Token,
-    job: Job,
+    pub(super) job: Job,
     pub(super) deadline: Monotonic,
 }
 
 /// What for.
-enum Job {
+pub(super) enum Job {
     /// BEGIN, and its settings.
     Transaction(Box<str>),
+    /// COPY: the statement that tells its columns' types, with its hash.
+    Copy(Option<(Box<str>, u64)>),
     /// One statement behind which nobody should wait.
     Slow(Box<Queued>),
 }
@@ -227,7 +229,8 @@ impl Pool {
             self.begins.remove(index);
             return true;
         }
-        for slot in &mut self.links {
+        let mut freed = None;
+        for (index, slot) in self.links.iter_mut().enumerate() {
             if let (
                 Lane::Owned(owner) | Lane::Finishing { end: owner, .. },
                 State::Open { connection, deadline, .. },
@@ -239,13 +242,33 @@ impl Pool {
                 let _ = connection.end_transaction(token, false);
                 connection.abandon_all();
                 slot.lane = Lane::Ending;
+                slot.upkeep.abandoned(now);
                 if connection.is_draining() && deadline.is_none() {
                     *deadline = Some(now.after(super::DRAIN_SILENCE_MAX));
                 }
                 return true;
             }
+            if let (Lane::Copying(owner), State::Open { connection, deadline, .. }) =
+                (slot.lane, &mut slot.state)
+                && owner == token
+            {
+                // What is open ends with CopyFail.
+                connection.abandon(token);
+                slot.lane = Lane::Ending;
+                if connection.is_draining() && deadline.is_none() {
+                    *deadline = Some(now.after(super::DRAIN_SILENCE_MAX));
+                }
+                freed = Some(link_of(index, slot.generation));
+                break;
+            }
         }
-        false
+        match freed {
+            Some(link) => {
+                self.dispatch_transactions(link, now);
+                true
+            }
+            None => false,
+        }
     }
 
     /// After bytes on `link`: frees it if its transaction is over, and starts who waits.
@@ -265,7 +288,9 @@ impl Pool {
             && let State::Open { connection, .. } = &slot.state
             && connection.in_flight() == 0
         {
-            if connection.status() == b'I' {
+            if slot.upkeep.is_cancelling() {
+                // What comes next could be hit in its place: not before the cancelling is over.
+            } else if connection.status() == b'I' {
                 slot.lane = Lane::Free;
             } else {
                 self.actions.push_back(Action::Close { link });
@@ -276,18 +301,28 @@ impl Pool {
     }
 
     /// Gives free links to those who wait, and connects one more if there are too few.
-    fn start_begins(&mut self, now: Monotonic) {
+    pub(super) fn start_begins(&mut self, now: Monotonic) {
         while !self.begins.is_empty() {
-            let free = self.links.iter_mut().find_map(|slot| match (&slot.lane, &mut slot.state) {
-                (Lane::Free, State::Open { connection, .. }) if connection.is_ready() => {
-                    Some((&mut slot.lane, connection))
+            let free = self.links.iter_mut().enumerate().find_map(|(index, slot)| {
+                match (&slot.lane, &mut slot.state) {
+                    (Lane::Free, State::Open { connection, .. }) if connection.is_ready() => {
+                        Some((index, &mut slot.lane, connection))
+                    }
+                    _ => None,
                 }
-                _ => None,
             });
-            let Some((lane, connection)) = free else { break };
+            let Some((index, lane, connection)) = free else { break };
             let Some(Begin { token, job, .. }) = self.begins.pop_front() else { break };
             let started = match &job {
                 Job::Transaction(sql) => connection.simple(token, sql).map(|()| *lane = Lane::Owned(token)),
+                Job::Copy(types) => {
+                    let sql = types.as_ref().map(|(text, hash)| Sql {
+                        text,
+                        hash: *hash,
+                        access: crate::query::Access::Read,
+                    });
+                    connection.start_copy(token, sql.as_ref()).map(|()| *lane = Lane::Copying(token))
+                }
                 Job::Slow(queued) => {
                     let sql = Sql { text: &queued.text, hash: queued.hash, access: queued.access };
                     let params: Vec<Param<'_>> = queued.params.iter().map(Param::from).collect();
@@ -299,6 +334,7 @@ impl Pool {
             if let Err(error) = started {
                 self.events.push_back(Event::Done { token, result: Err(error) });
             }
+            self.drain_events(index);
         }
         let coming = self
             .links

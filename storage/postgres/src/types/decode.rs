@@ -3,8 +3,7 @@
 //! Binary forms are those of the server's `*send` functions (`src/backend/utils/adt`). Every length is checked
 //! before it is used: a value of another length than its type has is [`ValueError::Malformed`], never a panic.
 
-use std::fmt::Write;
-
+use forebay_base::value::{Field, utf8};
 use forebay_base::{ValueError, ValueSink};
 
 use super::{Scalar, Type, calendar, json};
@@ -24,11 +23,6 @@ fn malformed(expected: &'static str) -> ValueError {
 
 fn fixed<const N: usize>(bytes: &[u8], expected: &'static str) -> Result<[u8; N], ValueError> {
     bytes.try_into().map_err(|_| malformed(expected))
-}
-
-fn utf8(bytes: &[u8]) -> Result<&str, ValueError> {
-    std::str::from_utf8(bytes)
-        .map_err(|e| ValueError::Malformed { offset: e.valid_up_to(), expected: "UTF-8 text" })
 }
 
 /// Pushes one column: `None` is SQL NULL.
@@ -55,84 +49,171 @@ fn scalar(
     sink: &mut dyn ValueSink,
 ) -> Result<(), ValueError> {
     match ty {
-        Scalar::Int4 => sink.int(i32::from_be_bytes(fixed(bytes, "4 bytes of int4")?).into()),
-        Scalar::Int8 => sink.int(i64::from_be_bytes(fixed(bytes, "8 bytes of int8")?)),
-        Scalar::Text | Scalar::Other => sink.str(utf8(bytes)?),
-        Scalar::Int2 => sink.int(i16::from_be_bytes(fixed(bytes, "2 bytes of int2")?).into()),
-        Scalar::Oid => sink.int(u32::from_be_bytes(fixed(bytes, "4 bytes of oid")?).into()),
-        Scalar::Bool => match bytes {
-            [0] => sink.bool(false),
-            [1] => sink.bool(true),
-            _ => Err(malformed("1 byte of bool")),
-        },
-        Scalar::Float4 => sink.float(widen(f32::from_be_bytes(fixed(bytes, "4 bytes of float4")?), scratch)),
-        Scalar::Float8 => sink.float(f64::from_be_bytes(fixed(bytes, "8 bytes of float8")?)),
-        Scalar::Numeric => numeric(bytes, scratch, sink),
-        Scalar::Bytea => sink.bytes(bytes),
-        Scalar::Uuid => uuid(bytes, scratch, sink),
         Scalar::Json => json::parse(bytes, sink),
         Scalar::Jsonb => match bytes.split_first() {
             Some((1, text)) => json::parse(text, sink),
             _ => Err(malformed("version 1 of jsonb")),
         },
-        Scalar::Date => date(i32::from_be_bytes(fixed(bytes, "4 bytes of date")?), scratch, sink),
+        _ => {
+            scratch.text.clear();
+            let text = &mut scratch.text;
+            let mut value = Field::Null;
+            plain(ty, bytes, text, &mut value)?;
+            match value {
+                Field::Null => sink.null(),
+                Field::Bool(v) => sink.bool(v),
+                Field::Int(v) => sink.int(v),
+                Field::Float(v) => sink.float(v),
+                Field::Text(bytes) => sink.str(utf8(bytes)?),
+                Field::Bytes(v) => sink.bytes(v),
+                Field::Timestamp(v) => sink.timestamp(v),
+                // The text of this one value.
+                Field::Made(..) => sink.str(text),
+                Field::Digits(..) => sink.decimal(text),
+            }
+        }
+    }
+}
+
+/// Whether values of this type are one field each, for [`row`].
+#[must_use]
+pub fn is_plain(ty: Type) -> bool {
+    !ty.array && !matches!(ty.scalar, Scalar::Json | Scalar::Jsonb)
+}
+
+/// Pushes the fields of one DataRow, all of whose `types` are [plain](is_plain). `fields` is as long as `types`; what
+/// it holds is of no interest.
+///
+/// # Errors
+/// As [`column`]; fields that are too few or too many.
+pub fn row<'b>(
+    columns: &[Box<str>],
+    types: &[Type],
+    mut bytes: &'b [u8],
+    fields: &mut [Field<'b>],
+    scratch: &mut Scratch,
+    sink: &mut dyn ValueSink,
+) -> Result<(), ValueError> {
+    scratch.text.clear();
+    for (slot, ty) in fields.iter_mut().zip(types) {
+        match field(&mut bytes) {
+            Some(Some(value)) => plain(ty.scalar, value, &mut scratch.text, slot)?,
+            Some(None) => *slot = Field::Null,
+            None => return Err(malformed("a DataRow")),
+        }
+    }
+    if !bytes.is_empty() {
+        return Err(malformed("the end of a DataRow"));
+    }
+    sink.row(columns, fields, &scratch.text)
+}
+
+/// One value, into its slot: returned, it would be copied about byte by byte, and a load that spans two stores waits
+/// for both. Text that has to be made is appended to `text`.
+#[inline(always)]
+fn plain<'b>(ty: Scalar, bytes: &'b [u8], text: &mut String, slot: &mut Field<'b>) -> Result<(), ValueError> {
+    let start = text.len();
+    let made = |text: &String| Field::Made(place(start), place(text.len()));
+    match ty {
+        Scalar::Int4 => *slot = Field::Int(i32::from_be_bytes(fixed(bytes, "4 bytes of int4")?).into()),
+        Scalar::Int8 => *slot = Field::Int(i64::from_be_bytes(fixed(bytes, "8 bytes of int8")?)),
+        Scalar::Text | Scalar::Other => *slot = Field::Text(bytes),
+        Scalar::Int2 => *slot = Field::Int(i16::from_be_bytes(fixed(bytes, "2 bytes of int2")?).into()),
+        Scalar::Oid => *slot = Field::Int(u32::from_be_bytes(fixed(bytes, "4 bytes of oid")?).into()),
+        Scalar::Bool => match bytes {
+            [0] => *slot = Field::Bool(false),
+            [1] => *slot = Field::Bool(true),
+            _ => return Err(malformed("1 byte of bool")),
+        },
+        Scalar::Float4 => *slot = Field::Float(widen(f32::from_be_bytes(fixed(bytes, "4 bytes of float4")?))),
+        Scalar::Float8 => *slot = Field::Float(f64::from_be_bytes(fixed(bytes, "8 bytes of float8")?)),
+        Scalar::Numeric => {
+            numeric(bytes, text)?;
+            *slot = Field::Digits(place(start), place(text.len()));
+        }
+        Scalar::Bytea => *slot = Field::Bytes(bytes),
+        Scalar::Uuid => {
+            uuid(bytes, text)?;
+            *slot = made(text);
+        }
+        Scalar::Date => {
+            date(i32::from_be_bytes(fixed(bytes, "4 bytes of date")?), text);
+            *slot = made(text);
+        }
         Scalar::Time => {
             let micros = i64::from_be_bytes(fixed(bytes, "8 bytes of time")?);
             if !(0..=calendar::DAY_MICROS).contains(&micros) {
                 return Err(malformed("a time of day"));
             }
-            scratch.text.clear();
-            calendar::write_time(&mut scratch.text, micros);
-            sink.str(&scratch.text)
+            calendar::write_time(text, micros);
+            *slot = made(text);
         }
         Scalar::Timestamp | Scalar::Timestamptz => {
-            timestamp(i64::from_be_bytes(fixed(bytes, "8 bytes of timestamp")?), sink)
+            match i64::from_be_bytes(fixed(bytes, "8 bytes of timestamp")?) {
+                // Infinities are text, as a `Date` has none.
+                i64::MAX => *slot = Field::Text(b"infinity"),
+                i64::MIN => *slot = Field::Text(b"-infinity"),
+                micros => match micros.checked_add(calendar::EPOCH_MICROS) {
+                    Some(unix) => *slot = Field::Timestamp(unix),
+                    None => return Err(ValueError::Unsupported("a timestamp beyond the year 294246")),
+                },
+            }
         }
         Scalar::Interval => {
             let [micros @ .., d0, d1, d2, d3, m0, m1, m2, m3] = fixed::<16>(bytes, "16 bytes of interval")?;
             let (days, months) = (i32::from_be_bytes([d0, d1, d2, d3]), i32::from_be_bytes([m0, m1, m2, m3]));
-            scratch.text.clear();
-            calendar::write_interval(&mut scratch.text, months, days, i64::from_be_bytes(micros));
-            sink.str(&scratch.text)
+            calendar::write_interval(text, months, days, i64::from_be_bytes(micros));
+            *slot = made(text);
         }
-        Scalar::Void => sink.null(),
+        Scalar::Void => *slot = Field::Null,
+        Scalar::Json | Scalar::Jsonb => return Err(malformed("a plain value")),
     }
+    Ok(())
+}
+
+/// A place in a row's text. A row is shorter than 4 GiB, and what is made of it isn't longer than a few times that:
+/// beyond the end it is refused as malformed.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// float4 as the double that prints like it: 0.1, not 0.10000000149011612.
-fn widen(value: f32, scratch: &mut Scratch) -> f64 {
+fn widen(value: f32) -> f64 {
     let wide = f64::from(value);
     if !wide.is_finite() || wide.fract() == 0.0 {
         return wide;
     }
-    scratch.text.clear();
-    let _ = write!(scratch.text, "{value}");
-    scratch.text.parse().unwrap_or(wide)
+    value.to_string().parse().unwrap_or(wide)
 }
 
 /// `int16 ndigits, weight; uint16 sign; int16 dscale; int16 digits[ndigits]`, base 10,000 (`numeric_send`).
-fn numeric(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+fn numeric(bytes: &[u8], text: &mut String) -> Result<(), ValueError> {
     let expected = "a numeric";
     let (head, digits) = bytes.split_first_chunk::<8>().ok_or(malformed(expected))?;
     let word = |index: usize| i16::from_be_bytes([head[index], head[index + 1]]);
     let (count, weight, dscale) = (word(0), i32::from(word(2)), word(6));
     let sign = u16::from_be_bytes([head[4], head[5]]);
-    match sign {
-        0 | 0x4000 => {}
-        0xc000 => return sink.decimal("NaN"),
-        0xd000 => return sink.decimal("Infinity"),
-        0xf000 => return sink.decimal("-Infinity"),
+    let name = match sign {
+        0 | 0x4000 => "",
+        0xc000 => "NaN",
+        0xd000 => "Infinity",
+        0xf000 => "-Infinity",
         _ => return Err(malformed(expected)),
+    };
+    if !name.is_empty() {
+        text.push_str(name);
+        return Ok(());
     }
     let (digits, rest) = digits.as_chunks::<2>();
     if usize::try_from(count) != Ok(digits.len()) || !rest.is_empty() || dscale < 0 {
         return Err(malformed(expected));
     }
+    if digits.iter().any(|digit| u16::from_be_bytes(*digit) > 9999) {
+        return Err(malformed(expected));
+    }
     let digits = |index: i32| -> u16 {
         usize::try_from(index).ok().and_then(|i| digits.get(i)).map_or(0, |d| u16::from_be_bytes(*d))
     };
-    let text = &mut scratch.text;
-    text.clear();
     if sign == 0x4000 {
         text.push('-');
     }
@@ -140,64 +221,49 @@ fn numeric(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Res
         text.push('0');
     }
     for index in 0..=weight {
-        let digit = digits(index);
-        if digit > 9999 {
-            return Err(malformed(expected));
-        }
-        let _ = if index == 0 { write!(text, "{digit}") } else { write!(text, "{digit:04}") };
+        let [a, b, c, d] = four(digits(index));
+        let all = [a, b, c, d];
+        // The first without its leading zeros, but with one digit.
+        let from = if index > 0 { 0 } else { all.iter().position(|d| *d != b'0').unwrap_or(3) };
+        all[from..].iter().for_each(|digit| text.push(char::from(*digit)));
     }
     if dscale > 0 {
         text.push('.');
         let end = text.len() + usize::try_from(dscale).unwrap_or(0);
         let mut index = weight + 1;
         while text.len() < end {
-            let digit = digits(index);
-            if digit > 9999 {
-                return Err(malformed(expected));
-            }
-            let _ = write!(text, "{digit:04}");
+            four(digits(index)).iter().for_each(|digit| text.push(char::from(*digit)));
             index += 1;
         }
         text.truncate(end);
     }
-    sink.decimal(text)
+    Ok(())
 }
 
-fn uuid(bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+/// The four decimal digits of a number below 10,000.
+fn four(number: u16) -> [u8; 4] {
+    let digit = |n: u16| b'0' + u8::try_from(n % 10).unwrap_or(0);
+    [digit(number / 1000), digit(number / 100), digit(number / 10), digit(number)]
+}
+
+fn uuid(bytes: &[u8], text: &mut String) -> Result<(), ValueError> {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let bytes: [u8; 16] = fixed(bytes, "16 bytes of uuid")?;
-    scratch.text.clear();
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
-            scratch.text.push('-');
+            text.push('-');
         }
-        scratch.text.push(char::from(HEX[usize::from(byte >> 4)]));
-        scratch.text.push(char::from(HEX[usize::from(byte & 15)]));
+        text.push(char::from(HEX[usize::from(byte >> 4)]));
+        text.push(char::from(HEX[usize::from(byte & 15)]));
     }
-    sink.str(&scratch.text)
+    Ok(())
 }
 
-fn date(days: i32, scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+fn date(days: i32, text: &mut String) {
     match days {
-        i32::MAX => sink.str("infinity"),
-        i32::MIN => sink.str("-infinity"),
-        _ => {
-            scratch.text.clear();
-            calendar::write_date(&mut scratch.text, i64::from(days) + calendar::EPOCH_DAYS);
-            sink.str(&scratch.text)
-        }
-    }
-}
-
-/// Infinities are text, as a `Date` has none.
-fn timestamp(micros: i64, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
-    match micros {
-        i64::MAX => sink.str("infinity"),
-        i64::MIN => sink.str("-infinity"),
-        _ => match micros.checked_add(calendar::EPOCH_MICROS) {
-            Some(unix) => sink.timestamp(unix),
-            None => Err(ValueError::Unsupported("a timestamp beyond the year 294246")),
-        },
+        i32::MAX => text.push_str("infinity"),
+        i32::MIN => text.push_str("-infinity"),
+        _ => calendar::write_date(text, i64::from(days) + calendar::EPOCH_DAYS),
     }
 }
 

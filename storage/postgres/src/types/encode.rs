@@ -80,6 +80,186 @@ pub fn value(
 
 type Refusal = Box<str>;
 
+/// Appends `int32 length, bytes` of a value of a binary COPY. False: only the server can read it; `out` may end in an
+/// incomplete value then, as on an error.
+pub(crate) fn copy_binary(
+    param: &Param<'_>,
+    ty: Type,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<bool, Refusal> {
+    if matches!(param, Param::Null) {
+        out.extend_from_slice(&(-1i32).to_be_bytes());
+        return Ok(true);
+    }
+    if ty.array {
+        return Ok(false);
+    }
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    match ty.scalar {
+        // The binary form is the text.
+        Scalar::Text | Scalar::Json => body(param, ty, scratch, out)?,
+        Scalar::Jsonb => {
+            out.push(1);
+            body(param, ty, scratch, out)?;
+        }
+        Scalar::Uuid => match param {
+            Param::Str(text) => match uuid(text) {
+                Some(bytes) => out.extend_from_slice(&bytes),
+                None => return Ok(false),
+            },
+            other => return Err(mismatch("text", other)),
+        },
+        Scalar::Numeric => {
+            let text = &mut scratch.text;
+            text.clear();
+            match param {
+                Param::Str(v) | Param::Digits(v) => text.push_str(v),
+                Param::Int(_) | Param::Float(_) => number(text, param),
+                other => return Err(mismatch("a number", other)),
+            }
+            if !numeric(text, out) {
+                return Ok(false);
+            }
+        }
+        _ if format(param, ty) == BINARY => body(param, ty, scratch, out)?,
+        // A value that isn't of the type's kind: the error is the same in either format.
+        _ => {
+            let mut nothing = Vec::new();
+            body(param, ty, scratch, &mut nothing)?;
+            return Ok(false);
+        }
+    }
+    let length = i32::try_from(out.len() - start - 4).map_err(|_| Refusal::from("longer than 2 GiB"))?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(true)
+}
+
+/// Appends a value of COPY's text format (manual: "COPY", Text Format), without its tab or newline.
+pub(crate) fn copy_text(
+    param: &Param<'_>,
+    ty: Type,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    if matches!(param, Param::Null) {
+        out.extend_from_slice(b"\\N");
+        return Ok(());
+    }
+    let mut made = Vec::new();
+    if format(param, ty) == BINARY && !ty.array {
+        // Checked as ever, and then written as text.
+        body(param, ty, scratch, &mut made)?;
+        made.clear();
+        let mut text = String::new();
+        match param {
+            Param::Bool(v) => text.push(if *v { 't' } else { 'f' }),
+            Param::Bytes(v) => hex(&mut text, v),
+            Param::Str(v) | Param::Digits(v) => text.push_str(v),
+            other => number(&mut text, other),
+        }
+        made = text.into_bytes();
+    } else {
+        body(param, ty, scratch, &mut made)?;
+    }
+    for byte in made {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            byte => out.push(byte),
+        }
+    }
+    Ok(())
+}
+
+/// The SQL text of a number, a date or bytes.
+pub(crate) fn text(param: &Param<'_>) -> String {
+    let mut out = String::new();
+    match param {
+        Param::Bytes(v) => hex(&mut out, v),
+        other => number(&mut out, other),
+    }
+    out
+}
+
+/// A uuid as it is mostly written, `8-4-4-4-12` hexadecimal digits; the server knows other spellings.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 36 {
+        return None;
+    }
+    let mut digits = bytes.iter().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    if [8, 13, 18, 23].iter().any(|at| bytes[*at] != b'-') {
+        return None;
+    }
+    let mut out = [0; 16];
+    for byte in &mut out {
+        for _ in 0..2 {
+            let digit = char::from(*digits.next()?.1).to_digit(16)?;
+            *byte = *byte << 4 | u8::try_from(digit).ok()?;
+        }
+    }
+    Some(out)
+}
+
+/// Appends a numeric as `numeric_recv` reads it; false if `text` is no plain decimal number.
+fn numeric(text: &str, out: &mut Vec<u8>) -> bool {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (0x4000u16, rest),
+        None => (0, text),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    // Beyond these the server has something to say about it.
+    if whole.is_empty() || !plain(whole) || !plain(fraction) || whole.len() > 1000 || fraction.len() > 1000 {
+        return false;
+    }
+    if fraction.is_empty() && digits.ends_with('.') {
+        return false;
+    }
+    let whole = whole.trim_start_matches('0');
+    // Groups of four digits, those of the fraction filled up with zeros.
+    let mut groups: Vec<i16> = Vec::new();
+    let lead = whole.len().div_ceil(4);
+    let group = |digits: &str| digits.parse::<i16>().unwrap_or(0);
+    let first = whole.len() % 4;
+    if first > 0 {
+        groups.push(group(&whole[..first]));
+    }
+    let mut rest = &whole[first..];
+    while !rest.is_empty() {
+        groups.push(group(&rest[..4]));
+        rest = &rest[4..];
+    }
+    let mut rest = fraction;
+    while !rest.is_empty() {
+        let now = rest.len().min(4);
+        let scale = [0, 1000, 100, 10, 1][now];
+        groups.push(group(&rest[..now]) * scale);
+        rest = &rest[now..];
+    }
+    let mut weight = i16::try_from(lead).unwrap_or(0) - 1;
+    let skip = groups.iter().take_while(|g| **g == 0).count();
+    groups.drain(..skip);
+    weight -= i16::try_from(skip).unwrap_or(0);
+    while groups.last() == Some(&0) {
+        groups.pop();
+    }
+    let sign = if groups.is_empty() { 0 } else { sign };
+    let weight = if groups.is_empty() { 0 } else { weight };
+    let count = i16::try_from(groups.len()).unwrap_or(0);
+    let scale = i16::try_from(fraction.len()).unwrap_or(0);
+    out.extend_from_slice(&count.to_be_bytes());
+    out.extend_from_slice(&weight.to_be_bytes());
+    out.extend_from_slice(&sign.to_be_bytes());
+    out.extend_from_slice(&scale.to_be_bytes());
+    groups.iter().for_each(|group| out.extend_from_slice(&group.to_be_bytes()));
+    true
+}
+
 fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Refusal> {
     let text = &mut scratch.text;
     text.clear();

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use forebay_base::limits::DatabaseLimits;
 use forebay_base::value::ValueBuilder;
 use forebay_base::{Monotonic, Value, ValueSink};
+use forebay_postgres::copy::{Bytes, Rows};
 use forebay_postgres::pool::Mode;
 use forebay_postgres::{
     Action, Complete, Config, Delivery, Event, Link, Param, Pool, QueryError, Receiver, Shape, Sql, Token,
@@ -52,6 +53,23 @@ pub struct Driver {
     buffer: Vec<u8>,
     /// Time stands still: then nothing is slow, however loaded the machine is.
     pub frozen: Option<Monotonic>,
+    copies: HashMap<Token, Copy>,
+    /// Notifications, and `Listening` as text.
+    pub heard: Vec<String>,
+    /// CancelRequests that were sent.
+    pub cancels: usize,
+}
+
+/// A COPY under way.
+pub enum Copy {
+    /// Command, rows, how many of them are sent.
+    In(String, std::rc::Rc<Vec<Vec<Value>>>, usize),
+    /// Command, data, how much of it is sent.
+    Raw(String, std::rc::Rc<Vec<u8>>, usize),
+    /// Command.
+    Out(String, Shape),
+    /// Nothing is asked of it: it stays as it is.
+    Stuck,
 }
 
 impl Driver {
@@ -68,6 +86,41 @@ impl Driver {
             write_bytes: usize::MAX,
             buffer: vec![0; 64 * 1024],
             frozen: None,
+            copies: HashMap::new(),
+            heard: Vec::new(),
+            cancels: 0,
+        }
+    }
+
+    /// Starts a COPY. `types` as in `Pool::copy`.
+    pub fn copy(&mut self, transaction: Option<Token>, types: Option<&str>, copy: Copy) -> Token {
+        let (token, now) = (self.token(matches!(copy, Copy::Out(..))), self.now());
+        self.copies.insert(token, copy);
+        let started = self.pool.copy(transaction, token, types.map(Sql::new).as_ref(), now);
+        if started.is_err() {
+            self.copies.remove(&token);
+        }
+        let token = self.started(token, started);
+        self.collect();
+        token
+    }
+
+    /// Opens a cursor or, without a statement, fetches from it.
+    pub fn rows_of(
+        &mut self,
+        transaction: Token,
+        cursor: (u32, u32),
+        sql: Option<(&str, &[Param<'_>])>,
+    ) -> Result<usize, QueryError> {
+        let token = self.token(true);
+        let started = match sql {
+            Some((sql, params)) => self.pool.open_cursor(transaction, token, cursor, &Sql::new(sql), params),
+            None => self.pool.fetch(transaction, token, cursor),
+        };
+        self.started(token, started);
+        match self.wait(token)?.1 {
+            Value::List(rows) => Ok(rows.len()),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -238,6 +291,16 @@ impl Driver {
                 Action::Close { link } => {
                     self.sockets.remove(&link);
                 }
+                Action::Cancel { link, bytes } => {
+                    self.cancels += 1;
+                    let path = self.pool.config().unix_socket().unwrap();
+                    if let Ok(mut stream) = UnixStream::connect(path) {
+                        let _ = stream.write_all(&bytes);
+                        let _ = stream.read_to_end(&mut Vec::new());
+                    }
+                    let now = self.now();
+                    self.pool.handle_cancelled(link, now);
+                }
                 Action::Compute { link, mut job } => {
                     job.run();
                     let now = self.now();
@@ -288,21 +351,65 @@ impl Driver {
 
     fn collect(&mut self) {
         while let Some(event) = self.pool.poll_event() {
-            if let Event::Done { token, result } = event {
-                let sink = self.sinks.0.remove(&token).expect("one answer for each query");
-                // BEGIN, COMMIT and ROLLBACK push none.
-                let value = sink.finish();
-                let value = if self.no_value.remove(&token) {
-                    assert_eq!(value, None);
-                    Value::Undefined
-                } else if result.is_ok() {
-                    value.expect("exactly one value")
-                } else {
-                    Value::Undefined
-                };
-                let result = result.map(|complete| (complete, value));
-                assert!(self.done.insert(token, result).is_none(), "{token:?} is answered twice");
+            match event {
+                Event::Copy { token } => {
+                    let Some(copy) = self.copies.get_mut(&token) else { continue };
+                    let now = Monotonic(u64::try_from(self.start.elapsed().as_nanos()).unwrap());
+                    let started = match copy {
+                        Copy::In(command, rows, next) => {
+                            let rows = std::rc::Rc::clone(rows);
+                            let mut source = Rows::new(&rows, 0);
+                            let started = self.pool.copy_in(token, command, &mut source, now);
+                            *next = source.written();
+                            started
+                        }
+                        Copy::Raw(command, bytes, next) => {
+                            let bytes = std::rc::Rc::clone(bytes);
+                            let mut source = Bytes::new(&bytes, 0);
+                            let started = self.pool.copy_in(token, command, &mut source, now);
+                            *next = source.written();
+                            started
+                        }
+                        Copy::Out(command, shape) => self.pool.copy_out(token, command, *shape, now),
+                        Copy::Stuck => Ok(()),
+                    };
+                    self.started(token, started);
+                }
+                Event::CopyMore { token } => match self.copies.get_mut(&token) {
+                    Some(Copy::In(_, rows, next)) => {
+                        let mut source = Rows::new(rows, *next);
+                        self.pool.copy_more(token, &mut source);
+                        *next = source.written();
+                    }
+                    Some(Copy::Raw(_, bytes, next)) => {
+                        let mut source = Bytes::new(bytes, *next);
+                        self.pool.copy_more(token, &mut source);
+                        *next = source.written();
+                    }
+                    _ => {}
+                },
+                Event::Notification(n) => self.heard.push(format!("{} {}", n.channel, n.payload)),
+                Event::Listening { gap } => self.heard.push(format!("listening, gap: {gap}")),
+                Event::Notice(_) => {}
+                Event::Done { token, result } => self.ended(token, result),
             }
         }
+    }
+
+    fn ended(&mut self, token: Token, result: Result<Complete, QueryError>) {
+        self.copies.remove(&token);
+        let sink = self.sinks.0.remove(&token).expect("one answer for each query");
+        // BEGIN, COMMIT and ROLLBACK push none.
+        let value = sink.finish();
+        let value = if self.no_value.remove(&token) {
+            assert_eq!(value, None);
+            Value::Undefined
+        } else if result.is_ok() {
+            value.expect("exactly one value")
+        } else {
+            Value::Undefined
+        };
+        let result = result.map(|complete| (complete, value));
+        assert!(self.done.insert(token, result).is_none(), "{token:?} is answered twice");
     }
 }

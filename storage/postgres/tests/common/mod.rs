@@ -232,6 +232,14 @@ pub fn client() -> Client {
     Client::connect(&config()).unwrap()
 }
 
+/// A client of a database of its own, in which these statements ran.
+pub fn client_of(database: &str, statements: &str) -> Client {
+    client().batch(&format!("create database {database}")).unwrap();
+    let mut client = Client::connect(&Config { database: database.to_owned(), ..config() }).unwrap();
+    client.batch(statements).unwrap();
+    client
+}
+
 /// One value as the server's own text.
 pub fn text(client: &mut Client, sql: &str) -> String {
     let value = client.query(sql, &[], Shape::Scalar).unwrap();

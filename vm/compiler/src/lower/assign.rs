@@ -20,6 +20,10 @@ pub(super) enum Place {
     /// A constant with the key's name.
     Field(Reg, u32),
     Element(Reg, Reg),
+    /// Private name in the second.
+    Private(Reg, Reg),
+    /// `super[key]`: the first of receiver and object, the key.
+    Super(Reg, Reg),
     /// A property of the global object: constant with its name.
     Global(u32),
     /// An imported name or a constant: the assignment throws.
@@ -36,6 +40,12 @@ impl<'a> Lower<'_, 'a> {
             SimpleAssignmentTarget::TSSatisfiesExpression(e) => self.expression_place(&e.expression, later),
             SimpleAssignmentTarget::TSNonNullExpression(e) => self.expression_place(&e.expression, later),
             SimpleAssignmentTarget::TSTypeAssertion(e) => self.expression_place(&e.expression, later),
+            SimpleAssignmentTarget::StaticMemberExpression(m) if is_super(&m.object) => {
+                Some(self.super_place(Ok(m.property.name.as_str()), m.span))
+            }
+            SimpleAssignmentTarget::ComputedMemberExpression(m) if is_super(&m.object) => {
+                Some(self.super_place(Err(&m.expression), m.span))
+            }
             SimpleAssignmentTarget::StaticMemberExpression(m) => {
                 self.refuse_host_member(&m.object, m.span)?;
                 let object = self.operand(&m.object, later);
@@ -53,8 +63,8 @@ impl<'a> Lower<'_, 'a> {
                 Some(Place::Element(object, key))
             }
             SimpleAssignmentTarget::PrivateFieldExpression(m) => {
-                self.unsupported(m.span, "private names are", None);
-                None
+                let object = self.operand(&m.object, later);
+                Some(Place::Private(object, self.private_key(&m.field)))
             }
         }
     }
@@ -63,6 +73,16 @@ impl<'a> Lower<'_, 'a> {
     fn expression_place(&mut self, e: &'a Expression<'a>, later: Span) -> Option<Place> {
         match super::function::strip(e) {
             Expression::Identifier(id) => self.identifier_place(id, later),
+            Expression::StaticMemberExpression(m) if is_super(&m.object) => {
+                Some(self.super_place(Ok(m.property.name.as_str()), m.span))
+            }
+            Expression::ComputedMemberExpression(m) if is_super(&m.object) => {
+                Some(self.super_place(Err(&m.expression), m.span))
+            }
+            Expression::PrivateFieldExpression(m) => {
+                let object = self.operand(&m.object, later);
+                Some(Place::Private(object, self.private_key(&m.field)))
+            }
             Expression::StaticMemberExpression(m) => {
                 let object = self.operand(&m.object, later);
                 let key = self.pool.string(m.property.name.as_str());
@@ -122,6 +142,11 @@ impl<'a> Lower<'_, 'a> {
                 }
                 Some(Place::Variable(symbol, id.span))
             }
+            Name::Class(_) => {
+                let message = format!("`{}` is constant inside its class: this throws a TypeError", id.name);
+                self.warning("FB0203", id.span, message, None);
+                Some(Place::Constant(id.span))
+            }
             Name::Import(_) => {
                 self.error(
                     "FB0205",
@@ -172,6 +197,16 @@ impl<'a> Lower<'_, 'a> {
                 self.f().abc(Op::GetElem, register, object, key, span);
                 register
             }
+            Place::Private(object, name) => {
+                let register = self.target(want);
+                self.f().abc(Op::GetPrivate, register, object, name, span);
+                register
+            }
+            Place::Super(pair, key) => {
+                let register = self.target(want);
+                self.f().abc(Op::GetSuper, register, pair, key, span);
+                register
+            }
             Place::Global(name) => {
                 let register = self.target(want);
                 self.f().abx(Op::GetName, register, name, span);
@@ -219,6 +254,8 @@ impl<'a> Lower<'_, 'a> {
                 self.f().abc(Op::SetField, object, value, site, span);
             }
             Place::Element(object, key) => self.f().abc(Op::SetElem, object, key, value, span),
+            Place::Private(object, name) => self.f().abc(Op::SetPrivate, object, name, value, span),
+            Place::Super(pair, key) => self.f().abc(Op::SetSuper, pair, key, value, span),
             Place::Global(name) => self.f().abx(Op::SetName, value, name, span),
             Place::Constant(at) => {
                 let message = self.pool.string("Assignment to constant variable.");
@@ -428,6 +465,10 @@ impl<'a> Lower<'_, 'a> {
                 self.f().ab(Op::ToPropertyKey, register, key, span);
                 Place::Element(object, register)
             }
+            Place::Super(pair, key) => {
+                self.f().ab(Op::ToPropertyKey, key, key, span);
+                Place::Super(pair, key)
+            }
             other => other,
         }
     }
@@ -454,6 +495,10 @@ impl<'a> Lower<'_, 'a> {
                     if matches!(self.variable(symbol).kind, Kind::Const | Kind::SelfName) =>
                 {
                     self.load_variable(symbol, Want::Free(value), id.span);
+                    Some(Place::Constant(id.span))
+                }
+                Name::Class(cell) => {
+                    self.hidden_content(cell, Want::Free(value), id.span);
                     Some(Place::Constant(id.span))
                 }
                 _ => self.identifier_place(id, later),
@@ -528,6 +573,11 @@ impl<'a> Lower<'_, 'a> {
     pub(super) fn assign_head(&mut self, target: &'a AssignmentTarget<'a>, value: Reg) {
         self.assign_target(target, value);
     }
+}
+
+/// Whether a member is `super`'s.
+pub(super) fn is_super(object: &Expression<'_>) -> bool {
+    matches!(object, Expression::Super(_))
 }
 
 /// The want for a value that must not be a variable's own register too early.

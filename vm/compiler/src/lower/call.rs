@@ -1,14 +1,16 @@
 //! Member chains and calls: methods, optional chaining, spread, `new`, `delete`,
 //! and calls of the host.
 
-use forebay_bytecode::module::{function_flags, uses};
+use forebay_bytecode::module::{TemplatePart, uses};
 use forebay_bytecode::{Global, HostFn, HostKind, Instr, Op};
 use oxc_ast::ast::{
     Argument, CallExpression, ChainElement, ChainExpression, ComputedMemberExpression, Expression,
-    IdentifierReference, NewExpression, StaticMemberExpression,
+    IdentifierReference, NewExpression, PrivateFieldExpression, StaticMemberExpression,
+    TaggedTemplateExpression,
 };
 use oxc_span::{GetSpan, Span};
 
+use super::assign::is_super;
 use super::function::strip;
 use super::{Binding, Lower, Name, Want, host};
 use crate::diagnostic::did_you_mean;
@@ -70,10 +72,7 @@ impl<'a> Lower<'_, 'a> {
             ChainElement::TSNonNullExpression(t) => self.link(&t.expression, want, nulls),
             ChainElement::StaticMemberExpression(m) => self.static_member(m, want, nulls),
             ChainElement::ComputedMemberExpression(m) => self.computed_member(m, want, nulls),
-            ChainElement::PrivateFieldExpression(m) => {
-                self.unsupported(m.span, "private names are", None);
-                self.target(want)
-            }
+            ChainElement::PrivateFieldExpression(m) => self.private_member(m, want, nulls),
         }
     }
 
@@ -83,6 +82,7 @@ impl<'a> Lower<'_, 'a> {
             Expression::CallExpression(c) => self.call(c, want, nulls),
             Expression::StaticMemberExpression(m) => self.static_member(m, want, nulls),
             Expression::ComputedMemberExpression(m) => self.computed_member(m, want, nulls),
+            Expression::PrivateFieldExpression(m) => self.private_member(m, want, nulls),
             other => self.expression(other, want),
         }
     }
@@ -113,6 +113,9 @@ impl<'a> Lower<'_, 'a> {
         want: Want,
         nulls: &mut Vec<Patch>,
     ) -> Reg {
+        if is_super(&m.object) {
+            return self.super_field(m.property.name.as_str(), want, m.span);
+        }
         self.check_request(m);
         if let Expression::Identifier(id) = strip(&m.object) {
             match self.resolve(id) {
@@ -158,12 +161,51 @@ impl<'a> Lower<'_, 'a> {
         register
     }
 
+    fn private_member(
+        &mut self,
+        m: &'a PrivateFieldExpression<'a>,
+        want: Want,
+        nulls: &mut Vec<Patch>,
+    ) -> Reg {
+        let mark = self.f().next;
+        let object = self.object_of(&m.object, Want::Any, nulls, false);
+        if m.optional {
+            nulls.push(self.f().jump(Op::JumpIfNullish, object, m.span));
+        }
+        let key = self.private_key(&m.field);
+        self.f().next = mark;
+        let register = self.target(want);
+        self.f().abc(Op::GetPrivate, register, object, key, m.span);
+        register
+    }
+
+    /// Callee and `this` of `object.#name(...)`.
+    fn private_callee(
+        &mut self,
+        m: &'a PrivateFieldExpression<'a>,
+        base: Reg,
+        this: Reg,
+        nulls: &mut Vec<Patch>,
+    ) {
+        self.object_of(&m.object, Want::Free(this), nulls, true);
+        if m.optional {
+            nulls.push(self.f().jump(Op::JumpIfNullish, this, m.span));
+        }
+        let mark = self.f().next;
+        let key = self.private_key(&m.field);
+        self.f().next = mark;
+        self.f().abc(Op::GetPrivate, base, this, key, m.span);
+    }
+
     fn computed_member(
         &mut self,
         m: &'a ComputedMemberExpression<'a>,
         want: Want,
         nulls: &mut Vec<Patch>,
     ) -> Reg {
+        if is_super(&m.object) {
+            return self.super_element(&m.expression, want, m.span);
+        }
         let mark = self.f().next;
         let object = self.object_of(&m.object, Want::Any, nulls, false);
         if m.optional {
@@ -225,10 +267,7 @@ impl<'a> Lower<'_, 'a> {
                     return register;
                 }
             }
-            Expression::Super(s) => {
-                self.unsupported(s.span, "`super` is", None);
-                return self.target(want);
-            }
+            Expression::Super(_) => return self.super_call(c, want),
             _ => {}
         }
         let mark = self.f().next;
@@ -251,6 +290,18 @@ impl<'a> Lower<'_, 'a> {
         nulls: &mut Vec<Patch>,
     ) -> Span {
         match callee {
+            Expression::StaticMemberExpression(m) if is_super(&m.object) => {
+                self.super_method(Ok(m.property.name.as_str()), base, this, m.span);
+                m.property.span
+            }
+            Expression::ComputedMemberExpression(m) if is_super(&m.object) => {
+                self.super_method(Err(&m.expression), base, this, m.span);
+                m.expression.span()
+            }
+            Expression::PrivateFieldExpression(m) => {
+                self.private_callee(m, base, this, nulls);
+                m.field.span
+            }
             Expression::StaticMemberExpression(m) if !self.is_import_namespace(&m.object) => {
                 self.static_method(m, base, this, nulls);
                 m.property.span
@@ -263,6 +314,7 @@ impl<'a> Lower<'_, 'a> {
             Expression::ChainExpression(c) => {
                 let mut inner = Vec::new();
                 match &c.expression {
+                    ChainElement::PrivateFieldExpression(m) => self.private_callee(m, base, this, &mut inner),
                     ChainElement::StaticMemberExpression(m) => self.static_method(m, base, this, &mut inner),
                     ChainElement::ComputedMemberExpression(m) => {
                         self.computed_method(m, base, this, &mut inner)
@@ -285,6 +337,58 @@ impl<'a> Lower<'_, 'a> {
                 other.span()
             }
         }
+    }
+
+    /// `` f`text ${value}` ``: a call with the template's object and the values.
+    pub(super) fn tagged_template(&mut self, t: &'a TaggedTemplateExpression<'a>, want: Want) -> Reg {
+        let mark = self.f().next;
+        let base = self.f().take();
+        let this = self.f().take();
+        self.callee_into(strip(&t.tag), base, this, &mut Vec::new());
+        let mut parts = Vec::new();
+        for quasi in &t.quasi.quasis {
+            let cooked = match &quasi.value.cooked {
+                Some(_) if quasi.lone_surrogates => {
+                    self.unsupported(quasi.span, "half a surrogate pair in a literal is", None);
+                    None
+                }
+                Some(text) => Some(self.pool.string(text.as_str())),
+                None => None,
+            };
+            parts.push(TemplatePart { cooked, raw: self.pool.string(quasi.value.raw.as_str()) });
+        }
+        let template = self.pool.template(parts);
+        let values = &t.quasi.expressions;
+        let spread = values.len() >= ARGUMENTS_MAX;
+        let first = self.f().take();
+        if spread {
+            self.f().abx(Op::NewArray, first, u32::try_from(values.len()).unwrap_or(u32::MAX), t.span);
+        }
+        let inner = self.f().next;
+        let object = if spread { self.f().take() } else { first };
+        self.f().abx(Op::LoadConst, object, template, t.quasi.span);
+        if spread {
+            self.f().ab(Op::ArrayPush, first, object, t.quasi.span);
+        }
+        for value in values {
+            if spread {
+                self.f().next = inner;
+                let register = self.expression(value, Want::Any);
+                self.f().ab(Op::ArrayPush, first, register, value.span());
+            } else {
+                let register = self.f().take();
+                self.expression(value, Want::Free(register));
+            }
+        }
+        self.f().next = mark;
+        let register = self.target(want);
+        if spread {
+            self.f().ab(Op::CallSpread, register, base, t.span);
+        } else {
+            let count = u8::try_from(values.len() + 1).unwrap_or(u8::MAX);
+            self.f().emit(Instr::abc(Op::Call, count, register, base, 0), t.span);
+        }
+        register
     }
 
     fn is_import_namespace(&self, e: &Expression<'a>) -> bool {
@@ -353,14 +457,14 @@ impl<'a> Lower<'_, 'a> {
                     _ => None,
                 }
             }
-            Expression::ThisExpression(_) => (self.f().flags & function_flags::ARROW == 0).then_some(0),
+            Expression::ThisExpression(_) => self.this_register(),
             _ => None,
         }
     }
 
     /// Arguments and the call itself; callee and `this` are in place.
     #[expect(clippy::too_many_arguments, reason = "the parts of one call")]
-    fn invoke(
+    pub(super) fn invoke(
         &mut self,
         op: Op,
         spread_op: Op,
@@ -451,6 +555,10 @@ impl<'a> Lower<'_, 'a> {
         };
         let mut nulls = Vec::new();
         match strip(e) {
+            Expression::StaticMemberExpression(m) if is_super(&m.object) => self.delete_super(None, span),
+            Expression::ComputedMemberExpression(m) if is_super(&m.object) => {
+                self.delete_super(Some(&m.expression), span)
+            }
             Expression::ChainExpression(c) => match &c.expression {
                 ChainElement::StaticMemberExpression(m) => self.delete_static(m, register, span, &mut nulls),
                 ChainElement::ComputedMemberExpression(m) => {
@@ -589,7 +697,12 @@ impl<'a> Lower<'_, 'a> {
             | HostFn::Query
             | HostFn::Tx
             | HostFn::TxBegin
-            | HostFn::TxEnd => uses::DATABASE,
+            | HostFn::TxEnd
+            | HostFn::CopyIn
+            | HostFn::CopyOut
+            | HostFn::CursorOpen
+            | HostFn::CursorFetch
+            | HostFn::CursorClose => uses::DATABASE,
             HostFn::Http | HostFn::HttpRequest => uses::HTTP,
             HostFn::KvGet
             | HostFn::KvSet

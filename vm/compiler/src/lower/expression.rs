@@ -15,7 +15,7 @@ use oxc_span::{GetSpan, Span};
 use oxc_syntax::operator::{BinaryOperator, LogicalOperator, UnaryOperator};
 
 use super::function::{Form, strip};
-use super::{Lower, Name, Want};
+use super::{Label, Lower, Name, Want};
 use crate::emit::{Patch, Reg};
 use crate::files::Target;
 
@@ -80,7 +80,8 @@ impl<'a> Lower<'_, 'a> {
             Expression::CallExpression(_)
             | Expression::ChainExpression(_)
             | Expression::StaticMemberExpression(_)
-            | Expression::ComputedMemberExpression(_) => self.chain(e, want),
+            | Expression::ComputedMemberExpression(_)
+            | Expression::PrivateFieldExpression(_) => self.chain(e, want),
             Expression::NewExpression(n) => self.new_expression(n, want),
             Expression::ParenthesizedExpression(p) => self.expression(&p.expression, want),
             Expression::TSAsExpression(t) => self.expression(&t.expression, want),
@@ -88,19 +89,22 @@ impl<'a> Lower<'_, 'a> {
             Expression::TSTypeAssertion(t) => self.expression(&t.expression, want),
             Expression::TSNonNullExpression(t) => self.expression(&t.expression, want),
             Expression::TSInstantiationExpression(t) => self.expression(&t.expression, want),
-            Expression::ClassExpression(c) => {
-                self.unsupported_class(c.span);
-                self.target(want)
-            }
+            Expression::ClassExpression(c) => self.class(c, Label::Text(""), want),
             Expression::Super(_) => self.refuse(span, "`super` is", want),
             Expression::ImportExpression(_) => self.refuse(span, "`import()` is", want),
-            Expression::TaggedTemplateExpression(t) => self.refuse(t.span, "tagged templates are", want),
-            Expression::YieldExpression(_) => self.refuse(span, "generators are", want),
-            Expression::PrivateInExpression(_) | Expression::PrivateFieldExpression(_) => {
-                self.refuse(span, "private names are", want)
+            Expression::TaggedTemplateExpression(t) => self.tagged_template(t, want),
+            Expression::YieldExpression(y) => self.yield_expression(y, want),
+            Expression::PrivateInExpression(p) => {
+                let mark = self.f().next;
+                let object = self.expression(&p.right, Want::Any);
+                let key = self.private_key(&p.left);
+                self.f().next = mark;
+                let register = self.target(want);
+                self.f().abc(Op::HasPrivate, register, key, object, span);
+                register
             }
             Expression::ImportMeta(_) => self.refuse(span, "`import.meta` is", want),
-            Expression::NewTarget(_) => self.refuse(span, "`new.target` is", want),
+            Expression::NewTarget(_) => self.new_target(want, span),
             Expression::JSXElement(_) | Expression::JSXFragment(_) => self.refuse(span, "JSX is", want),
             Expression::V8IntrinsicExpression(_) => self.refuse(span, "this is", want),
         }
@@ -111,9 +115,31 @@ impl<'a> Lower<'_, 'a> {
         self.target(want)
     }
 
-    /// Computes an expression whose value may be a function that takes `name`.
+    /// Computes an expression whose value may be a function or class that takes `name`.
     pub(super) fn named_expression(&mut self, e: &'a Expression<'a>, name: &str, want: Want) -> Reg {
+        self.labelled_expression(e, Label::Text(name), want)
+    }
+
+    /// The same with a name that may be known at run time only.
+    pub(super) fn labelled_expression(&mut self, e: &'a Expression<'a>, label: Label<'_>, want: Want) -> Reg {
+        let name = match label {
+            Label::Text(name) => name,
+            Label::Key(key) => {
+                let is_anonymous = match strip(e) {
+                    Expression::ClassExpression(c) => return self.class(c, label, want),
+                    Expression::ArrowFunctionExpression(_) => true,
+                    Expression::FunctionExpression(f) => f.id.is_none(),
+                    _ => false,
+                };
+                let register = self.named_expression(e, "", want);
+                if is_anonymous {
+                    self.f().ab(Op::NameFunction, register, key, e.span());
+                }
+                return register;
+            }
+        };
         match strip(e) {
+            Expression::ClassExpression(c) => self.class(c, label, want),
             Expression::ArrowFunctionExpression(arrow) => {
                 let index = self.arrow(arrow, name);
                 self.closure(index, want, arrow.span)
@@ -248,6 +274,7 @@ impl<'a> Lower<'_, 'a> {
                 }
                 self.load_variable(symbol, want, id.span)
             }
+            Name::Class(cell) => self.hidden_content(cell, want, id.span),
             Name::Import(Target::Namespace(_)) => {
                 let hint = format!("read its members: `{}.name`", id.name);
                 self.error("FB0706", id.span, "a namespace import can't be used as a value", Some(&hint));
@@ -335,7 +362,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// A register to build a value in piece by piece.
-    fn building(&mut self, want: Want) -> Reg {
+    pub(super) fn building(&mut self, want: Want) -> Reg {
         match want {
             Want::Free(register) => register,
             Want::Any | Want::Variable(_) => self.f().take(),
@@ -343,7 +370,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// Delivers what was built.
-    fn built(&mut self, register: Reg, want: Want, mark: Reg, span: Span) -> Reg {
+    pub(super) fn built(&mut self, register: Reg, want: Want, mark: Reg, span: Span) -> Reg {
         match want {
             Want::Any => {
                 self.f().next = register + 1;
@@ -391,6 +418,7 @@ impl<'a> Lower<'_, 'a> {
         let register = self.building(want);
         let hint = u32::try_from(o.properties.len()).unwrap_or(u32::MAX);
         self.f().abx(Op::NewObject, register, hint, o.span);
+        let home = self.hide(register);
         let inner = self.f().next;
         for property in &o.properties {
             match property {
@@ -406,10 +434,11 @@ impl<'a> Lower<'_, 'a> {
                         && !p.method
                         && p.kind == PropertyKind::Init
                     {
-                        let hint = "use Object.create(prototype)";
-                        self.unsupported(p.span, "setting the prototype by `__proto__` is", Some(hint));
+                        let value = self.expression(&p.value, Want::Any);
+                        self.f().ab(Op::SetProto, register, value, p.span);
+                    } else {
+                        self.property(register, home, p, name);
                     }
-                    self.property(register, p, name);
                 }
             }
             self.f().next = inner;
@@ -417,7 +446,13 @@ impl<'a> Lower<'_, 'a> {
         self.built(register, want, mark, o.span)
     }
 
-    fn property(&mut self, object: Reg, p: &'a oxc_ast::ast::ObjectProperty<'a>, name: Option<String>) {
+    fn property(
+        &mut self,
+        object: Reg,
+        home: u32,
+        p: &'a oxc_ast::ast::ObjectProperty<'a>,
+        name: Option<String>,
+    ) {
         let is_accessor = p.kind != PropertyKind::Init;
         let key = match &name {
             Some(_) if !is_accessor => None,
@@ -441,15 +476,26 @@ impl<'a> Lower<'_, 'a> {
         let own_name = name.as_deref().unwrap_or("");
         let value = match &p.value {
             Expression::FunctionExpression(f) if p.method || is_accessor => {
-                let prefix = match p.kind {
-                    PropertyKind::Init => "",
-                    PropertyKind::Get => "get ",
-                    PropertyKind::Set => "set ",
+                let (kind, prefix) = match p.kind {
+                    PropertyKind::Init => (0, ""),
+                    PropertyKind::Get => (1, "get "),
+                    PropertyKind::Set => (2, "set "),
                 };
-                let index = self.function(f, &format!("{prefix}{own_name}"), Form::Method);
-                self.closure(index, Want::Any, f.span)
+                let form = Form::Method { home: Some(home) };
+                let index = self.function(f, &format!("{prefix}{own_name}"), form);
+                let value = self.closure(index, Want::Any, f.span);
+                if let (Some(key), None) = (key, &name) {
+                    self.f().emit(Instr::abc(Op::NameFunction, kind, value, key, 0), f.span);
+                }
+                value
             }
-            value => self.named_expression(value, own_name, Want::Any),
+            value => {
+                let label = match (key, &name) {
+                    (Some(key), None) => Label::Key(key),
+                    _ => Label::Text(own_name),
+                };
+                self.labelled_expression(value, label, Want::Any)
+            }
         };
         let span = p.span;
         match (p.kind, key, name) {
@@ -627,7 +673,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// An `await` in the function under construction.
-    fn note_await(&mut self, span: Span) {
+    pub(super) fn note_await(&mut self, span: Span) {
         let is_top_level = self.functions.len() == 1;
         if !is_top_level {
             return;

@@ -10,16 +10,21 @@ use oxc_span::{GetSpan, Span};
 use oxc_syntax::scope::ScopeId;
 use oxc_syntax::symbol::SymbolId;
 
+use super::class::Plan;
 use super::{Binding, Lower, SlotKey, Want};
-use crate::emit::{Builder, Reg};
+use crate::emit::{Builder, Constructor, Reg};
 use crate::scope::Kind;
 
 /// What differs between the kinds of functions.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+#[derive(Clone, Copy)]
+pub(super) enum Form<'p, 'a> {
     Plain,
-    /// Methods, getters and setters: not constructors.
-    Method,
+    /// Methods, getters and setters: not constructors. `home`: the hidden object where `super` begins.
+    Method {
+        home: Option<u32>,
+    },
+    /// The constructor of a class.
+    Constructor(&'p Plan<'a>),
 }
 
 impl<'a> Lower<'_, 'a> {
@@ -28,32 +33,49 @@ impl<'a> Lower<'_, 'a> {
         &mut self,
         function: &'a Function<'a>,
         name: &str,
-        form: Form,
+        form: Form<'_, 'a>,
     ) -> Option<FunctionIndex> {
         let head = Span::new(function.span.start, function.params.span.start.max(function.span.start));
-        if function.generator {
-            let hint = "build an array, or take a callback";
-            self.unsupported(head, "generators are", Some(hint));
-            return None;
-        }
         let body = function.body.as_ref()?;
         let mut flags = if function.r#async { function_flags::ASYNC } else { 0 };
-        if form != Form::Plain {
-            flags |= function_flags::METHOD;
+        if function.generator {
+            flags |= function_flags::GENERATOR;
         }
         let scope = function.scope_id.get()?;
+        match form {
+            Form::Plain => {
+                if flags == 0 && self.variables[self.file()].new_target.contains(&scope) {
+                    flags |= function_flags::NEW_TARGET;
+                }
+            }
+            Form::Method { .. } => flags |= function_flags::METHOD,
+            Form::Constructor(_) => flags |= function_flags::CLASS,
+        }
         if self.variables[self.file()].has_arguments(scope) {
             flags |= function_flags::ARGUMENTS;
         }
         let own = function.id.as_ref().and_then(|id| id.symbol_id.get());
         let name = function.id.as_ref().map_or(name, |id| id.name.as_str());
         self.begin_function(scope, flags, name, own);
-        self.parameters(&function.params, scope);
+        let mut plan = None;
+        match form {
+            Form::Plain => {}
+            Form::Method { home } => self.f().home = home,
+            Form::Constructor(of) => {
+                let (derived, fields) = (of.derived, of.fields_cell);
+                let constructor = Constructor { derived, ready: false, this: None, callee: None, fields };
+                self.f().home = Some(of.home);
+                self.f().constructor = Some(constructor);
+                plan = Some((of, body.statements.as_slice()));
+            }
+        }
+        self.parameters(&function.params, scope, plan);
+        if function.generator {
+            self.f().emit(Instr::abc(Op::StartGenerator, 0, 0, 0, 0), head);
+            self.f().started = true;
+        }
         self.statements_of_function(&body.statements);
-        let end = Span::new(body.span.end.saturating_sub(1), body.span.end);
-        let result = self.f().take();
-        self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.end_body(Span::new(body.span.end.saturating_sub(1), body.span.end));
         Some(self.finish_function(head))
     }
 
@@ -66,14 +88,11 @@ impl<'a> Lower<'_, 'a> {
         let flags = function_flags::ARROW | if arrow.r#async { function_flags::ASYNC } else { 0 };
         let scope = arrow.scope_id.get()?;
         self.begin_function(scope, flags, name, None);
-        self.parameters(&arrow.params, scope);
+        self.parameters(&arrow.params, scope, None);
         match &arrow.body {
             ArrowFunctionBody::FunctionBody(body) => {
                 self.statements_of_function(&body.statements);
-                let end = Span::new(body.span.end.saturating_sub(1), body.span.end);
-                let result = self.f().take();
-                self.f().a(Op::LoadUndefined, result, end);
-                self.f().a(Op::Return, result, end);
+                self.end_body(Span::new(body.span.end.saturating_sub(1), body.span.end));
             }
             body => {
                 if let Some(value) = body.as_expression() {
@@ -84,7 +103,7 @@ impl<'a> Lower<'_, 'a> {
         Some(self.finish_function(arrow.params.span))
     }
 
-    fn begin_function(&mut self, scope: ScopeId, flags: u8, name: &str, own: Option<SymbolId>) {
+    fn begin_function(&mut self, scope: ScopeId, flags: u16, name: &str, own: Option<SymbolId>) {
         let name = self.pool.string(name);
         let file = self.file();
         self.functions.push(Builder::new(file, scope, flags, name));
@@ -125,11 +144,18 @@ impl<'a> Lower<'_, 'a> {
         builder.finish(&mut self.module)
     }
 
-    /// Registers of parameters and locals; then defaults and patterns, in order.
-    fn parameters(&mut self, params: &'a FormalParameters<'a>, scope: ScopeId) {
+    /// Registers of parameters and locals; then defaults and patterns, in order. A constructor makes its
+    /// `this` and the fields before them.
+    fn parameters(
+        &mut self,
+        params: &'a FormalParameters<'a>,
+        scope: ScopeId,
+        constructor: Option<(&Plan<'a>, &'a [Statement<'a>])>,
+    ) {
         for p in &params.items {
             if p.accessibility.is_some() || p.readonly || p.r#override {
-                self.unsupported(p.span, "parameter properties are", None);
+                let hint = "declare the field and assign it: `constructor(x) { this.x = x; }`";
+                self.unsupported(p.span, "parameter properties are", Some(hint));
             }
             if let Some(decorator) = p.decorators.first() {
                 self.unsupported(decorator.span, "decorators are", None);
@@ -156,6 +182,12 @@ impl<'a> Lower<'_, 'a> {
         if f.flags & function_flags::ARGUMENTS != 0 {
             f.arguments = Some(f.take());
         }
+        if f.flags & (function_flags::CLASS | function_flags::NEW_TARGET) != 0 {
+            f.new_target = Some(f.take());
+        }
+        if f.flags & function_flags::GENERATOR != 0 {
+            f.take();
+        }
         if let Some((own, _)) = f.itself {
             let register = f.take();
             f.itself = Some((own, register));
@@ -177,6 +209,9 @@ impl<'a> Lower<'_, 'a> {
             && !self.variable(symbol).early
         {
             self.own(symbol, argument(count));
+        }
+        if let Some((plan, body)) = constructor {
+            self.enter_constructor(plan, body, params.span);
         }
         self.allocate_scope(scope, params.span);
         for (i, p) in params.items.iter().enumerate() {
@@ -200,13 +235,16 @@ impl<'a> Lower<'_, 'a> {
         }
     }
 
-    fn statements_of_function(&mut self, statements: &'a [Statement<'a>]) {
+    pub(super) fn statements_of_function(&mut self, statements: &'a [Statement<'a>]) {
         self.depth += 1;
         for statement in statements {
             self.hoist_statement(statement);
         }
         for statement in statements {
             self.statement(statement);
+            if let Statement::ExpressionStatement(s) = statement {
+                self.note_super(&s.expression);
+            }
         }
         self.depth -= 1;
     }
@@ -228,8 +266,14 @@ impl<'a> Lower<'_, 'a> {
         for symbol in symbols {
             let v = self.variable(symbol).clone();
             match v.kind {
-                Kind::None | Kind::SelfName | Kind::Import => continue,
-                Kind::Var | Kind::Let | Kind::Const | Kind::Param | Kind::Catch | Kind::Function => {}
+                Kind::None | Kind::SelfName | Kind::ClassName | Kind::Import => continue,
+                Kind::Var
+                | Kind::Let
+                | Kind::Const
+                | Kind::Class
+                | Kind::Param
+                | Kind::Catch
+                | Kind::Function => {}
             }
             if v.module {
                 if v.kind == Kind::Var {
@@ -379,7 +423,7 @@ fn is_default(pattern: &BindingPattern<'_>) -> bool {
 }
 
 /// The expression without the TypeScript around it.
-pub(super) fn strip<'e, 'a>(mut e: &'e Expression<'a>) -> &'e Expression<'a> {
+pub(crate) fn strip<'e, 'a>(mut e: &'e Expression<'a>) -> &'e Expression<'a> {
     loop {
         e = match e {
             Expression::TSAsExpression(x) => &x.expression,

@@ -4,22 +4,28 @@
 //! |---|---|
 //! | [`self`] | the module: top levels, styles, names |
 //! | `function` | functions: parameters, hoisting, closures |
+//! | `generator` | `yield`, and iterators whose methods answer with promises |
 //! | `statement` | statements, loops, try/finally |
 //! | `expression` | expressions into a wanted register |
 //! | `assign` | assignments, updates |
+//! | `class` | classes: constructors, members, fields |
 //! | `pattern` | destructuring |
 //! | `call` | calls, member chains, optional chains, host functions |
+//! | `super_` | `super`, `new.target`, and the `this` of constructors |
 //! | `query` | `where(row => ...)` to a predicate |
 //! | `works` | `work()` chains |
 
 mod assign;
 mod call;
+mod class;
 mod expression;
 mod function;
+mod generator;
 mod host;
 mod pattern;
 mod query;
 mod statement;
+mod super_;
 mod works;
 
 use std::collections::HashMap;
@@ -34,7 +40,9 @@ use oxc_syntax::symbol::SymbolId;
 use crate::diagnostic::{Severity, Sink, did_you_mean};
 use crate::emit::{Builder, Pool, Reg, UpKey};
 use crate::files::{Files, Import, Target};
+use crate::schema::Trees;
 use crate::scope::{Kind, Variable, Variables};
+pub(crate) use function::strip;
 use works::Survey;
 pub(crate) use works::normalised;
 
@@ -63,10 +71,20 @@ pub(crate) enum Binding {
     Property(u32),
 }
 
+/// What a function or class is called that has no name of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Label<'s> {
+    Text(&'s str),
+    /// A property key in a register.
+    Key(Reg),
+}
+
 /// What an identifier means.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Name {
     Variable(SymbolId),
+    /// The name of a class, inside it: a hidden cell.
+    Class(u32),
     Import(Target),
     Undefined,
     Host(HostFn),
@@ -102,6 +120,14 @@ pub(crate) struct Lower<'p, 'a> {
     route_names: HashMap<(String, String), Span>,
     /// The functions are those of a script's body: handlers of requests.
     depth: usize,
+    /// Lambdas of chains, for the checks against a database.
+    trees: Trees,
+    /// The next number of what only the lowering knows (`Builder::hidden`).
+    hidden_next: u32,
+    /// Private names of the classes around, innermost last: hidden numbers by name.
+    privates: Vec<HashMap<&'a str, u32>>,
+    /// Hidden cells of the names that classes have inside.
+    class_names: HashMap<(usize, SymbolId), u32>,
     /// Parameters of handlers: the request.
     requests: Vec<SymbolId>,
 }
@@ -117,7 +143,7 @@ pub(crate) fn script_body(files: &Files<'_>) -> Option<usize> {
 }
 
 /// Lowers a blueprint. Errors go to `sink`; the module is good only if there are none.
-pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
+pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> (Module, Trees) {
     let survey = if files.options.conformance { Survey::default() } else { Survey::of(files, sink) };
     let variables = files
         .list
@@ -139,14 +165,19 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> Module {
         work_names: HashMap::new(),
         route_names: HashMap::new(),
         depth: 0,
+        trees: Trees::new(),
+        hidden_next: 0,
+        privates: Vec::new(),
+        class_names: HashMap::new(),
         requests: Vec::new(),
     };
     lower.program();
+    let trees = std::mem::take(&mut lower.trees);
     let mut module = lower.module;
     module.constants = lower.pool.constants;
     module.files =
         files.list.iter().map(|f| SourceFile { path: (*f.path).into(), text: (*f.text).into() }).collect();
-    module
+    (module, trees)
 }
 
 impl<'p, 'a> Lower<'p, 'a> {
@@ -187,9 +218,7 @@ impl<'p, 'a> Lower<'p, 'a> {
         }
         self.finish_works();
         let end = Span::empty(0);
-        let result = self.f().take();
-        self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.end_body(end);
         self.finish_function(end)
     }
 
@@ -217,9 +246,7 @@ impl<'p, 'a> Lower<'p, 'a> {
             self.top_level_statement(statement);
         }
         let end = Span::empty(program.span.end);
-        let result = self.f().take();
-        self.f().a(Op::LoadUndefined, result, end);
-        self.f().a(Op::Return, result, end);
+        self.end_body(end);
         self.finish_function(Span::empty(0))
     }
 
@@ -251,7 +278,16 @@ impl<'p, 'a> Lower<'p, 'a> {
             Statement::ExportDefaultDeclaration(e) => match &e.declaration {
                 ExportDefaultDeclarationKind::FunctionDeclaration(_)
                 | ExportDefaultDeclarationKind::TSInterfaceDeclaration(_) => {}
-                ExportDefaultDeclarationKind::ClassDeclaration(c) => self.unsupported_class(c.span),
+                ExportDefaultDeclarationKind::ClassDeclaration(c) if c.id.is_some() => {
+                    self.class_declaration(c);
+                }
+                ExportDefaultDeclarationKind::ClassDeclaration(c) => {
+                    let mark = self.f().next;
+                    let register = self.class(c, Label::Text("default"), Want::Any);
+                    let slot = self.slot(SlotKey::Default(self.file()));
+                    self.f().abx(Op::SetModule, register, slot, c.span);
+                    self.f().next = mark;
+                }
                 kind => {
                     if let Some(value) = kind.as_expression() {
                         let mark = self.f().next;
@@ -317,15 +353,6 @@ impl<'p, 'a> Lower<'p, 'a> {
         self.error("FB0301", span, format!("{what} not supported"), hint);
     }
 
-    fn unsupported_class(&mut self, span: Span) {
-        let head = Span::new(span.start, span.end.min(span.start + 5));
-        self.unsupported(
-            head,
-            "classes are",
-            Some("use functions and object literals: `function make() { return {...}; }`"),
-        );
-    }
-
     // Names.
 
     /// What an identifier means.
@@ -341,6 +368,10 @@ impl<'p, 'a> Lower<'p, 'a> {
                     None => Name::Unknown,
                 },
                 None if self.variable(symbol).kind == Kind::None => Name::Unknown,
+                None if self.variable(symbol).is_inner_at(id.span.start) => {
+                    let cell = self.class_names.get(&(self.file(), symbol));
+                    cell.map_or(Name::Unknown, |cell| Name::Class(*cell))
+                }
                 None => Name::Variable(symbol),
             };
         }
@@ -478,6 +509,8 @@ impl<'p, 'a> Lower<'p, 'a> {
                 }
                 UpKey::Arguments => None,
                 UpKey::This => (self.functions[parent].flags & function_flags::ARROW == 0).then_some(0),
+                UpKey::NewTarget => self.functions[parent].new_target,
+                UpKey::Hidden(number) => self.functions[parent].hidden.get(&number).copied(),
             },
         };
         let capture = match own {
@@ -489,18 +522,6 @@ impl<'p, 'a> Lower<'p, 'a> {
         let index = u16::try_from(f.captures.len() - 1).unwrap_or(u16::MAX);
         f.upvalues.insert(key, index);
         index
-    }
-
-    /// `this` of the current function.
-    fn this(&mut self, want: Want, span: Span) -> Reg {
-        if self.f().flags & function_flags::ARROW == 0 {
-            return self.deliver(0, want, span);
-        }
-        let level = self.functions.len() - 1;
-        let upvalue = self.upvalue(level, UpKey::This);
-        let register = self.target(want);
-        self.f().ab(Op::GetUpvalue, register, upvalue, span);
-        register
     }
 
     /// `arguments` of the current function.

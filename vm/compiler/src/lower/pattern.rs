@@ -139,7 +139,7 @@ impl<'a> Lower<'_, 'a> {
         f.take();
         f.take();
         f.ab(Op::GetIterator, iterator, value, span);
-        f.control.push(Control::Iterator { register: iterator, gaps: Vec::new() });
+        f.control.push(Control::Iterator { register: iterator, asynchronous: false, gaps: Vec::new() });
         iterator
     }
 

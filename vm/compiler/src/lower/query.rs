@@ -131,6 +131,9 @@ impl<'a> Lower<'_, 'a> {
             self.error("FB0604", m.property.span, format!("there is no query `{name}` in sql/"), Some(&hint));
             return self.target(want);
         };
+        if query.kind == crate::sqlfile::QueryKind::Copy {
+            return self.named_copy(c, &query, want);
+        }
         let shape = format!("`sql.{name}({{ {} }})`", query.params.join(", "));
         let argument = match c.arguments.as_slice() {
             [] if query.params.is_empty() => None,
@@ -168,6 +171,56 @@ impl<'a> Lower<'_, 'a> {
         self.f().next = mark;
         let register = self.target(want);
         self.f().emit(Instr::abc(Op::HostCall, 1, register, base, HostFn::Query as u16), c.span);
+        register
+    }
+
+    /// `sql.name(rows)` or `sql.name()`: a COPY of sql/.
+    fn named_copy(
+        &mut self,
+        c: &'a CallExpression<'a>,
+        query: &crate::sqlfile::NamedQuery,
+        want: Want,
+    ) -> Reg {
+        let name = query.name.as_str();
+        let takes_rows = crate::sqlfile::copies_in(&query.text) == Some(true);
+        let argument = match c.arguments.as_slice() {
+            [] if !takes_rows => None,
+            [argument] if takes_rows && let Some(e) = argument.as_expression() => Some(e),
+            _ => {
+                let shape =
+                    if takes_rows { format!("`sql.{name}(rows)`") } else { format!("`sql.{name}()`") };
+                let message = format!("wrong number of arguments for `sql.{name}`");
+                self.error("FB0604", c.span, message, Some(&shape));
+                return self.target(want);
+            }
+        };
+        if self.is_load_time() {
+            self.error_at_load(c.span, &format!("`sql.{name}()`"));
+        }
+        let mark = self.f().next;
+        let (base, data, plain) = (self.f().take(), self.f().take(), self.f().take());
+        self.f().emit(Instr::abc(Op::HostCall, 0, base, 0, HostFn::Db as u16), c.span);
+        let tree = Value::List(vec![text(&query.text), text(query.kind.name()), text(name)]);
+        match codec::encode(&node("sql", vec![tree])) {
+            Ok(bytes) => {
+                let constant = self.pool.data(bytes);
+                self.f().abx(Op::LoadConst, data, constant, c.span);
+            }
+            Err(why) => self.error("FB0604", c.span, format!("this query is too large: {why}"), None),
+        }
+        self.f().emit(Instr::asbx(Op::LoadInt, plain, 0), c.span);
+        self.note_use(HostFn::DbWhereLambda);
+        self.f().emit(Instr::abc(Op::HostCall, 3, base, base, HostFn::DbWhereLambda as u16), c.span);
+        let (count, function) = match argument {
+            Some(argument) => {
+                self.expression(argument, Want::Free(data));
+                (2, HostFn::CopyIn)
+            }
+            None => (1, HostFn::CopyOut),
+        };
+        self.f().next = mark;
+        let register = self.target(want);
+        self.f().emit(Instr::abc(Op::HostCall, count, register, base, function as u16), c.span);
         register
     }
 
@@ -247,6 +300,7 @@ impl<'a> Lower<'_, 'a> {
                 Role::Named => self.named(&mut predicate, body),
             };
             if let Some(tree) = tree {
+                self.trees.insert((self.file(), arrow.span), (tree.clone(), predicate.captured.len()));
                 match codec::encode(&node(&m.property.name, vec![tree])) {
                     Ok(bytes) => {
                         let constant = self.pool.data(bytes);

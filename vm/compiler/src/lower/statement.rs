@@ -71,7 +71,7 @@ impl<'a> Lower<'_, 'a> {
             Statement::VariableDeclaration(d) => self.variable_declaration(d),
             // The closure was made when the scope was entered.
             Statement::FunctionDeclaration(_) => {}
-            Statement::ClassDeclaration(c) => self.unsupported_class(c.span),
+            Statement::ClassDeclaration(c) => self.class_declaration(c),
             Statement::TSTypeAliasDeclaration(_) | Statement::TSInterfaceDeclaration(_) => {}
             Statement::TSEnumDeclaration(d) if d.declare => {}
             Statement::TSEnumDeclaration(d) => {
@@ -118,7 +118,7 @@ impl<'a> Lower<'_, 'a> {
             Declaration::FunctionDeclaration(_)
             | Declaration::TSTypeAliasDeclaration(_)
             | Declaration::TSInterfaceDeclaration(_) => {}
-            Declaration::ClassDeclaration(c) => self.unsupported_class(c.span),
+            Declaration::ClassDeclaration(c) => self.class_declaration(c),
             Declaration::TSEnumDeclaration(d) => {
                 if !d.declare {
                     self.unsupported(Span::new(d.span.start, d.id.span.end), "`enum` is", None);
@@ -208,7 +208,7 @@ impl<'a> Lower<'_, 'a> {
         let v = self.variable(symbol);
         let (early, cell) = (v.early, v.cell);
         // `var`, also where it names a parameter or function again: an assignment.
-        let plain = v.kind != Kind::Let && v.kind != Kind::Const;
+        let plain = !matches!(v.kind, Kind::Let | Kind::Const | Kind::Class);
         match self.binding(symbol) {
             Binding::Register(register) if plain => {
                 self.named_expression(init, name, Want::Variable(register));
@@ -345,7 +345,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// Leaves for `exit`, through what is in between. `value`: what is returned.
-    fn exit(&mut self, exit: Exit, value: Reg, span: Span) {
+    pub(super) fn exit(&mut self, exit: Exit, value: Reg, span: Span) {
         let floor = match exit {
             Exit::Break(target) | Exit::Continue(target) => target + 1,
             Exit::Return | Exit::ReturnLiteral => 0,
@@ -360,10 +360,14 @@ impl<'a> Lower<'_, 'a> {
             match &mut self.f().control[depth] {
                 Control::Target { .. } => {}
                 Control::Try { .. } => open.push((depth, pc)),
-                Control::Iterator { register, .. } => {
-                    let register = *register;
+                Control::Iterator { register, asynchronous, .. } => {
+                    let (register, asynchronous) = (*register, *asynchronous);
                     open.push((depth, pc));
-                    self.f().a(Op::IteratorClose, register, span);
+                    if asynchronous {
+                        self.close_async(register, true, span);
+                    } else {
+                        self.f().a(Op::IteratorClose, register, span);
+                    }
                 }
                 Control::Finally { kind, value: kept, exits, .. } => {
                     let number = match exits.iter().position(|e| *e == exit) {
@@ -398,8 +402,10 @@ impl<'a> Lower<'_, 'a> {
                         }
                     }
                 }
-                Exit::Return => self.f().a(Op::Return, value, span),
-                Exit::ReturnLiteral => self.f().emit(Instr::abc(Op::Return, 1, value, 0, 0), span),
+                Exit::Return | Exit::ReturnLiteral => {
+                    let value = self.returned(value, span);
+                    self.emit_return(value, exit == Exit::ReturnLiteral, span);
+                }
             }
         }
         let end = self.f().pc();
@@ -416,19 +422,27 @@ impl<'a> Lower<'_, 'a> {
             self.error("FB0104", r.span, "`return` stands outside a function", Some(hint));
             return;
         }
-        let is_free =
-            self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
+        // A constructor looks at what is returned, outside of all handlers; a generator is over then.
+        let is_free = self.f().constructor.is_none()
+            && !self.is_generator()
+            && self.f().control.iter().all(|c| matches!(c, Control::Target { .. } | Control::Try { .. }));
         match &r.argument {
             Some(value) if is_free => self.return_value(value, r.span),
             Some(value) => {
                 let mut register = self.expression(value, Want::Any);
+                if self.is_async_generator() {
+                    let result = self.f().take();
+                    self.f().ab(Op::Await, result, register, r.span);
+                    register = result;
+                }
                 // A finally block may assign the variable that is returned.
                 if self.f().owners.contains_key(&register) {
                     let copy = self.f().take();
                     self.f().ab(Op::Move, copy, register, value.span());
                     register = copy;
                 }
-                let is_literal = matches!(strip(value), Expression::ObjectExpression(_));
+                let is_literal =
+                    self.f().constructor.is_none() && matches!(strip(value), Expression::ObjectExpression(_));
                 self.exit(if is_literal { Exit::ReturnLiteral } else { Exit::Return }, register, r.span);
             }
             None => {
@@ -549,24 +563,33 @@ impl<'a> Lower<'_, 'a> {
     }
 
     fn for_of(&mut self, l: &'a ForOfStatement<'a>, labels: Vec<String>) {
-        if l.r#await {
-            let hint = "collect the promises: `for (const x of await Promise.all(list))`";
-            self.unsupported(Span::new(l.span.start, l.left.span().start), "`for await` is", Some(hint));
-            return;
-        }
         let mark = self.f().next;
         let span = l.right.span();
         let iterator = self.f().take();
         self.f().take();
         self.f().take();
         self.head_value(l.scope_id.get(), &l.right, iterator + 2, l.span);
-        self.f().ab(Op::GetIterator, iterator, iterator + 2, span);
+        if l.r#await {
+            self.note_await(l.span);
+            let instr = Instr::abc(Op::GetIteratorObject, 1, iterator, iterator + 2, 0);
+            self.f().emit(instr, span);
+        } else {
+            self.f().ab(Op::GetIterator, iterator, iterator + 2, span);
+        }
         // `break` leaves the iterator, so its target stands outside; `continue`
         // doesn't, so its target stands inside.
         self.push_target(labels.clone(), false, true);
         let again = self.f().pc();
-        let end = self.f().jump(Op::IteratorNext, iterator, span);
-        self.f().control.push(Control::Iterator { register: iterator, gaps: Vec::new() });
+        let end = if l.r#await {
+            self.next_async(iterator, span)
+        } else {
+            self.f().jump(Op::IteratorNext, iterator, span)
+        };
+        self.f().control.push(Control::Iterator {
+            register: iterator,
+            asynchronous: l.r#await,
+            gaps: Vec::new(),
+        });
         self.f().control.push(Control::Target {
             labels,
             breaks: Vec::new(),
@@ -583,7 +606,11 @@ impl<'a> Lower<'_, 'a> {
             _ => Vec::new(),
         };
         self.f().loop_to(again, l.left.span());
-        self.close_on_throw(iterator, start, body_end, &gaps, l.left.span());
+        if l.r#await {
+            self.close_async_on_throw(iterator, start, body_end, &gaps, l.left.span());
+        } else {
+            self.close_on_throw(iterator, start, body_end, &gaps, l.left.span());
+        }
         self.f().patch(end);
         self.pop_target();
         self.f().next = mark;
@@ -750,7 +777,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// Jumps if `kind` is not `number`.
-    fn unless(&mut self, kind: Reg, number: i32, scratch: Reg, span: Span) -> Patch {
+    pub(super) fn unless(&mut self, kind: Reg, number: i32, scratch: Reg, span: Span) -> Patch {
         self.f().emit(Instr::asbx(Op::LoadInt, scratch, number), span);
         self.f().abc(Op::StrictEq, scratch, kind, scratch, span);
         self.f().jump(Op::JumpIfFalse, scratch, span)

@@ -162,7 +162,7 @@ fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         let items = ctx.args(a).to_vec();
         ctx.new_array_of(&items)?
     };
-    Ok(array.object())
+    ctx.made(a, array.object())
 }
 
 fn is_array(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

@@ -152,6 +152,7 @@ fn construct(ctx: &mut Ctx<'_>, a: Args, wanted: u8) -> Result<Value, Throw> {
     }
     let known = &ctx.local.known;
     let proto = if wanted == kind::MAP { known.map } else { known.set };
+    let proto = ctx.new_proto(a, proto)?;
     let table = ctx.heap.dict_new(4)?;
     let object = ctx.new_object_of(wanted, proto, 1)?;
     ctx.heap.set(object, 4, table.cell());

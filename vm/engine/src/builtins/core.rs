@@ -75,6 +75,7 @@ fn promise_constructor(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return Err(Throw::type_error(format!("Promise resolver {text} is not a function")));
     }
     let promise = ctx.mem.new_promise()?;
+    let promise = ctx.made(a, promise)?;
     ctx.tail_call(script, Value::UNDEFINED, &[promise, executor])
 }
 
@@ -262,7 +263,8 @@ fn new_error(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let at = usize::from(aggregate);
     let message = if ctx.arg(a, at).is_undefined() { Value::UNDEFINED } else { ctx.str_arg(a, at)? };
     let options = ctx.arg(a, at + 1);
-    let error = ctx.mem.new_error_object(proto, message)?;
+    let made = ctx.new_proto(a, proto)?;
+    let error = ctx.mem.new_error_object(made, message)?;
     let known = ctx.mem.local.known;
     let mut left = Value::UNDEFINED;
     if options.is_object() && ctx.mem.has(options.as_ref(), Key::Atom(known.cause))? {

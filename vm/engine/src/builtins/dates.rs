@@ -110,7 +110,7 @@ fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         let text = to_text(clock(ctx).div_euclid(1000) as f64);
         return ctx.heap.new_string(text.as_bytes());
     }
-    match a.count {
+    let made = match a.count {
         0 => {
             let now = clock(ctx).div_euclid(1000) as f64;
             ctx.mem.new_date(now, 0)
@@ -120,7 +120,8 @@ fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             if ctx.is_kind(v, kind::DATE) {
                 let micros = ctx.heap.get(v.as_ref(), 5).as_int();
                 let time = time_of(ctx, v.as_ref());
-                return ctx.mem.new_date(time, micros);
+                let made = ctx.mem.new_date(time, micros)?;
+                return ctx.made(a, made);
             }
             let v = ctx.primitive_arg(a, 0, Hint::Default)?;
             let time = if v.is_string() {
@@ -135,7 +136,8 @@ fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             let time = from_parts(ctx, a)?;
             ctx.mem.new_date(time, 0)
         }
-    }
+    }?;
+    ctx.made(a, made)
 }
 
 /// Longest text that `Date.parse` looks at, bytes.

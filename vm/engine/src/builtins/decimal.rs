@@ -211,7 +211,8 @@ fn finish(ctx: &mut Ctx<'_>, d: &Decimal) -> Result<Value, Throw> {
 fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
     let d = operand(ctx, v)?;
-    finish(ctx, &d)
+    let made = finish(ctx, &d)?;
+    ctx.made(a, made)
 }
 
 fn unary(ctx: &mut Ctx<'_>, a: Args, f: fn(Decimal) -> Decimal) -> Result<Value, Throw> {

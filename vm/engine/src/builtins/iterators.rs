@@ -8,12 +8,14 @@
 
 use super::{Kind, Native, text};
 use crate::ctx::{Args, Ctx};
+use crate::generator::How;
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Get, Key, flag};
 use crate::shape::attr;
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
+use std::sync::OnceLock;
 
 /// What an iterator gives: the low two bits say which part.
 pub(crate) mod mode {
@@ -40,6 +42,10 @@ const fn helper(name: &'static str, call: super::NativeFn) -> Native {
     Native { on: "", name, length: 1, call, kind: Kind::Helper }
 }
 
+const fn go_on(on: &'static str, name: &'static str, call: super::NativeFn) -> Native {
+    Native { on, name, length: 1, call, kind: Kind::Method }
+}
+
 pub(crate) const NATIVES: &[Native] = &[
     method("(iterator)", "@@iterator", itself),
     method("(array_iterator)", "next", |c, a| next(c, a, mode::ARRAY)),
@@ -47,6 +53,15 @@ pub(crate) const NATIVES: &[Native] = &[
     method("(set_iterator)", "next", |c, a| next(c, a, mode::SET)),
     method("(string_iterator)", "next", |c, a| next(c, a, mode::STRING)),
     Native { on: "", name: "Iterator", length: 0, call: construct, kind: Kind::Constructor("iterator") },
+    go_on("(generator)", "next", |_, _| resume(How::Next, false)),
+    go_on("(generator)", "return", |_, _| resume(How::Return, false)),
+    go_on("(generator)", "throw", |_, _| resume(How::Throw, false)),
+    go_on("(async_generator)", "next", |_, _| resume(How::Next, true)),
+    go_on("(async_generator)", "return", |_, _| resume(How::Return, true)),
+    go_on("(async_generator)", "throw", |_, _| resume(How::Throw, true)),
+    method("(async_iterator)", "@@asyncIterator", itself),
+    helper("asyncGeneratorFulfilled", fulfilled),
+    helper("asyncGeneratorRejected", rejected),
     helper("newHelper", new_helper),
     helper("helperState", helper_state),
     helper("newWrapper", new_wrapper),
@@ -69,6 +84,30 @@ pub(crate) const NATIVES: &[Native] = &[
     helper("iteratorParts", parts),
     helper("iteratorMove", advance),
 ];
+
+/// Generators go on in the caller's place: generator.rs.
+fn resume(how: How, asynchronous: bool) -> Result<Value, Throw> {
+    Err(Throw::Resume { how, asynchronous })
+}
+
+fn fulfilled(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    ctx.returned(a, false)
+}
+
+fn rejected(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    ctx.returned(a, true)
+}
+
+/// Indexes of the functions that take what `return` of an async generator waits for.
+pub(crate) fn return_indexes() -> [u32; 2] {
+    static INDEXES: OnceLock<[u32; 2]> = OnceLock::new();
+    *INDEXES.get_or_init(|| {
+        [
+            super::native_index("asyncGeneratorFulfilled", fulfilled),
+            super::native_index("asyncGeneratorRejected", rejected),
+        ]
+    })
+}
 
 fn itself(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(ctx.this(a))
@@ -231,7 +270,10 @@ fn value(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 /// Iterator is abstract: only what extends it is made.
 fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    let _ = (ctx, a);
+    if a.construct && ctx.this(a) != ctx.callee {
+        let proto = ctx.new_proto(a, ctx.local.known.iterator)?;
+        return Ok(ctx.new_plain(proto, 2)?.object());
+    }
     Err(Throw::type_error("Iterator is an abstract class and can't be constructed"))
 }
 

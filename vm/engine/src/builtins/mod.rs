@@ -107,6 +107,7 @@ pub(crate) const SCRIPTS: &[(&str, &str)] = &[
     ("iterators.js", include_str!("js/iterators.js")),
     ("json.js", include_str!("js/json.js")),
     ("object.js", include_str!("js/object.js")),
+    ("query.js", include_str!("js/query.js")),
     ("regexp.js", include_str!("js/regexp.js")),
     ("string.js", include_str!("js/string.js")),
     ("values.js", include_str!("js/values.js")),

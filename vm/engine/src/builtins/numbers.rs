@@ -130,7 +130,7 @@ fn construct_number(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             Value::number(ctx.to_number_primitive(v)?)
         }
     };
-    if a.construct { ctx.mem.boxed(n) } else { Ok(n) }
+    ctx.box_if_made(a, n)
 }
 
 /// `this` as a primitive of the kind that `is` accepts, taken out of its object.
@@ -336,7 +336,7 @@ fn decode_uri(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn construct_boolean(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = Value::bool(ctx.truthy(ctx.arg(a, 0)));
-    if a.construct { ctx.mem.boxed(v) } else { Ok(v) }
+    ctx.box_if_made(a, v)
 }
 
 fn boolean_value_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

@@ -60,6 +60,20 @@ pub(crate) const NATIVES: &[Native] = &[
         call: construct_function,
         kind: Kind::Constructor("async_function"),
     },
+    Native {
+        on: "",
+        name: "GeneratorFunction",
+        length: 1,
+        call: construct_function,
+        kind: Kind::Constructor("generator_function"),
+    },
+    Native {
+        on: "",
+        name: "AsyncGeneratorFunction",
+        length: 1,
+        call: construct_function,
+        kind: Kind::Constructor("async_generator_function"),
+    },
     on(FUNCTION, "apply", 2, apply),
     on(FUNCTION, "bind", 1, bind),
     on(FUNCTION, "call", 1, call),
@@ -90,6 +104,11 @@ fn object_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Ref, Throw> {
 
 fn construct_object(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
+    if a.construct && ctx.this(a) != ctx.callee {
+        // A class that extends Object: what it passes doesn't count.
+        let proto = ctx.new_proto(a, ctx.local.known.object)?;
+        return Ok(ctx.new_plain(proto, 2)?.object());
+    }
     if v.is_object() {
         return Ok(v);
     }

@@ -51,7 +51,7 @@ pub(crate) const NATIVES: &[Native] = &[
     getter("unicode", unicode),
     helper("isPlain", 1, is_plain),
     helper("isRegExpObject", 1, is_regexp),
-    helper("regexpCreate", 2, create),
+    helper("regexpCreate", 3, create_for),
     helper("regexpExecAt", 3, exec_with),
     helper("regexpSource", 1, source_of),
     helper("regexpFlags", 1, flags_of),
@@ -168,9 +168,19 @@ fn receiver(ctx: &Ctx<'_>, v: Value, name: &str) -> Result<Ref, Throw> {
 fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     if ctx.arg(a, 0).is_object() {
         let (script, pattern, flags) = (ctx.own_value(), ctx.arg(a, 0), ctx.arg(a, 1));
-        return ctx.tail_call(script, Value::UNDEFINED, &[Value::bool(a.construct), pattern, flags]);
+        let target = if a.construct { ctx.this(a) } else { Value::UNDEFINED };
+        return ctx.tail_call(script, Value::UNDEFINED, &[target, pattern, flags]);
     }
-    create(ctx, a)
+    let made = create(ctx, a)?;
+    ctx.made(a, made)
+}
+
+/// `regexpCreate(pattern, flags, newTarget)`
+fn create_for(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let made = create(ctx, a)?;
+    let proto = ctx.mem.prototype_from(ctx.arg(a, 2), ctx.mem.local.known.regexp)?;
+    ctx.heap.set(made.as_ref(), 1, proto);
+    Ok(made)
 }
 
 /// RegExpCreate: undefined is the empty text.

@@ -75,7 +75,7 @@ fn construct(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         }
         ctx.to_string(v)?
     };
-    if a.construct { ctx.mem.boxed(v) } else { Ok(v) }
+    ctx.box_if_made(a, v)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ToUint16 takes the low bits")]

@@ -17,6 +17,10 @@ pub(crate) const TAGS: &[(&str, &str)] = &[
     ("(regexp_iterator)", "RegExp String Iterator"),
     ("(iterator_helper)", "Iterator Helper"),
     ("(async_function)", "AsyncFunction"),
+    ("(generator_function)", "GeneratorFunction"),
+    ("(generator)", "Generator"),
+    ("(async_generator_function)", "AsyncGeneratorFunction"),
+    ("(async_generator)", "AsyncGenerator"),
 ];
 
 /// Properties that are the same function as another one: where, name, name of the other (there, or a global).

@@ -102,6 +102,13 @@ impl Hash {
                 self.bytes(b"d");
                 self.text(bytes);
             }
+            Some(Const::Template(parts)) => {
+                self.bytes(b"t");
+                for part in parts {
+                    self.u64(part.cooked.map_or(0, |at| u64::from(at) + 1));
+                    self.u64(u64::from(part.raw));
+                }
+            }
             None => {}
         }
     }

@@ -52,6 +52,7 @@ pub(super) fn own_words(
         kind::NATIVE | kind::BOXED | kind::MAP | kind::SET | kind::DECIMAL | kind::BYTES => 1,
         kind::DATE | kind::PROMISE | kind::QUERY | kind::ITERATOR | kind::REGEXP => 2,
         kind::RESPONSE => 3,
+        kind::GENERATOR => crate::generator::WORDS,
         kind::BOUND => u32::try_from(word3).ok()?.checked_add(2)?,
         _ => return None,
     })

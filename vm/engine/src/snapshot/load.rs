@@ -21,6 +21,7 @@ use crate::builtins::bignum::LIMBS_MAX;
 use crate::builtins::decimal::Decimal;
 use crate::builtins::iterators::mode;
 use crate::fiber::TaskState;
+use crate::generator::state;
 use crate::heap::{OBJECT_WORDS, kind};
 use crate::mem::Mem;
 use crate::object::flag;
@@ -28,6 +29,8 @@ use crate::shape::{DICTIONARY, attr};
 use crate::string::STRING_BYTES_MAX;
 use crate::unit::INTRINSIC;
 use crate::value::{Ref, Value, space};
+use forebay_bytecode::Op;
+use forebay_bytecode::module::function_flags;
 
 /// Words of the arena per cell up to which cells are found through a table with a place per word.
 const WORDS_PER_CELL_MAX: usize = 64;
@@ -391,7 +394,7 @@ impl Loader<'_, '_> {
             }
             kind::ROPE => self.rope(cell)?,
             kind::SYMBOL => {
-                require(header == u64::from(kind::SYMBOL), "a header's flags")?;
+                require(header & !crate::class::PRIVATE == u64::from(kind::SYMBOL), "a header's flags")?;
                 let v = self.value(cell.word(1))?;
                 require(v.is_string() || v.is_undefined(), "a symbol's description")?;
                 self.put(r, 0, header);
@@ -576,6 +579,8 @@ impl Loader<'_, '_> {
             kind::ITERATOR => {
                 (word < 16 && word & 3 != 3) || word == 3 || word == mode::HELPER || word == mode::WRAP
             }
+            // Checked with the function's code in `generator`.
+            kind::GENERATOR => word & 0xff <= u64::from(state::OVER) && word >> 8 & 0xff_ffff == 0,
             _ => word == 0,
         };
         require(fine, "an object's own word")?;
@@ -639,6 +644,23 @@ impl Loader<'_, '_> {
                 };
                 (v, over || v.is_undefined())
             }
+            (kind::GENERATOR, 4) => {
+                let v = self.value(word)?;
+                (v, v.is_object() && self.kind_of(v) == kind::CLOSURE)
+            }
+            (kind::GENERATOR, 5) => {
+                let v = self.raw_value(word)?;
+                (v, v.is_undefined() || (is(v, kind::VALUES) && own(v)))
+            }
+            (kind::GENERATOR, 6) => {
+                let v = self.value(word)?;
+                let list = v.is_object() && own(v) && self.kind_of(v) == kind::ARRAY;
+                (v, list || v.is_undefined())
+            }
+            (kind::GENERATOR, _) => {
+                let v = self.value(word)?;
+                (v, v.is_undefined() || v.as_index().is_some())
+            }
             (kind::ITERATOR, _) => {
                 let v = self.value(word)?;
                 (v, v.is_number())
@@ -679,6 +701,7 @@ impl Loader<'_, '_> {
             match kind {
                 kind::DICT => self.rehash(cell)?,
                 kind::ITERATOR => self.iterator(cell.r())?,
+                kind::GENERATOR => self.generator(cell.r())?,
                 _ => {}
             }
         }
@@ -822,6 +845,38 @@ impl Loader<'_, '_> {
             return require(boundary, "an iterator's position");
         }
         Ok(())
+    }
+
+    /// A generator goes on in the code of its closure, with all registers of that.
+    #[expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
+    fn generator(&mut self, r: Ref) -> Check {
+        let word = self.mem.heap.load(r, 3);
+        let (state, pc) = (word as u8, (word >> 32) as usize);
+        let closure = self.mem.heap.get(r, 4);
+        let (unit, index) = self.mem.function_of(closure.as_ref());
+        let function = self.mem.local.units.get(unit).and_then(|u| u.functions().get(index as usize));
+        let function = function.ok_or(SnapshotError::Malformed("a generator's function"))?;
+        let (flags, registers) = (function.flags, usize::from(function.registers));
+        let before = pc.checked_sub(1).and_then(|at| function.code.get(at)).and_then(|i| i.op());
+        let fits = match state {
+            state::START => before == Some(Op::StartGenerator),
+            state::SUSPENDED => before == Some(Op::Yield),
+            _ => pc == 0,
+        };
+        require(flags & function_flags::GENERATOR != 0 && fits, "a generator's place")?;
+        let is_async = flags & function_flags::ASYNC != 0;
+        require(self.mem.heap.get(r, 6).is_object() == is_async, "a generator's requests")?;
+        require(is_async || state != state::AWAITING_RETURN, "a generator's state")?;
+        let window = self.mem.heap.get(r, 5);
+        if matches!(state, state::OVER | state::AWAITING_RETURN) {
+            return require(window.is_undefined(), "a generator's registers");
+        }
+        require(window.is_cell(), "a generator's registers")?;
+        self.claim(window.as_ref().index(), mark::PROPERTIES)?;
+        let room = (self.mem.heap.header(window.as_ref()) >> 32) as usize;
+        require(room == registers, "a generator's registers")?;
+        let plain = self.mem.heap.values(window.as_ref(), 1, room).iter().all(|v| !self.is_accessor(*v));
+        require(plain, "a generator's registers")
     }
 
     /// Follows the prototypes of an object to their end.

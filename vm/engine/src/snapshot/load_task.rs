@@ -145,13 +145,22 @@ impl Loader<'_, '_> {
     }
 
     fn fiber(&self, r: &mut Reader<'_>, count: u32, mut fiber: Fiber) -> Check<(Fiber, u32)> {
-        fiber.wait = match r.u8()? {
+        let number = r.u8()?;
+        fiber.wait = match number & !state::OF_GENERATOR {
             1 => Wait::Running,
             2 => Wait::Ready,
             3 => Wait::Promise,
             4 => Wait::Effect(EffectId(r.int32()?)),
             _ => return Err(SnapshotError::Malformed("a fiber's state")),
         };
+        if number & state::OF_GENERATOR != 0 {
+            let v = self.value(r.u64()?)?;
+            let own = v.is_object() && v.as_ref().space() == space::TASK;
+            let is_async =
+                own && self.kind_of(v) == kind::GENERATOR && self.mem.heap.get(v.as_ref(), 6).is_object();
+            require(is_async, "a fiber's generator")?;
+            fiber.generator = v;
+        }
         fiber.cont = self.cont(r)?;
         fiber.promise = self.promise(r.u64()?, true)?;
         if r.flag()? {
@@ -331,7 +340,10 @@ fn check_cont(local: &Local, cont: &Cont, below: Option<&Frame>) -> Check {
             op,
             Some(Op::Neg | Op::ToNumber | Op::ToNumeric | Op::Inc | Op::Dec | Op::BitNot | Op::ToPropertyKey)
         ),
-        ContKind::Key => matches!(op, Some(Op::GetElem | Op::SetElem | Op::DeleteElem | Op::In)),
+        ContKind::Key => matches!(
+            op,
+            Some(Op::GetElem | Op::SetElem | Op::DeleteElem | Op::In | Op::GetSuper | Op::SetSuper)
+        ),
         ContKind::Concat => op == Some(Op::Concat) && cont.a < u32::from(i.n()) && cont.saved.is_string(),
         ContKind::Iterator => dst + 2 < registers,
         ContKind::Next => {

@@ -84,6 +84,7 @@ pub(super) fn roots(local: &Local, task: &TaskState, each: &mut impl FnMut(Value
             each(fiber.cont.saved);
         }
         each(fiber.promise);
+        each(fiber.generator);
         if let Some((_, cont)) = fiber.parent {
             each(cont.saved);
         }
@@ -164,6 +165,9 @@ pub(super) fn fibers(
     Ok(())
 }
 
+/// Bit of a fiber's state: it runs the code of an async generator, which follows.
+pub(super) const OF_GENERATOR: u8 = 8;
+
 fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) -> Result<(), SnapshotError> {
     // Every field, so that whoever adds one comes by here.
     let Fiber {
@@ -177,16 +181,21 @@ fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) -> Result
         main,
         handler,
         transaction,
+        generator,
     } = fiber;
+    let with = if generator.is_empty() { 0 } else { OF_GENERATOR };
     match wait {
         Wait::Free => w.u8(0),
-        Wait::Running => w.u8(1),
-        Wait::Ready => w.u8(2),
-        Wait::Promise => w.u8(3),
+        Wait::Running => w.u8(with | 1),
+        Wait::Ready => w.u8(with | 2),
+        Wait::Promise => w.u8(with | 3),
         Wait::Effect(id) => {
-            w.u8(4);
+            w.u8(with | 4);
             w.varint(u64::from(id.0));
         }
+    }
+    if with != 0 {
+        w.u64(saver.word(*generator)?);
     }
     // One that doesn't wait has what its last wait left behind.
     let waits = matches!(wait, Wait::Promise | Wait::Effect(_));

@@ -1,7 +1,7 @@
 // What operators, loops and spread need of scripts: the interpreter calls these by
 // itself. "%name" is a helper of the interpreter, invisible to scripts.
 return function ({
-  call, push, doneMark, symIterator, symToPrimitive, symHasInstance, txEnter, txBegin, txRun, txEnd, txPause,
+  call, push, define, isEnumerable, ownKeys, doneMark, symIterator, symToPrimitive, symHasInstance, txEnter, txBegin, txRun, txEnd, txPause,
 }) {
   const isObject = v => (typeof v === "object" && v !== null) || typeof v === "function";
 
@@ -40,6 +40,10 @@ return function ({
       return result.done ? doneMark : result.value;
     },
 
+    "%iteratorValue"(result) {
+      return result.done ? doneMark : result.value;
+    },
+
     "%iteratorClose"(iterator) {
       const method = iterator.return;
       if (method === undefined || method === null) return;
@@ -51,8 +55,15 @@ return function ({
       for (const v of iterable) push(list, v);
     },
 
-    "%copyProperties"(target, source) {
-      for (const key of Object.keys(source)) target[key] = source[key];
+    // CopyDataProperties: each key is looked at when its turn comes.
+    "%copyProperties"(target, source, ...excluded) {
+      const keys = ownKeys(source);
+      for (let i = 0; i < keys.length; i++) {
+        const key = keys[i];
+        let wanted = true;
+        for (let k = 0; k < excluded.length; k++) wanted = wanted && excluded[k] !== key;
+        if (wanted && isEnumerable(source, key)) define(target, key, source[key]);
+      }
     },
 
     "%instanceOf"(value, type) {

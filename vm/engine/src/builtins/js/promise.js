@@ -1,7 +1,7 @@
 // Promise, where it calls back or `this` may be another constructor. ECMA-262 section 27.2.
 // Natives take the plain cases of resolve, reject and then.
 return function ({
-  call, define, isConstructor, isPromise, promiseAdopt, promiseFunctions, promiseNew, promiseReject,
+  call, define, isConstructor, symAsyncIterator, symIterator, isPromise, promiseAdopt, promiseFunctions, promiseNew, promiseReject,
   promiseSettle, promiseThen, show, speciesOf, symSpecies,
 }) {
   const P = Promise;
@@ -38,6 +38,93 @@ return function ({
     call(cap.resolve, undefined, v);
     return cap.promise;
   };
+  // %AsyncFromSyncIterator% (ECMA-262 27.1.6): only loops and `yield*` ever see one.
+  const rejected = error => {
+    const promise = promiseNew();
+    promiseReject(promise, error);
+    return promise;
+  };
+  const fulfilled = v => {
+    const promise = promiseNew();
+    call(promiseFunctions(promise)[0], undefined, v);
+    return promise;
+  };
+  const closeQuietly = it => {
+    try {
+      const f = it.return;
+      if (f !== undefined && f !== null) call(f, it);
+    } catch {}
+  };
+  const closeSync = it => {
+    const f = it.return;
+    if (f === undefined || f === null) return;
+    if (!isObject(call(f, it))) throw new TypeError("Iterator result is not an object");
+  };
+  const asyncFromSync = (it, next) => {
+    // AsyncFromSyncIteratorContinuation.
+    const go = (result, closes) => {
+      let done;
+      let value;
+      try {
+        if (!isObject(result)) throw new TypeError("Iterator result is not an object");
+        done = !!result.done;
+        value = result.value;
+      } catch (error) {
+        return rejected(error);
+      }
+      let wrapper;
+      try {
+        wrapper = promiseResolve(P, value);
+      } catch (error) {
+        if (!done && closes) closeQuietly(it);
+        return rejected(error);
+      }
+      const promise = promiseNew();
+      const failed = error => {
+        closeQuietly(it);
+        throw error;
+      };
+      promiseThen(wrapper, v => ({ value: v, done }), done || !closes ? undefined : failed, promise);
+      return promise;
+    };
+    return {
+      next(...args) {
+        let result;
+        try {
+          result = call(next, it, ...args);
+        } catch (error) {
+          return rejected(error);
+        }
+        return go(result, true);
+      },
+      return(...args) {
+        let result;
+        try {
+          const f = it.return;
+          if (f === undefined || f === null) return fulfilled({ value: args[0], done: true });
+          result = call(f, it, ...args);
+        } catch (error) {
+          return rejected(error);
+        }
+        return go(result, false);
+      },
+      throw(...args) {
+        let result;
+        try {
+          const f = it.throw;
+          if (f === undefined || f === null) {
+            closeSync(it);
+            throw new TypeError("The iterator does not provide a 'throw' method");
+          }
+          result = call(f, it, ...args);
+        } catch (error) {
+          return rejected(error);
+        }
+        return go(result, true);
+      },
+    };
+  };
+
   // What the combinators share: errors reject, `each` gets the capability and C.resolve.
   const combine = (C, each) => {
     const cap = capability(C);
@@ -234,6 +321,17 @@ return function ({
       if (S === undefined || S === null) return fallback;
       if (!isConstructor(S)) throw new TypeError("object.constructor[Symbol.species] is not a constructor");
       return S;
+    },
+
+    // GetIterator, async.
+    "%getAsyncIterator"(iterable) {
+      const method = iterable[symAsyncIterator];
+      if (method !== undefined && method !== null) return call(method, iterable);
+      const sync = iterable[symIterator];
+      if (typeof sync !== "function") throw new TypeError((typeof iterable) + " is not async iterable");
+      const it = call(sync, iterable);
+      if (!isObject(it)) throw new TypeError("Result of the Symbol.iterator method is not an object");
+      return asyncFromSync(it, it.next);
     },
 
     "%callThenable"(thenable, then, resolve, reject) {

@@ -96,9 +96,9 @@ return function ({
   };
 
   return {
-    "RegExp"(construct, pattern, flags) {
+    "RegExp"(target, pattern, flags) {
       const like = isRegExp(pattern);
-      if (!construct && like && flags === undefined && pattern.constructor === RegExp) return pattern;
+      if (target === undefined && like && flags === undefined && pattern.constructor === RegExp) return pattern;
       let p = pattern;
       let f = flags;
       if (isRegExpObject(pattern)) {
@@ -108,7 +108,7 @@ return function ({
         p = pattern.source;
         if (flags === undefined) f = pattern.flags;
       }
-      return regexpCreate(p === undefined ? "" : `${p}`, f === undefined ? "" : `${f}`);
+      return regexpCreate(p === undefined ? "" : `${p}`, f === undefined ? "" : `${f}`, target);
     },
     "RegExp.prototype.exec"(string) {
       const text = `${string}`;
