@@ -164,6 +164,7 @@ fn every_flow_ends_and_each_of_its_effects_happened_once() {
         begin.elapsed(),
         keys.len()
     );
+    drop(client);
     // The rows that said so go when the tasks are over.
     e2e::eventually("the rows of steps are removed", || {
         (postgres.psql("SELECT count(*) FROM forebay_steps").trim() == "0").then_some(())

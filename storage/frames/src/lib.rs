@@ -33,7 +33,8 @@
 //! | `batch` | operations that own their bytes |
 //!
 //! In the worker: `durable/mod.rs` (what a core knows), `start.rs` (requests that start or ask), `run.rs` (slices,
-//! suspensions, acknowledgements), `load.rs` (from records to a running task), `effects.rs` (which effects need what),
+//! suspensions, acknowledgements), `sql.rs` (statements and transactions exactly once; the server's side is in
+//! `effects/steps.rs`), `load.rs` (from records to a running task), `effects.rs` (which effects need what),
 //! `answers.rs` (202, state and result as HTTP), `control.rs` (`forebay ctl task`). In ctl: `admin/task.rs`,
 //! `commands/task.rs`. A new kind of waiting (signal, promise, child) is a [`Wait`] kind in `state`, a case in the
 //! worker's `durable/effects.rs` that says "waits", and a message to the home core that wakes it (`Back::wake_durable`).
