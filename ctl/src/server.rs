@@ -233,6 +233,7 @@ impl Server {
             store: Some(Arc::clone(&store)),
             wakers: Some(wakers),
             database,
+            cores: usize::from(cores),
             database_limits: config.database.as_ref().map(|d| d.limits.clone()).unwrap_or_default(),
             more_databases: more_databases(&config)?.into(),
             rewrites: if mode == Mode::Dev { rewrites(&config) } else { Arc::from([]) },

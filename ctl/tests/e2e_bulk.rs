@@ -66,12 +66,15 @@ work("Cursor wrong").get("/cursor-wrong", () => [
   fail(() => db().table("item").each()),
   fail(() => [...db().table("failing").cursor({ batch: 1 })]),
 ].map(e => e.message));
+work("News").listen("news", event => { db().table("heard").insert({ c: event.channel, p: event.payload, gap: event.gap }); });
+work("Fails").listen("fails", event => { throw new Error("mine: " + event.payload); });
 work("Notify").post("/notify", () => { db().notify("news", "hello"); db().notify("news"); return "sent"; });
 "#;
 
 const TABLES: &str =
     "create table item (id int4 primary key, name text, price numeric, tags text[], at timestamptz);
 create table pair (a int4, b text);
+create table heard (c text, p text, gap bool);
 create view failing as select 1 / (2 - g) as x from generate_series(1, 3) g;";
 
 const QUERIES: &str = "-- name: loadPairs :copy\nCOPY pair (a, b) FROM STDIN;\n\n-- name: dumpPairs :copy\n\
@@ -173,7 +176,30 @@ fn rows_go_in_and_come_out() {
     }
     assert_eq!(world.postgres.psql("select count(*) from pair"), "4");
     world.nothing_left();
+}
+
+#[test]
+fn notifications_reach_their_handlers_and_a_gap_is_told() {
+    let mut world = World::start();
+    let heard = |world: &World, expect: &str| {
+        eventually(expect, || {
+            let sql =
+                "select string_agg(c || ':' || coalesce(p, '-') || ':' || gap, ',' order by p) from heard";
+            (world.postgres.psql(sql) == expect).then_some(())
+        });
+        world.postgres.psql("truncate heard");
+    };
+    let listens = "select count(*) from pg_stat_activity where query like 'UNLISTEN%' and state = 'idle'";
+    eventually("it listens", || (world.postgres.psql(listens) == "1").then_some(()));
     world.post("/notify", "", "200 sent");
+    heard(&world, "news::false,news:hello:false");
+    world.postgres.psql("notify fails, 'x'; notify unknown; notify news, 'from outside'");
+    heard(&world, "news:from outside:false");
+    let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity where query like 'UNLISTEN%'";
+    assert_eq!(world.postgres.psql(kill), "1");
+    heard(&world, "news:-:true");
+    world.postgres.psql("notify news, 'again'");
+    heard(&world, "news:again:false");
 }
 
 #[test]

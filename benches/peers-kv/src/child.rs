@@ -47,20 +47,25 @@ impl Random {
 }
 
 pub fn check(n: u64, value: &[u8]) -> Result<(), Failure> {
-    if value.len() == VALUE_BYTES && value[..8] == n.to_le_bytes() { Ok(()) } else { Err("a wrong value".into()) }
+    if value.len() == VALUE_BYTES && value[..8] == n.to_le_bytes() {
+        Ok(())
+    } else {
+        Err("a wrong value".into())
+    }
 }
 
 pub fn main(name: &str, folder: &Path, keys: u64) -> Result<(), Failure> {
-    let started = Instant::now();
+    let (started, cpu) = (Instant::now(), cpu_us());
     let mut engine = engines::open(name, folder)?;
-    let open = started.elapsed();
+    let (open, cpu) = (started.elapsed(), cpu_us() - cpu);
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ u64::from(std::process::id()));
     let mut out = std::io::stdout();
-    writeln!(out, "{}", open.as_secs_f64() * 1e3)?;
+    writeln!(out, "{} {}", open.as_secs_f64() * 1e3, cpu / 1e3)?;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split(' ').collect();
-        let number = |n: usize| -> Result<u64, Failure> { Ok(words.get(n).ok_or("a number is missing")?.parse()?) };
+        let number =
+            |n: usize| -> Result<u64, Failure> { Ok(words.get(n).ok_or("a number is missing")?.parse()?) };
         let answer = match words[0] {
             "load" => load(&mut *engine, keys, &mut random)?,
             "get" => row(number(1)?, || {

@@ -88,7 +88,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         peer.ask("dur 1 10")?;
         peer.crash()?;
         peer = Peer::spawn(engine, options)?;
-        table.add("open after load ms", engine, peer.open_ms);
+        table.add("open after load ms", engine, peer.open_ms[0]);
+        table.add("open after load cpu ms", engine, peer.open_ms[1]);
         peers.push(peer);
     }
     for _ in 0..options.rounds {
@@ -120,7 +121,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         let engine = peer.engine.clone();
         peer.crash()?;
         let peer = Peer::spawn(&engine, options)?;
-        table.add("open at the end ms", &engine, peer.open_ms);
+        table.add("open at the end ms", &engine, peer.open_ms[0]);
+        table.add("open at the end cpu ms", &engine, peer.open_ms[1]);
         peer.crash()?;
     }
     table.print(&options.engines);
@@ -145,7 +147,8 @@ struct Peer {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    open_ms: f64,
+    /// By the clock, and CPU time of all threads.
+    open_ms: [f64; 2],
 }
 
 impl Peer {
@@ -159,8 +162,9 @@ impl Peer {
             .spawn()?;
         let (to, from) = (child.stdin.take().ok_or("no pipe")?, child.stdout.take().ok_or("no pipe")?);
         let mut peer =
-            Self { engine: engine.to_owned(), child, to, from: BufReader::new(from), open_ms: 0.0 };
-        peer.open_ms = peer.answer()?[0];
+            Self { engine: engine.to_owned(), child, to, from: BufReader::new(from), open_ms: [0.0; 2] };
+        let answer = peer.answer()?;
+        peer.open_ms = [answer[0], answer[1]];
         Ok(peer)
     }
 

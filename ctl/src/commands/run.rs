@@ -128,6 +128,7 @@ fn once(blueprint: &Arc<Blueprint>, action: Action, payload: &[u8], data: Option
                 store: Some(Arc::clone(&store)),
                 wakers: Some(wakers),
                 database: None,
+                cores: 1,
                 database_limits: DatabaseLimits::default(),
                 more_databases: Arc::from([]),
                 rewrites: Arc::from([]),

@@ -48,7 +48,7 @@ use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 
 use crate::durable::Durable;
 use crate::effects::Effects;
-use crate::generation::{Generation, Target};
+use crate::generation::{Generation, LISTEN, Target};
 use crate::mailbox::Mailbox;
 use crate::messages::{Incoming, Job};
 use crate::metrics::CoreMetrics;
@@ -64,6 +64,8 @@ const SLICES_TIME: Duration = Duration::from_millis(1);
 const JOBS_TIME: Duration = Duration::from_millis(2);
 /// The clock is looked at once per this many jobs.
 const JOBS_PER_LOOK: usize = 16;
+/// Handlers of events that run at once on the core that listens; others wait for their turn.
+const EVENT_TASKS_MAX: usize = 64;
 /// Effects answered at once after which a task goes on within its turn.
 pub(crate) const STEPS_MAX: usize = 32;
 
@@ -113,6 +115,8 @@ pub struct BackConfig {
     pub wakers: Option<Arc<StoreWakers>>,
     /// The database; without one `db()` throws.
     pub database: Option<forebay_postgres::Config>,
+    /// How many cores have a client of their own.
+    pub cores: usize,
     /// Bounds of the database client.
     pub database_limits: DatabaseLimits,
     /// Further databases, for `db(name)`: name, where, bounds.
@@ -199,6 +203,8 @@ pub(crate) struct Back {
     pub(crate) dev: bool,
     explain: Option<Arc<Explain>>,
     pub(crate) draining: bool,
+    /// Handlers of events that run.
+    event_runs: usize,
     /// Arrivals of the requests that this turn has answered, each with how many share it.
     pub(crate) answered: Vec<(Monotonic, u64)>,
 }
@@ -231,7 +237,8 @@ pub(crate) enum Whose {
 }
 
 pub(crate) struct Client {
-    origin: Origin,
+    /// None: it is no request but an event, whose outcome only the log hears.
+    origin: Option<Origin>,
     generation: u64,
     entry: u32,
 }
@@ -297,6 +304,7 @@ impl Back {
             dev: config.dev,
             explain: config.explain,
             draining: false,
+            event_runs: 0,
             answered: Vec::with_capacity(64),
         };
         back.adopt(generation);
@@ -307,6 +315,10 @@ impl Back {
     pub(crate) fn adopt(&mut self, generation: Arc<Generation>) {
         let blueprints = generation.blueprints.iter().map(|blueprint| self.vm.adopt(blueprint)).collect();
         let works = generation.entries.iter().map(|entry| entry.work.clone()).collect();
+        if self.core == CoreId(0) {
+            // One connection of the process listens.
+            self.effects.listen(generation.listens.iter().map(|(channel, _)| channel.clone()).collect());
+        }
         self.generations.push_back(Adopted { generation, blueprints, works, runs: 0 });
         self.retire();
     }
@@ -349,6 +361,7 @@ impl Back {
         !self.runnable.is_empty()
             || (!self.jobs.is_empty() && self.has_room())
             || !self.effects.saved.is_empty()
+            || self.may_begin_event()
             || self.durable.has_work(self.has_room_to_load())
     }
 
@@ -366,6 +379,7 @@ impl Back {
         start: Monotonic,
     ) {
         self.durable_turn(reactor, answers);
+        self.begin_events(reactor, answers);
         self.wake_resumed();
         for _ in 0..self.runnable.len() {
             let Some(key) = self.runnable.pop_front() else { break };
@@ -471,7 +485,7 @@ impl Back {
             }
             more => {
                 self.generations[index].runs += 1;
-                let client = Client { origin, generation, entry };
+                let client = Client { origin: Some(origin), generation, entry };
                 let run = Run { task, whose: Whose::Client(client), timer: None, queued: false };
                 let key = self.runs.insert(run);
                 let timer = reactor.set_timer(deadline, tokens::run(key));
@@ -559,7 +573,106 @@ impl Back {
         let index = self.adopted(generation).unwrap_or(self.generations.len() - 1);
         self.generations[index].runs = self.generations[index].runs.saturating_sub(1);
         self.metrics.tasks.set(self.runs.len() as u64);
-        self.end(reactor, answers, run.task, origin, end, index, entry);
+        match origin {
+            Some(origin) => self.end(reactor, answers, run.task, origin, end, index, entry),
+            None => {
+                self.event_runs -= 1;
+                self.end_event(run.task, end, index, entry);
+            }
+        }
+    }
+
+    /// Starts the handlers of what was heard since.
+    fn begin_events<R: Reactor, A: Answers<R>>(&mut self, reactor: &mut R, answers: &mut A) {
+        while self.may_begin_event() {
+            let Some(heard) = self.effects.heard.pop_front() else { return };
+            let Some(adopted) = self.generations.back() else { return };
+            let generation = Arc::clone(&adopted.generation);
+            for (channel, entry) in &generation.listens {
+                if heard.channel.as_ref().is_none_or(|heard| heard == channel) {
+                    self.begin_event(reactor, answers, *entry, &heard.event(channel));
+                }
+            }
+        }
+    }
+
+    /// Handlers of events run beside requests, not instead of them.
+    fn may_begin_event(&self) -> bool {
+        !self.effects.heard.is_empty()
+            && self.event_runs < EVENT_TASKS_MAX
+            && self.has_room()
+            && !self.draining
+    }
+
+    fn begin_event<R: Reactor, A: Answers<R>>(
+        &mut self,
+        reactor: &mut R,
+        answers: &mut A,
+        entry: u32,
+        event: &str,
+    ) {
+        let Some(index) = self.generations.len().checked_sub(1) else { return };
+        let adopted = &self.generations[index];
+        let route = &adopted.generation.entries[entry as usize];
+        let Target::Script { blueprint, action } = &route.target else { return };
+        let started = match (VmEntry::of(action), adopted.blueprints[*blueprint as usize]) {
+            (Some(vm_entry), Some(id)) => {
+                let input = RequestInput {
+                    method: LISTEN,
+                    path: &route.pattern,
+                    content_type: Some("application/json"),
+                    body: event.as_bytes(),
+                    ..RequestInput::empty()
+                };
+                self.vm.start(id, vm_entry, &input, &route.limits, TenantId(0), reactor.now())
+            }
+            _ => Err(StartError::NoEntry),
+        };
+        let deadline = reactor.now().after(route.limits.wall_time);
+        let (generation, works) = (adopted.generation.id, Rc::clone(&adopted.works));
+        let task = match started {
+            Ok(task) => task,
+            Err(error) => {
+                let error = format!("{error:?}");
+                return self.log_failure(Level::Error, index, entry, &[("error", &error)]);
+            }
+        };
+        self.host.work = Some((works, entry));
+        match self.run(reactor, task) {
+            end @ (VmRun::Done | VmRun::Trap(_)) => self.end_event(task, end, index, entry),
+            more => {
+                self.generations[index].runs += 1;
+                self.event_runs += 1;
+                let client = Client { origin: None, generation, entry };
+                let key =
+                    self.runs.insert(Run { task, whose: Whose::Client(client), timer: None, queued: false });
+                let timer = reactor.set_timer(deadline, tokens::run(key));
+                if let Some(run) = self.runs.get_mut(key) {
+                    run.timer = Some(timer);
+                }
+                self.metrics.tasks.set(self.runs.len() as u64);
+                self.go_on(reactor, answers, key, more);
+            }
+        }
+    }
+
+    /// What an event's handler returns is of no interest; what it throws is logged.
+    fn end_event(&mut self, task: TaskHandle, end: VmRun, generation: usize, entry: u32) {
+        if let VmRun::Trap(trap) = end {
+            let report = if trap == Trap::WallTime {
+                let message = "the handler took longer than its work may".into();
+                ErrorReport { code: trap.code().into(), message, ..ErrorReport::default() }
+            } else {
+                self.vm.error(task)
+            };
+            let (status, _, _) = self.failure(trap, &report, generation, entry);
+            if status < 500 {
+                // No client did anything wrong.
+                let error = format_args!("{}: {}", report.name, report.message);
+                self.log_failure(Level::Error, generation, entry, &[("error", &error)]);
+            }
+        }
+        self.vm.finish(task);
     }
 
     /// The wall time of a run is over.

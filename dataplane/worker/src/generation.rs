@@ -22,6 +22,9 @@ use crate::assets::{AssetError, Assets};
 /// still run. Beyond it a deploy is refused.
 pub const GENERATIONS_MAX: usize = 8;
 
+/// The method of entries that handle notifications of the database; their pattern is the channel.
+pub const LISTEN: &str = "LISTEN";
+
 /// What a route leads to.
 #[derive(Debug)]
 pub struct Entry {
@@ -77,8 +80,10 @@ pub struct Generation {
     pub hash: String,
     /// Method and path to an index into `entries`.
     pub routes: RouteTable<u32>,
-    /// What routes lead to.
+    /// What routes lead to, then handlers of events.
     pub entries: Vec<Entry>,
+    /// Channels of the database, each with an index into `entries`.
+    pub listens: Vec<(Box<str>, u32)>,
     /// Compiled blueprints.
     pub blueprints: Vec<Arc<Blueprint>>,
     /// The configuration's budgets, for durable tasks of code that isn't in `entries` any more.
@@ -153,6 +158,7 @@ impl Generation {
         let mut names: HashMap<&str, &str> = HashMap::new();
         let mut entries = Vec::new();
         let mut routes = RouteTable::builder();
+        let mut events: Vec<Entry> = Vec::new();
         for (index, blueprint) in blueprints.iter().enumerate() {
             let module = blueprint.module();
             let file: &str = module.files.first().map_or("", |file| &file.path);
@@ -187,13 +193,8 @@ impl Generation {
                             continue;
                         }
                     };
-                    let entry = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-                    let method = Method::from_bytes(route.method.as_bytes());
-                    if let Err(error) = routes.add(method, &route.pattern, entry) {
-                        let route = format!("{} {} ({file})", route.method, route.pattern);
-                        errors.push(GenerationError::Route { route, error });
-                    }
-                    entries.push(Entry {
+                    let listens = &*route.method == LISTEN;
+                    let described = Entry {
                         work: work.name.clone(),
                         version: work.version.clone(),
                         method: route.method.clone(),
@@ -201,8 +202,19 @@ impl Generation {
                         file: file.into(),
                         target,
                         limits: with_own(limits, &work.limits),
-                        durable: work.durable.clone(),
-                    });
+                        durable: work.durable.clone().filter(|_| !listens),
+                    };
+                    if listens {
+                        events.push(described);
+                        continue;
+                    }
+                    let entry = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+                    let method = Method::from_bytes(route.method.as_bytes());
+                    if let Err(error) = routes.add(method, &route.pattern, entry) {
+                        let route = format!("{} {} ({file})", route.method, route.pattern);
+                        errors.push(GenerationError::Route { route, error });
+                    }
+                    entries.push(described);
                 }
             }
         }
@@ -225,7 +237,18 @@ impl Generation {
             });
         }
         if errors.is_empty() {
-            Ok(Self { id, hash, routes: routes.build(), entries, blueprints, limits: limits.clone() })
+            let first = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            let listens = events.iter().map(|event| event.pattern.clone()).zip(first..).collect();
+            entries.append(&mut events);
+            Ok(Self {
+                id,
+                hash,
+                routes: routes.build(),
+                entries,
+                listens,
+                blueprints,
+                limits: limits.clone(),
+            })
         } else {
             Err(errors)
         }
@@ -255,6 +278,7 @@ impl Generation {
             hash: String::new(),
             routes: routes.build(),
             entries: vec![entry],
+            listens: Vec::new(),
             blueprints: vec![blueprint],
             limits,
         }

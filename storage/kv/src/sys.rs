@@ -1,6 +1,6 @@
-//! Three system calls that std has no name for.
+//! Four system calls that std has no name for.
 
-#![expect(unsafe_code, reason = "fallocate(2), pwritev2(2) and fstatvfs(3)")]
+#![expect(unsafe_code, reason = "fallocate(2), pwritev2(2), fstatvfs(3) and madvise(2)")]
 
 use std::fs::File;
 use std::io;
@@ -34,4 +34,17 @@ pub(crate) fn write_durable(file: &File, offset: u64, bytes: &[u8]) -> io::Resul
     // the count is 1; the descriptor is open while `file` is borrowed.
     let written = unsafe { libc::pwritev2(file.as_raw_fd(), &raw const iov, 1, offset, libc::RWF_DSYNC) };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+/// Asks for huge pages where `memory` will be (madvise(2) MADV_HUGEPAGE): what is read at random then costs no walk through
+/// the page table. Where they aren't to be had nothing happens.
+pub(crate) fn advise_huge<T>(memory: &Vec<T>) {
+    const PAGE: usize = 4096;
+    let bytes = memory.capacity() * size_of::<T>();
+    let start = (memory.as_ptr() as usize).next_multiple_of(PAGE);
+    let end = (memory.as_ptr() as usize + bytes) / PAGE * PAGE;
+    if end > start {
+        // SAFETY: the pages lie within an allocation of this process's; the advice changes none of their bytes.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE) };
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   inner (BTreeMap: least key of a leaf -> leaf)
-//!     └──> leaf: up to 64 slots of 40 bytes side by side, and a byte each for their order
+//!     └──> leaf: up to 64 slots of 40 bytes side by side in a huge page, and a byte each for their order
 //!            ^
 //!   hash ────┘ number = leaf << 6 | position: 16 tables of u32
 //! ```
@@ -109,10 +109,9 @@ impl Slot {
     }
 }
 
-/// A line of the cache.
+/// What there is of a leaf beside its slots and their order.
 #[derive(Debug)]
 struct Leaf {
-    slots: Vec<Slot>,
     /// Bit n: position n is in use.
     used: u64,
     /// The least key that it may have; of the first leaf it is the empty one.
@@ -122,30 +121,75 @@ struct Leaf {
 }
 
 const NONE: u32 = u32::MAX;
-const _: () = assert!(size_of::<Leaf>() == 64);
+
+/// Slots by number, those of a leaf side by side, in pieces that are large enough for huge pages: growing moves
+/// none once a piece has its size, and a lookup misses neither the page table nor a leaf's own line.
+#[derive(Debug, Default)]
+struct Slots {
+    pieces: Vec<Vec<Slot>>,
+}
+
+/// Slots of a piece, 2.5 MiB.
+const PIECE: usize = 1 << 16;
+/// A piece grows by doubling up to here, then to its full size.
+const PIECE_SMALL: usize = 1 << 12;
+
+fn place(number: u32) -> (usize, usize) {
+    (number as usize / PIECE, number as usize % PIECE)
+}
+
+impl Slots {
+    fn get(&self, number: u32) -> &Slot {
+        let (piece, at) = place(number);
+        &self.pieces[piece][at]
+    }
+
+    fn get_mut(&mut self, number: u32) -> &mut Slot {
+        let (piece, at) = place(number);
+        &mut self.pieces[piece][at]
+    }
+
+    fn leaf(&self, leaf: u32) -> &[Slot] {
+        let (piece, at) = place(number(leaf, 0));
+        let piece = &self.pieces[piece];
+        &piece[at..piece.len().min(at + LEAF)]
+    }
+
+    fn put(&mut self, number: u32, slot: Slot) {
+        let (piece, at) = place(number);
+        while self.pieces.len() <= piece {
+            self.pieces.push(Vec::new());
+        }
+        let piece = &mut self.pieces[piece];
+        if let Some(vacant) = piece.get_mut(at) {
+            *vacant = slot;
+            return;
+        }
+        if piece.capacity() <= at {
+            let size = if at < PIECE_SMALL { (at + 1).next_power_of_two().max(4) } else { PIECE };
+            piece.reserve_exact(size - piece.len());
+            if size == PIECE {
+                crate::sys::advise_huge(piece);
+            }
+        }
+        piece.resize_with(at, Slot::vacant);
+        piece.push(slot);
+    }
+}
 
 impl Leaf {
     fn new(least: Key) -> Self {
-        Self { slots: Vec::new(), used: 0, least, next: NONE }
+        Self { used: 0, least, next: NONE }
     }
 
     fn count(&self) -> usize {
         self.used.count_ones() as usize
     }
 
-    /// Puts a slot into the first free position; there is one.
-    fn put(&mut self, slot: Slot) -> u8 {
+    /// Takes the first free position; there is one.
+    fn take(&mut self) -> u8 {
         let position = self.used.trailing_ones() as usize;
         self.used |= 1 << position;
-        if position == self.slots.len() {
-            if self.slots.len() == self.slots.capacity() {
-                let capacity = (self.slots.len() * 2).clamp(4, LEAF);
-                self.slots.reserve_exact(capacity - self.slots.len());
-            }
-            self.slots.push(slot);
-        } else {
-            self.slots[position] = slot;
-        }
         byte(position)
     }
 }
@@ -158,6 +202,7 @@ struct Order([u8; LEAF]);
 /// See the module's opening.
 #[derive(Debug)]
 pub(crate) struct Tree {
+    slots: Slots,
     leaves: Vec<Leaf>,
     orders: Vec<Order>,
     free: Vec<u32>,
@@ -190,6 +235,7 @@ fn split(number: u32) -> (u32, u8) {
 impl Tree {
     pub(crate) fn new(hasher: DefaultHashBuilder) -> Self {
         Self {
+            slots: Slots::default(),
             leaves: Vec::new(),
             orders: Vec::new(),
             free: Vec::new(),
@@ -205,14 +251,12 @@ impl Tree {
     }
 
     pub(crate) fn get(&self, number: u32) -> &Slot {
-        let (leaf, position) = split(number);
-        &self.leaves[leaf as usize].slots[usize::from(position)]
+        self.slots.get(number)
     }
 
     /// A slot to change; its key stays.
     pub(crate) fn get_mut(&mut self, number: u32) -> &mut Slot {
-        let (leaf, position) = split(number);
-        &mut self.leaves[leaf as usize].slots[usize::from(position)]
+        self.slots.get_mut(number)
     }
 
     /// The number of a key's slot. It is valid until a key is inserted or removed.
@@ -231,16 +275,15 @@ impl Tree {
             (leaf, at) = self.divide(leaf, at, &slot.key, moved);
         }
         let count = self.leaves[leaf as usize].count();
-        let position = self.leaves[leaf as usize].put(slot);
+        let position = self.leaves[leaf as usize].take();
         let order = &mut self.orders[leaf as usize].0;
         order.copy_within(at..count, at + 1);
         order[at] = position;
         let number = number(leaf, position);
-        let (leaves, hasher) = (&self.leaves, &self.hasher);
-        self.hash[shard(hash)].insert_unique(hash, number, |number| {
-            let (leaf, position) = split(*number);
-            hasher.hash_one(&*leaves[leaf as usize].slots[usize::from(position)].key)
-        });
+        self.slots.put(number, slot);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.hash[shard(hash)]
+            .insert_unique(hash, number, |number| hasher.hash_one(&*slots.get(*number).key));
         self.len += 1;
         number
     }
@@ -279,7 +322,7 @@ impl Tree {
         };
         let Some((_, first)) = first else { return walk };
         // All at once: the search waits for one of them after the other else.
-        for slot in &self.leaves[*first as usize].slots {
+        for slot in self.slots.leaf(*first) {
             prefetch(std::ptr::from_ref(slot));
         }
         walk.next = *first;
@@ -297,7 +340,9 @@ impl Tree {
     /// The sorted positions of a leaf, and its slots.
     fn parts(&self, leaf: u32) -> Option<(&[u8], &[Slot])> {
         let found = self.leaves.get(leaf as usize)?;
-        Some((&self.orders[leaf as usize].0[..found.count()], &found.slots))
+        let count = found.count();
+        let slots = if count == 0 { &[] } else { self.slots.leaf(leaf) };
+        Some((&self.orders[leaf as usize].0[..count], slots))
     }
 
     /// The leaf that a key belongs to, made if there is none, and where in its order.
@@ -332,8 +377,8 @@ impl Tree {
         // Ascending keys fill their leaves.
         let fills = at == LEAF && self.leaves[leaf as usize].next == NONE;
         let order = self.orders[leaf as usize].clone();
-        let middle = usize::from(order.0[LEAF / 2]);
-        let least = if fills { key.clone() } else { self.leaves[leaf as usize].slots[middle].key.clone() };
+        let middle = number(leaf, order.0[LEAF / 2]);
+        let least = if fills { key.clone() } else { self.get(middle).key.clone() };
         let new = self.new_leaf(least.clone());
         self.leaves[new as usize].next = std::mem::replace(&mut self.leaves[leaf as usize].next, new);
         if fills {
@@ -380,9 +425,10 @@ impl Tree {
         self.leaves[from as usize].used &= !(1 << position);
         let (hash, expires) = (self.hasher.hash_one(&*slot.key), slot.expires());
         let count = self.leaves[to as usize].count();
-        let position = self.leaves[to as usize].put(slot);
+        let position = self.leaves[to as usize].take();
         self.orders[to as usize].0[count] = position;
         let new = number(to, position);
+        self.slots.put(new, slot);
         if let Some(number) = self.hash[shard(hash)].find_mut(hash, |number| *number == old) {
             *number = new;
         }
@@ -419,7 +465,7 @@ impl Walk<'_> {
             self.next = NONE;
         } else if let Some(behind) = behind {
             prefetch(&raw const self.tree.orders[self.next as usize]);
-            for slot in behind.slots.iter().take(AHEAD) {
+            for slot in self.tree.slots.leaf(self.next).iter().take(AHEAD) {
                 prefetch(std::ptr::from_ref(slot));
             }
             if let Some(leaf) = self.tree.leaves.get(behind.next as usize) {
@@ -462,32 +508,25 @@ impl Builder {
     /// Its key is greater than that of the one before. Its number.
     pub(crate) fn push(&mut self, slot: Slot) -> u32 {
         let tree = &mut self.tree;
-        if tree.leaves.last().is_none_or(|leaf| leaf.slots.len() == BUILT) {
+        if tree.leaves.last().is_none_or(|leaf| leaf.count() == BUILT) {
             let least = if tree.leaves.is_empty() { Key::new(&[]) } else { slot.key.clone() };
             let leaf = tree.new_leaf(least.clone());
             tree.inner.insert(least, leaf);
-            tree.leaves[leaf as usize].slots.reserve_exact(LEAF);
             if let Some(before) = leaf.checked_sub(1) {
                 tree.leaves[before as usize].next = leaf;
             }
         }
         let leaf = tree.leaves.len() - 1;
-        let last = &mut tree.leaves[leaf];
-        let position = byte(last.slots.len());
-        last.put(slot);
+        let position = tree.leaves[leaf].take();
         tree.orders[leaf].0[usize::from(position)] = position;
         tree.len += 1;
-        number(u32::try_from(leaf).unwrap_or(u32::MAX), position)
+        let number = number(u32::try_from(leaf).unwrap_or(u32::MAX), position);
+        tree.slots.put(number, slot);
+        number
     }
 
     /// Fills the hash, on `threads` threads.
     pub(crate) fn finish(mut self, threads: usize) -> Tree {
-        for leaf in &mut self.tree.leaves {
-            // Most have 60 slots of a capacity of 64: only that of the last may be more than twice what it needs.
-            if leaf.slots.len() * 2 < leaf.slots.capacity() {
-                leaf.slots.shrink_to_fit();
-            }
-        }
         let tree = &self.tree;
         let threads = if tree.len < 1 << 14 { 1 } else { threads.clamp(1, SHARDS) };
         let mut tables: [HashTable<u32>; SHARDS] = Default::default();
@@ -514,7 +553,8 @@ impl Tree {
         for (leaf, found) in self.leaves.iter().enumerate() {
             let leaf = u32::try_from(leaf).unwrap_or(u32::MAX);
             // Built from sorted keys: the positions in use are the first ones.
-            for (position, slot) in found.slots.iter().enumerate() {
+            let slots = self.slots.leaf(leaf).iter().take(found.count());
+            for (position, slot) in slots.enumerate() {
                 let hash = self.hasher.hash_one(&*slot.key);
                 if let Some(entries) = shard(hash).checked_sub(first).and_then(|n| entries.get_mut(n)) {
                     entries.push((hash, number(leaf, byte(position))));

@@ -98,6 +98,9 @@ pub fn instruction(module: &Module, function: &Function, pc: u32, instr: Instr) 
     if op == Op::Return && instr.n() != 0 {
         text.push_str(", literal");
     }
+    if op == Op::ToPropertyKey && instr.n() != 0 {
+        let _ = write!(text, ", of r{}", instr.c());
+    }
     let notes: &[&str] = match op {
         Op::DefElem | Op::DefGetter | Op::DefSetter => &["", "hidden"],
         Op::CheckReturn => &["", "derived"],

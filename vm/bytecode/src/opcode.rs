@@ -288,7 +288,7 @@ opcodes! {
     89 HostCall (A Dst, B Range, C HostFn) "r[a] = host function c of the n arguments from r[b]; parks the fiber if it must wait";
     90 QueryEnd (A Dst, B Src) "r[a] = r[b] executed if it is a query whose verb waits for the end of its chain, else r[b]";
     91 ThrowIfNotObject (A Src) "throw TypeError if r[a] is undefined or null (destructuring)";
-    92 ToPropertyKey (A Dst, B Src) "r[a] = r[b] as property key: string or symbol (computed keys are evaluated once)";
+    92 ToPropertyKey (A Dst, B Src) "r[a] = r[b] as property key: string or symbol (computed keys are evaluated once); n = 1: of r[c], TypeError if that is undefined or null and the key an object";
     93 ThrowReferenceError (Bx Name) "throw new ReferenceError(constants[bx])";
     94 JumpIfEmpty (A Src, Bx Jump) "if r[a] is the marker of LoadEmpty, pc += sbx";
     95 LoadCallee (A Dst) "r[a] = the function that runs in this frame (a function that refers to itself)";

@@ -350,6 +350,9 @@ fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> C
             Operand::Int | Operand::Hint => {}
         }
     }
+    if op == Op::ToPropertyKey && n == 1 {
+        registers(instr.c(), 1)?;
+    }
     let of_generators = matches!(op, Op::StartGenerator | Op::Yield | Op::EndGenerator);
     require(!of_generators || function.flags & flags::GENERATOR != 0, || {
         format!("{name} in a function that is no generator")
@@ -378,6 +381,7 @@ fn check_unused(op: Op, instr: Instr) -> Check {
         Op::Return | Op::GetName | Op::DeclareName | Op::Yield | Op::GetIteratorObject => 1 << 8,
         Op::DefElem | Op::DefGetter | Op::DefSetter | Op::CheckReturn | Op::DefClass => 1 << 8,
         Op::NameFunction | Op::DefPrivate => 3 << 8,
+        Op::ToPropertyKey if instr.n() == 1 => 1 << 8 | 0xffff << 48,
         Op::CreateThis => 0xff << 8,
         _ => 0,
     };
@@ -473,6 +477,8 @@ mod tests {
         refused("run at load", first(Instr::abx(Op::SetHandler, 0, 0)));
         refused("runs at load", first(Instr::abx(Op::Closure, 0, 0)));
         refused("function 99", first(Instr::abx(Op::Closure, 0, 99)));
+        refused("registers", first(Instr::abc(Op::ToPropertyKey, 1, 0, 0, big)));
+        refused("unused bits", first(Instr::abc(Op::ToPropertyKey, 0, 0, 0, 1)));
         refused("no generator", first(Instr::abc(Op::Yield, 0, 0, 0, 0)));
         refused("no generator", first(Instr::abc(Op::StartGenerator, 0, 0, 0, 0)));
         refused("registers", first(Instr::abc(Op::Yield, 0, 7, 0, 0)));

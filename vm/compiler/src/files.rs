@@ -39,6 +39,8 @@ pub(crate) struct File<'a> {
     stars: Vec<usize>,
     /// Files that it imports, in order.
     requests: Vec<usize>,
+    /// `export { name } from`: they must be there, imported by somebody or not.
+    passed_on: Vec<(usize, String, Span)>,
 }
 
 /// What an imported name stands for, before the export is looked up.
@@ -67,6 +69,15 @@ pub(crate) enum Target {
     Default(usize),
     /// All exports of a file.
     Namespace(usize),
+}
+
+/// What an export's name leads to.
+#[derive(Clone, Copy)]
+enum Found {
+    None,
+    One(Target),
+    /// Two different ones, through `export *` of these files.
+    Several(usize, usize),
 }
 
 /// A blueprint (file 0) with what it imports.
@@ -161,27 +172,43 @@ impl<'a> Files<'a> {
         order
     }
 
-    /// What a file's export is; `None` if there is none of that name.
+    /// What a file's export is; `None` if there is none of that name, or if it could be several.
     pub(crate) fn export(&self, file: usize, name: &str) -> Option<Target> {
-        self.find_export(file, name, &mut HashSet::new())
+        match self.find_export(file, name, &mut HashSet::new()) {
+            Found::One(target) => Some(target),
+            Found::None | Found::Several(..) => None,
+        }
     }
 
-    fn find_export(&self, file: usize, name: &str, seen: &mut HashSet<(usize, String)>) -> Option<Target> {
+    /// ResolveExport (ECMA-262 16.2.1.7.2.2).
+    fn find_export(&self, file: usize, name: &str, seen: &mut HashSet<(usize, String)>) -> Found {
         if !seen.insert((file, name.to_string())) {
-            return None;
+            return Found::None;
         }
-        let f = self.list.get(file)?;
+        let Some(f) = self.list.get(file) else { return Found::None };
         match f.exports.get(name) {
             Some(Export::Local(symbol)) => match f.imports.get(symbol) {
                 Some(Import::Name(from, name, _)) => self.find_export(*from, name, seen),
-                Some(Import::Namespace(from)) => Some(Target::Namespace(*from)),
-                None => Some(Target::Variable(file, *symbol)),
+                Some(Import::Namespace(from)) => Found::One(Target::Namespace(*from)),
+                None => Found::One(Target::Variable(file, *symbol)),
             },
-            Some(Export::Default) => Some(Target::Default(file)),
+            Some(Export::Default) => Found::One(Target::Default(file)),
             Some(Export::From(from, name)) => self.find_export(*from, name, seen),
-            Some(Export::Namespace(from)) => Some(Target::Namespace(*from)),
-            None if name == "default" => None,
-            None => f.stars.iter().find_map(|&star| self.find_export(star, name, seen)),
+            Some(Export::Namespace(from)) => Found::One(Target::Namespace(*from)),
+            None if name == "default" => Found::None,
+            None => {
+                let mut first: Option<(usize, Target)> = None;
+                for &star in &f.stars {
+                    match (self.find_export(star, name, seen), first) {
+                        (Found::None, _) => {}
+                        (Found::One(target), None) => first = Some((star, target)),
+                        (Found::One(target), Some((_, known))) if target == known => {}
+                        (Found::One(_), Some((other, _))) => return Found::Several(other, star),
+                        (several, _) => return several,
+                    }
+                }
+                first.map_or(Found::None, |(_, target)| Found::One(target))
+            }
         }
     }
 
@@ -204,24 +231,29 @@ impl<'a> Files<'a> {
     /// Reports imports that no export answers.
     pub(crate) fn check_imports(&self, sink: &mut Sink) {
         for file in &self.list {
-            let mut imports: Vec<_> = file.imports.values().collect();
-            imports.sort_by_key(|import| match import {
-                Import::Name(_, _, span) => span.start,
-                Import::Namespace(_) => 0,
-            });
-            for import in imports {
-                let Import::Name(from, name, span) = import else { continue };
-                if self.export(*from, name).is_some() {
-                    continue;
+            let mut wanted: Vec<(usize, &str, Span)> = Vec::new();
+            for import in file.imports.values() {
+                if let Import::Name(from, name, span) = import {
+                    wanted.push((*from, name, *span));
                 }
-                let path = self.list.get(*from).map_or("", |f| &f.path);
-                let names = self.export_names(*from);
-                sink.push(file.error(
-                    "FB0704",
-                    *span,
-                    format!("`{path}` has no export `{name}`"),
-                    export_hint(name, &names),
-                ));
+            }
+            wanted.extend(file.passed_on.iter().map(|(from, name, span)| (*from, name.as_str(), *span)));
+            wanted.sort_by_key(|(_, _, span)| span.start);
+            for (from, name, span) in wanted {
+                let path_of = |file: usize| self.list.get(file).map_or("", |f| &f.path);
+                let path = path_of(from);
+                let (message, hint) = match self.find_export(from, name, &mut HashSet::new()) {
+                    Found::One(_) => continue,
+                    Found::None => {
+                        let names = self.export_names(from);
+                        (format!("`{path}` has no export `{name}`"), export_hint(name, &names))
+                    }
+                    Found::Several(one, other) => (
+                        format!("`{path}` has two exports `{name}`"),
+                        Some(format!("import it from `{}` or from `{}`", path_of(one), path_of(other))),
+                    ),
+                };
+                sink.push(file.error("FB0704", span, message, hint));
             }
         }
     }
@@ -388,6 +420,7 @@ impl<'a> Loading<'a, '_> {
             exports: BTreeMap::new(),
             stars: Vec::new(),
             requests: Vec::new(),
+            passed_on: Vec::new(),
         })
     }
 
@@ -561,6 +594,7 @@ impl<'a> Loading<'a, '_> {
                     for specifier in &e.specifiers {
                         if specifier.export_kind != ImportOrExportKind::Type {
                             let name = specifier.local.name().to_string();
+                            file.passed_on.push((from, name.clone(), specifier.local.span()));
                             file.exports
                                 .insert(specifier.exported.name().to_string(), Export::From(from, name));
                         }

@@ -612,7 +612,8 @@ fn references(
     for r in &list {
         v.used = true;
         if r.is_write() {
-            v.mutated = true;
+            // The name of a function expression is constant: what assigns it throws.
+            v.mutated |= v.kind != Kind::SelfName;
             v.writes.push(semantic.reference_span(r).start);
         }
     }

@@ -263,6 +263,39 @@ fn module_cycles_and_re_exports_are_linked() {
 }
 
 #[test]
+fn exports_that_lead_nowhere_or_to_two_places() {
+    let first = |a: &str, b: &str, c: &str| {
+        let set = SourceSet::new()
+            .with("blueprints/x.js", "import { x } from 'lib/a.js'; return x;")
+            .with("lib/a.js", a)
+            .with("lib/b.js", b)
+            .with("lib/c.js", c);
+        match compile(&set, "blueprints/x.js") {
+            Ok(_) => "fine".to_owned(),
+            Err(errors) => {
+                let hint = errors[0].hint.clone().unwrap_or_default();
+                format!("{} {:?}: {} ({hint})", errors[0].file, errors[0].line_column(), errors[0].message)
+            }
+        }
+    };
+    let stars = "export * from './b.js'; export * from './c.js';";
+    assert_eq!(
+        first(stars, "export const x = 1;", "export const x = 2;"),
+        "blueprints/x.js (1, 10): `lib/a.js` has two exports `x` (import it from `lib/b.js` or from `lib/c.js`)"
+    );
+    assert_eq!(first(stars, "export const x = 1;", "export { x } from './b.js';"), "fine");
+    assert_eq!(first(&format!("{stars} export const x = 0;"), "export let x;", "export let x;"), "fine");
+    assert_eq!(
+        first("export const x = 1; export { yy } from './b.js';", "export const y = 1;", ""),
+        "lib/a.js (1, 30): `lib/b.js` has no export `yy` (did you mean `y`?)"
+    );
+    assert_eq!(
+        first("export { x } from './b.js';", "export { x } from './a.js';", ""),
+        "blueprints/x.js (1, 10): `lib/a.js` has no export `x` (it exports x)"
+    );
+}
+
+#[test]
 fn all_errors_of_a_file_are_reported_up_to_a_bound() {
     let source: String = (0..100).map(|i| format!("unknown{i}();\n")).collect();
     let errors = compile(&SourceSet::one("a.js", &source), "a.js").unwrap_err();

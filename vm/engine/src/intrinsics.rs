@@ -162,13 +162,16 @@ impl Places {
         let object = mem.new_object_of(kind::OBJECT, Value::NULL, 0)?.object();
         known.object = object;
         for (name, of) in [
-            ("function", kind::OBJECT),
+            ("function", kind::NATIVE),
             ("array", kind::ARRAY),
             ("string", kind::BOXED),
             ("number", kind::BOXED),
             ("boolean", kind::BOXED),
         ] {
-            let proto = mem.new_object_of(of, object, u32::from(of == kind::BOXED))?;
+            let proto = mem.new_object_of(of, object, u32::from(of != kind::ARRAY))?;
+            if of == kind::NATIVE {
+                mem.heap.store(proto, 3, u64::from(crate::builtins::helpers::function_prototype_index()));
+            }
             if of == kind::BOXED {
                 let primitive = match name {
                     "string" => known.empty,

@@ -68,6 +68,7 @@ impl Ctx<'_> {
         if word & 255 != PENDING {
             return Ok(());
         }
+        self.check_mutable(p)?;
         self.heap.store(p, 3, word & !255 | if rejected { REJECTED } else { FULFILLED });
         self.heap.set(p, 4, value);
         let mut next = self.heap.get(p, 5);
@@ -124,6 +125,12 @@ impl Ctx<'_> {
             let value = self.heap.get(p, 4);
             self.enqueue(reaction, value, word & 255 == REJECTED);
             return Ok(());
+        }
+        if p.space() != self.heap.own() {
+            // Nobody can settle it: what all requests share doesn't change.
+            return Err(Throw::type_error(
+                "a promise that a module left pending is shared by all requests: nothing can wait for it",
+            ));
         }
         let cell = self.heap.alloc(6, u64::from(kind::REACTION))?;
         let (number, a, b, c) = match reaction {

@@ -180,6 +180,12 @@ impl Mem<'_> {
         if !request.object.is_empty() {
             return Ok(request.object);
         }
+        if request.text(&request.method) == b"LISTEN" {
+            // No request but a notification of the database, which the worker has written as JSON. No HTTP request has
+            // this method: it has no routes.
+            request.object = self.json_body(request.body())?;
+            return Ok(request.object);
+        }
         let proto = self.local.known.request;
         let object = self.new_plain(proto, 8)?;
         for (name, range) in

@@ -32,6 +32,11 @@ impl Ctx<'_> {
             return if x.is_object() {
                 self.call_helper(Helper::ToPrimitive, &[x, hint], Cont::with(ContKind::Left, i.a(), 0, y))
             } else {
+                // Both sides are numbers before the operation: the left one fails first.
+                let loose = matches!(op, Op::Add | Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge);
+                if !loose && x.is_symbol() {
+                    self.mem.to_numeric(x)?;
+                }
                 self.call_helper(Helper::ToPrimitive, &[y, hint], Cont::with(ContKind::Right, i.a(), 0, x))
             };
         }
@@ -66,6 +71,10 @@ impl Ctx<'_> {
     pub(crate) fn unary(&mut self, i: Instr, x: Value) -> Result<(), Throw> {
         let op = i.op().unwrap_or(Op::ToNumber);
         if x.is_object() {
+            if op == Op::ToPropertyKey && i.n() == 1 && self.register(i.c()).is_nullish() {
+                let what = if self.register(i.c()).is_null() { "null" } else { "undefined" };
+                return Err(Throw::type_error(format!("Cannot read properties of {what}")));
+            }
             let known = &self.mem.local.known;
             let hint = if op == Op::ToPropertyKey { known.string_ } else { known.number_ };
             let cont = Cont::new(ContKind::Unary, i.a());
@@ -122,7 +131,8 @@ impl Ctx<'_> {
         let proto = match self.mem.get_own(y.as_ref(), key)? {
             Own::Data(v, _) if v.is_object() => v,
             _ if !x.is_object() => Value::NULL,
-            _ => return Err(Throw::type_error("Function has non-object prototype in instanceof check")),
+            // An accessor, or inherited.
+            _ => return self.call_helper(Helper::InstanceOf, &[x, y], Cont::new(ContKind::Truth, i.a())),
         };
         let found = self.mem.has_in_chain(x, proto);
         self.set_register(i.a(), Value::bool(found));

@@ -12,13 +12,14 @@
 
 mod bulk;
 pub(crate) mod kv;
+mod listen;
 mod plans;
 mod sql;
 pub(crate) mod steps;
 mod time;
 mod tx;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use forebay_base::{
@@ -36,6 +37,7 @@ use crate::slots::Slots;
 use crate::tokens;
 use crate::upstream::Upstream;
 
+pub(crate) use listen::Heard;
 pub(crate) use time::milliseconds;
 
 /// Whose connection it is.
@@ -88,6 +90,7 @@ pub(crate) struct Effects {
     pub(crate) saved: Vec<Completion>,
     taken: Vec<Effect>,
     kv: kv::Kv,
+    cores: usize,
     /// The first is the one that `db()` means.
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
@@ -99,6 +102,8 @@ pub(crate) struct Effects {
     upstream: Upstream,
     compute: Compute,
     owners: HashMap<ConnectionId, Owner>,
+    /// Notifications whose handlers haven't begun.
+    pub(crate) heard: VecDeque<Heard>,
     /// CancelRequests whose connections are being made.
     cancels: Vec<(ConnectionId, Vec<u8>)>,
     metrics: Arc<CoreMetrics>,
@@ -127,6 +132,7 @@ impl Effects {
             saved: Vec::new(),
             taken: Vec::new(),
             kv: kv::Kv::new(config),
+            cores: config.cores,
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
             steps: steps::Steps::default(),
@@ -136,6 +142,7 @@ impl Effects {
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
             owners: HashMap::new(),
+            heard: VecDeque::new(),
             cancels: Vec::new(),
             metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),

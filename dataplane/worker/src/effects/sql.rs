@@ -8,7 +8,7 @@ use forebay_base::{CoreId, Monotonic, Value, ValueSink, ValueSource as _};
 use forebay_engine::{ErrorSpec, Vm};
 use forebay_postgres::config::Host;
 use forebay_postgres::pool::{Action, Link, OVER, Pool};
-use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Token};
+use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Shape, Token};
 use forebay_ring::{Close, Endpoint, Reactor, TimerId};
 
 use super::tx::Step;
@@ -34,10 +34,32 @@ pub(crate) struct Sql {
     connections: Vec<(Link, forebay_base::ConnectionId)>,
     /// Sent, but not yet with the kernel: a COPY waits for that.
     unsent: Vec<(Link, Vec<u8>)>,
+    /// Channels to listen to, and whether the pool knows.
+    channels: (Vec<Box<str>>, bool),
+    /// Room for connections, as the server says.
+    room: Room,
     timer: Option<(Monotonic, TimerId)>,
     /// Whether the last thing that the log heard is that the database is away.
     away: bool,
 }
+
+/// Whether somebody has looked at how many connections the server takes.
+#[derive(Debug)]
+enum Room {
+    Unknown,
+    /// Asked: the answer, under construction.
+    Asked(forebay_base::value::ValueBuilder),
+    Known,
+}
+
+/// The token of the question; no effect has it.
+const ROOM: Token = Token(u64::MAX - 1);
+/// The least of what the server leaves to ordinary roles, what the database and what the role may have.
+const ROOM_QUERY: &str = "SELECT least(current_setting('max_connections')::int8 \
+    - current_setting('superuser_reserved_connections')::int8, CASE WHEN NOT r.rolsuper THEN nullif(d.datconnlimit, -1) END, \
+    CASE WHEN NOT r.rolsuper THEN nullif(r.rolconnlimit, -1) END) \
+    FROM pg_catalog.pg_database d, pg_catalog.pg_roles r \
+    WHERE d.datname = current_database() AND r.rolname = current_user";
 
 /// Whether the host's name is to be resolved (again).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,6 +114,8 @@ impl Sql {
             config,
             connections: Vec::new(),
             unsent: Vec::new(),
+            channels: (Vec::new(), true),
+            room: if number == 0 && core == CoreId(0) { Room::Unknown } else { Room::Known },
             timer: None,
             away: false,
         };
@@ -107,6 +131,23 @@ impl Sql {
         {
             self.pool = Some(Pool::new(config.clone(), limits.clone(), *seed, now));
         }
+    }
+
+    /// What it should listen to from now on; whether it can.
+    pub(super) fn set_channels(&mut self, channels: Vec<Box<str>>) -> Result<(), &'static str> {
+        if channels == self.channels.0 {
+            return Ok(());
+        }
+        self.channels = (channels, false);
+        if self.config.is_some() { Ok(()) } else { Err("no database is configured") }
+    }
+
+    /// Tells the pool, once there is one.
+    fn listen(&mut self, now: Monotonic) -> Result<(), QueryError> {
+        let Some(pool) = self.pool.as_mut().filter(|_| !self.channels.1) else { return Ok(()) };
+        self.channels.1 = true;
+        let channels: Vec<&str> = self.channels.0.iter().map(|channel| &**channel).collect();
+        pool.listen(&channels, now)
     }
 
     /// Host and port, if they are to be resolved now.
@@ -204,10 +245,17 @@ struct Sinks<'a> {
     vm: &'a mut Vm,
     waiting: &'a mut Slots<Waiting>,
     steps: &'a mut super::steps::Steps,
+    room: &'a mut Room,
 }
 
 impl Receiver for Sinks<'_> {
     fn sink(&mut self, token: Token) -> Option<&mut dyn ValueSink> {
+        if token == ROOM {
+            return match self.room {
+                Room::Asked(answer) => Some(answer),
+                _ => None,
+            };
+        }
         if self.steps.owns(token) {
             return self.steps.sink(token);
         }
@@ -328,8 +376,8 @@ impl Effects {
         now: Monotonic,
     ) {
         let Self { databases, waiting, steps, .. } = self;
-        if let Some(pool) = databases.get_mut(database).and_then(|sql| sql.pool.as_mut()) {
-            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, steps });
+        if let Some(Sql { pool: Some(pool), room, .. }) = databases.get_mut(database) {
+            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, steps, room });
         }
     }
 
@@ -342,6 +390,7 @@ impl Effects {
                 return;
             };
             match event {
+                Event::Done { token: ROOM, .. } => self.compare_room(database),
                 Event::Done { token, result } if self.steps.owns(token) => {
                     self.step_answered(vm, token, result, now);
                 }
@@ -405,7 +454,8 @@ impl Effects {
                 }
                 Event::Copy { token } => self.copy_goes_on(vm, database, token, true, now),
                 Event::CopyMore { token } => self.copy_goes_on(vm, database, token, false, now),
-                Event::Notification(_) | Event::Listening { .. } => {}
+                Event::Notification(notification) => self.notified(*notification),
+                Event::Listening { gap } => self.listening(gap),
                 Event::Notice(notice) => {
                     self.log.line(Level::Warn, "database notice", &[("notice", &notice)]);
                 }
@@ -429,6 +479,10 @@ impl Effects {
 
     fn flush_database<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, database: usize) {
         let now = reactor.now();
+        if let Err(error) = self.databases[database].listen(now) {
+            self.log.line(Level::Error, "listen: nobody will hear notifications", &[("cause", &error)]);
+        }
+        self.ask_for_room(database, now);
         if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
             self.sql_deadline(vm, database, now);
         }
@@ -502,6 +556,44 @@ impl Effects {
             sql.timer = Some((due, reactor.set_timer(due, tokens::database(database))));
         }
         self.settle_sql(vm, database, now);
+    }
+
+    /// Once, when the first connection is ready.
+    fn ask_for_room(&mut self, database: usize, now: Monotonic) {
+        let sql = &mut self.databases[database];
+        let Some(pool) = sql.pool.as_mut().filter(|_| matches!(sql.room, Room::Unknown)) else { return };
+        if pool.stats().ready == 0 {
+            return;
+        }
+        let question = forebay_postgres::Sql::read(ROOM_QUERY);
+        sql.room = match pool.query(ROOM, &question, &[], Shape::Scalar, Delivery::Whole, now) {
+            Ok(()) => Room::Asked(forebay_base::value::ValueBuilder::default()),
+            Err(_) => Room::Known,
+        };
+    }
+
+    /// Says what to change if all cores together may open more connections than there is room for.
+    fn compare_room(&mut self, database: usize) {
+        let Self { databases, log, cores, .. } = self;
+        let sql = &mut databases[database];
+        let answer = match std::mem::replace(&mut sql.room, Room::Known) {
+            Room::Asked(answer) => answer.finish(),
+            _ => None,
+        };
+        let (Some(Value::Int(room)), Some((_, limits, _))) = (answer, &sql.config) else { return };
+        let each = limits.connections.max(1) + limits.transactions;
+        let wanted = each * *cores + usize::from(!sql.channels.0.is_empty());
+        if i64::try_from(wanted).is_ok_and(|wanted| wanted <= room) {
+            return;
+        }
+        let fits = usize::try_from(room).unwrap_or(0) / (*cores).max(1);
+        let advice = format!(
+            "lower [database] connections and transactions to {fits} together, or raise max_connections by {}",
+            wanted.saturating_sub(usize::try_from(room).unwrap_or(0))
+        );
+        let fields: [(&str, &dyn std::fmt::Display); 4] =
+            [("wanted", &wanted), ("cores", cores), ("room", &room), ("change", &advice)];
+        log.line(Level::Warn, "the database takes fewer connections than this app may open", &fields);
     }
 
     /// A pool's timer has fired.

@@ -81,6 +81,7 @@ impl Setup {
             store: self.store.as_ref().map(|(store, _)| Arc::clone(store)),
             wakers: self.store.as_ref().map(|(_, wakers)| Arc::clone(wakers)),
             database: None,
+            cores: variant.cores,
             database_limits: DatabaseLimits::default(),
             more_databases: Arc::from([]),
             rewrites: self.rewrites.clone().into(),
@@ -139,6 +140,7 @@ impl Hand {
             hash: format!("hand-{id}"),
             routes,
             entries,
+            listens: Vec::new(),
             blueprints: Vec::new(),
             limits: TaskLimits::default(),
         })

@@ -381,6 +381,9 @@ impl Connection {
                 for oid in wanted {
                     self.catalog.insert_unknown(oid);
                 }
+                let composites = self.catalog.composites();
+                self.encode.composites = std::sync::Arc::clone(&composites);
+                self.decode.composites = composites;
                 self.described(id, description, error);
             }
             Some(Entry::CopyIn { token, abandoned, error, refused, affected }) => {
@@ -529,6 +532,15 @@ impl Connection {
             }
         }
         rows::finish(&mut running, rows, &mut self.decode, receiver);
+        let changed = matches!(&running.error, Some(QueryError::Value(ValueError::Malformed { expected, .. }))
+            if *expected == decode::COMPOSITE_CHANGED);
+        if changed {
+            // This query has failed; whoever comes next finds out what the type is like now.
+            self.catalog.forget_composites();
+            if let Some(slot) = self.statements.remove(running.prepared.id) {
+                self.requeue(slot);
+            }
+        }
         let Running { token, abandoned, error, complete, bytes, .. } = running;
         if self.spare.len() < SPARE_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
             self.spare.push(bytes);
@@ -602,13 +614,10 @@ impl Connection {
             }
             return;
         }
-        let mut wanted: Vec<u32> = description
-            .params
-            .iter()
-            .chain(description.columns.iter().map(|(_, oid)| oid))
-            .copied()
-            .filter(|oid| self.catalog.get(*oid).is_none())
-            .collect();
+        let mut wanted: Vec<u32> = Vec::new();
+        for oid in description.params.iter().chain(description.columns.iter().map(|(_, oid)| oid)) {
+            self.catalog.missing(*oid, 0, &mut wanted);
+        }
         wanted.sort_unstable();
         wanted.dedup();
         if !wanted.is_empty() {
@@ -764,7 +773,7 @@ fn columns(body: &[u8]) -> Option<Vec<(Box<str>, u32)>> {
 /// A DataRow of [`CATALOG_QUERY`], in text format.
 fn catalog_row(body: &[u8]) -> Option<CatalogRow> {
     let mut body = Body(body);
-    if body.u16()? != 6 {
+    if body.u16()? != 8 {
         return None;
     }
     let mut fields = body.0;
@@ -776,5 +785,14 @@ fn catalog_row(body: &[u8]) -> Option<CatalogRow> {
         element: next()?.parse().ok()?,
         element_kind: *next()?.as_bytes().first()?,
         element_base: next()?.parse().ok()?,
+        extension: next()?.into(),
+        fields: {
+            let text = next()?;
+            let field = |field: &str| {
+                let (oid, name) = field.split_once(' ')?;
+                Some((name.into(), oid.parse().ok()?))
+            };
+            text.split('\x01').filter(|field| !field.is_empty()).map(field).collect::<Option<_>>()?
+        },
     })
 }

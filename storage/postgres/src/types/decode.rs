@@ -3,10 +3,12 @@
 //! Binary forms are those of the server's `*send` functions (`src/backend/utils/adt`). Every length is checked
 //! before it is used: a value of another length than its type has is [`ValueError::Malformed`], never a panic.
 
+use std::fmt::Write;
+
 use forebay_base::value::{Field, utf8};
 use forebay_base::{ValueError, ValueSink};
 
-use super::{Scalar, Type, calendar, json};
+use super::{Composites, Scalar, Type, calendar, json};
 
 /// Dimensions of an array (the server's MAXDIM).
 const DIMENSIONS_MAX: usize = 6;
@@ -15,6 +17,8 @@ const DIMENSIONS_MAX: usize = 6;
 #[derive(Debug, Default)]
 pub struct Scratch {
     text: String,
+    /// Fields of composite types.
+    pub(crate) composites: Composites,
 }
 
 fn malformed(expected: &'static str) -> ValueError {
@@ -37,18 +41,17 @@ pub fn column(
 ) -> Result<(), ValueError> {
     match bytes {
         None => sink.null(),
+        Some(bytes) if ty.array && !ty.is_binary() => text_array(bytes, sink),
         Some(bytes) if ty.array => array(ty.scalar, bytes, scratch, sink),
-        Some(bytes) => scalar(ty.scalar, bytes, scratch, sink),
+        Some(bytes) => scalar(ty, bytes, scratch, sink),
     }
 }
 
-fn scalar(
-    ty: Scalar,
-    bytes: &[u8],
-    scratch: &mut Scratch,
-    sink: &mut dyn ValueSink,
-) -> Result<(), ValueError> {
-    match ty {
+fn scalar(ty: Type, bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    match ty.scalar {
+        Scalar::Composite => composite(ty.oid, bytes, scratch, sink),
+        Scalar::Hstore => hstore(bytes, sink),
+        Scalar::Vector => vector(bytes, sink),
         Scalar::Json => json::parse(bytes, sink),
         Scalar::Jsonb => match bytes.split_first() {
             Some((1, text)) => json::parse(text, sink),
@@ -58,7 +61,7 @@ fn scalar(
             scratch.text.clear();
             let text = &mut scratch.text;
             let mut value = Field::Null;
-            plain(ty, bytes, text, &mut value)?;
+            plain(ty.scalar, bytes, text, &mut value)?;
             match value {
                 Field::Null => sink.null(),
                 Field::Bool(v) => sink.bool(v),
@@ -78,7 +81,8 @@ fn scalar(
 /// Whether values of this type are one field each, for [`row`].
 #[must_use]
 pub fn is_plain(ty: Type) -> bool {
-    !ty.array && !matches!(ty.scalar, Scalar::Json | Scalar::Jsonb)
+    use Scalar::{Composite, Hstore, Json, Jsonb, Vector};
+    !ty.array && !matches!(ty.scalar, Json | Jsonb | Composite | Hstore | Vector)
 }
 
 /// Pushes the fields of one DataRow, all of whose `types` are [plain](is_plain). `fields` is as long as `types`; what
@@ -166,7 +170,31 @@ fn plain<'b>(ty: Scalar, bytes: &'b [u8], text: &mut String, slot: &mut Field<'b
             *slot = made(text);
         }
         Scalar::Void => *slot = Field::Null,
-        Scalar::Json | Scalar::Jsonb => return Err(malformed("a plain value")),
+        Scalar::Timetz => {
+            timetz(bytes, text)?;
+            *slot = made(text);
+        }
+        Scalar::Bit => {
+            bits(bytes, text)?;
+            *slot = made(text);
+        }
+        Scalar::Inet => {
+            inet(bytes, text)?;
+            *slot = made(text);
+        }
+        Scalar::Macaddr => {
+            if !matches!(bytes.len(), 6 | 8) {
+                return Err(malformed("6 or 8 bytes of macaddr"));
+            }
+            for (index, byte) in bytes.iter().enumerate() {
+                let colon = if index > 0 { ":" } else { "" };
+                let _ = write!(text, "{colon}{byte:02x}");
+            }
+            *slot = made(text);
+        }
+        Scalar::Json | Scalar::Jsonb | Scalar::Composite | Scalar::Hstore | Scalar::Vector => {
+            return Err(malformed("a plain value"));
+        }
     }
     Ok(())
 }
@@ -267,6 +295,225 @@ fn date(days: i32, text: &mut String) {
     }
 }
 
+/// `int64 micros; int32 zone`, seconds west of UTC (`timetz_send`).
+fn timetz(bytes: &[u8], text: &mut String) -> Result<(), ValueError> {
+    let [micros @ .., z0, z1, z2, z3] = fixed::<12>(bytes, "12 bytes of timetz")?;
+    let (micros, zone) = (i64::from_be_bytes(micros), i32::from_be_bytes([z0, z1, z2, z3]));
+    if !(0..=calendar::DAY_MICROS).contains(&micros) || zone.unsigned_abs() > 86_400 {
+        return Err(malformed("a time of day"));
+    }
+    calendar::write_time(text, micros);
+    let (sign, zone) = (if zone > 0 { '-' } else { '+' }, zone.unsigned_abs());
+    let (hours, minutes, seconds) = (zone / 3600, zone / 60 % 60, zone % 60);
+    let _ = write!(text, "{sign}{hours:02}");
+    if minutes != 0 || seconds != 0 {
+        let _ = write!(text, ":{minutes:02}");
+    }
+    if seconds != 0 {
+        let _ = write!(text, ":{seconds:02}");
+    }
+    Ok(())
+}
+
+/// `int32 count; bytes`, the first bit is the highest (`varbit_send`).
+fn bits(bytes: &[u8], text: &mut String) -> Result<(), ValueError> {
+    let (count, bytes) = bytes.split_first_chunk::<4>().ok_or(malformed("a bit string"))?;
+    let count = u32::from_be_bytes(*count) as usize;
+    if bytes.len() != count.div_ceil(8) {
+        return Err(malformed("as many bits as announced"));
+    }
+    text.extend((0..count).map(|bit| if bytes[bit / 8] & 0x80 >> (bit % 8) == 0 { '0' } else { '1' }));
+    Ok(())
+}
+
+/// `uint8 family, bits, is_cidr, length; address` (`network_send`); family 2 is IPv4, 3 is IPv6.
+fn inet(bytes: &[u8], text: &mut String) -> Result<(), ValueError> {
+    let expected = "an inet";
+    let ([family, bits, is_cidr, length], address) =
+        bytes.split_first_chunk::<4>().ok_or(malformed(expected))?;
+    if usize::from(*length) != address.len() {
+        return Err(malformed(expected));
+    }
+    let all = match family {
+        2 => {
+            let [a, b, c, d] = fixed::<4>(address, expected)?;
+            let _ = write!(text, "{a}.{b}.{c}.{d}");
+            32
+        }
+        3 => {
+            ipv6(fixed::<16>(address, expected)?, text);
+            128
+        }
+        _ => return Err(malformed(expected)),
+    };
+    if *bits > all {
+        return Err(malformed(expected));
+    }
+    if *bits != all || *is_cidr == 1 {
+        let _ = write!(text, "/{bits}");
+    }
+    Ok(())
+}
+
+/// As the server writes it (`inet_net_ntop_ipv6`): the first longest run of zero words left out, IPv4 inside of IPv6
+/// in its own way.
+fn ipv6(address: [u8; 16], text: &mut String) {
+    let word = |at: usize| u16::from_be_bytes([address[2 * at], address[2 * at + 1]]);
+    let (mut best, mut at) = ((0, 0), 0);
+    while at < 8 {
+        let run = (at..8).take_while(|at| word(*at) == 0).count();
+        if run >= 2 && run > best.1 {
+            best = (at, run);
+        }
+        at += run.max(1);
+    }
+    let (start, length) = best;
+    let mut at = 0;
+    while at < 8 {
+        if length > 0 && at == start {
+            text.push(':');
+            at += length;
+            if at == 8 {
+                text.push(':');
+            }
+            continue;
+        }
+        if at > 0 {
+            text.push(':');
+        }
+        let mapped = length == 6 || length == 7 && word(7) != 1 || length == 5 && word(5) == 0xffff;
+        if at == 6 && start == 0 && mapped {
+            let _ = write!(text, "{}.{}.{}.{}", address[12], address[13], address[14], address[15]);
+            return;
+        }
+        let _ = write!(text, "{:x}", word(at));
+        at += 1;
+    }
+}
+
+/// Expected where a field was added to a composite type, dropped from it or has another type now: what is known about
+/// it has to be asked for again.
+pub(crate) const COMPOSITE_CHANGED: &str = "the fields that the composite type had";
+
+/// `int32 count; {oid type; int32 length; bytes}` (`record_send`), dropped columns left out.
+fn composite(
+    oid: u32,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+    sink: &mut dyn ValueSink,
+) -> Result<(), ValueError> {
+    let expected = "a composite value";
+    let fields = scratch.composites.get(&oid).cloned().ok_or(malformed("a known composite type"))?;
+    let (count, mut rest) = bytes.split_first_chunk::<4>().ok_or(malformed(expected))?;
+    if u32::from_be_bytes(*count) as usize != fields.len() {
+        return Err(malformed(COMPOSITE_CHANGED));
+    }
+    sink.begin_map(Some(fields.len()))?;
+    for (name, ty) in fields.iter() {
+        let (oid, tail) = rest.split_first_chunk::<4>().ok_or(malformed(expected))?;
+        rest = tail;
+        if u32::from_be_bytes(*oid) != ty.oid {
+            return Err(malformed(COMPOSITE_CHANGED));
+        }
+        let value = field(&mut rest).ok_or(malformed(expected))?;
+        sink.key(name)?;
+        column(*ty, value, scratch, sink)?;
+    }
+    if !rest.is_empty() {
+        return Err(malformed("the end of a composite value"));
+    }
+    sink.end_map()
+}
+
+/// `int32 count; {int32 length; key; int32 length; value}` (`hstore_send`).
+fn hstore(bytes: &[u8], sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    let expected = "an hstore";
+    let (count, mut rest) = bytes.split_first_chunk::<4>().ok_or(malformed(expected))?;
+    let count = u32::from_be_bytes(*count) as usize;
+    // A pair has at least its two lengths.
+    if count.checked_mul(8).is_none_or(|least| least > rest.len()) {
+        return Err(malformed(expected));
+    }
+    sink.begin_map(Some(count))?;
+    for _ in 0..count {
+        let key = field(&mut rest).flatten().ok_or(malformed(expected))?;
+        let value = field(&mut rest).ok_or(malformed(expected))?;
+        sink.key(utf8(key)?)?;
+        match value {
+            Some(value) => sink.str(utf8(value)?)?,
+            None => sink.null()?,
+        }
+    }
+    if rest.is_empty() { sink.end_map() } else { Err(malformed("the end of an hstore")) }
+}
+
+/// `int16 count, unused; float4[count]` (`vector_send` of pgvector).
+fn vector(bytes: &[u8], sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    let expected = "a vector";
+    let (head, rest) = bytes.split_first_chunk::<4>().ok_or(malformed(expected))?;
+    let count = usize::from(u16::from_be_bytes([head[0], head[1]]));
+    let (numbers, tail) = rest.as_chunks::<4>();
+    if numbers.len() != count || !tail.is_empty() {
+        return Err(malformed(expected));
+    }
+    sink.begin_list(Some(count))?;
+    numbers.iter().try_for_each(|number| sink.float(widen(f32::from_be_bytes(*number))))?;
+    sink.end_list()
+}
+
+/// An array literal (manual: "Array Input and Output Syntax") of a type whose elements travel as text: a list of text.
+fn text_array(bytes: &[u8], sink: &mut dyn ValueSink) -> Result<(), ValueError> {
+    let malformed = |at: usize| ValueError::Malformed { offset: at, expected: "an array's text" };
+    let text = utf8(bytes)?;
+    // Bounds other than from 1: `[2:3]={...}`.
+    let start = if text.starts_with('[') { text.find("={").map_or(0, |at| at + 1) } else { 0 };
+    let bytes = text.as_bytes();
+    let (mut at, mut depth, mut element) = (start, 0usize, String::new());
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'{' => {
+                depth += 1;
+                if depth > DIMENSIONS_MAX {
+                    return Err(malformed(at));
+                }
+                sink.begin_list(None)?;
+            }
+            b'}' => {
+                depth = depth.checked_sub(1).ok_or(malformed(at))?;
+                sink.end_list()?;
+            }
+            b',' => {}
+            b'"' => {
+                element.clear();
+                loop {
+                    let rest = text.get(at..).ok_or(malformed(at))?;
+                    let mut chars = rest.chars();
+                    match chars.next().ok_or(malformed(at))? {
+                        '"' => break,
+                        '\\' => element.extend(chars.next()),
+                        c => element.push(c),
+                    }
+                    at = text.len() - chars.as_str().len();
+                }
+                at += 1;
+                sink.str(&element)?;
+            }
+            _ => {
+                let end = bytes[at..].iter().position(|b| matches!(b, b',' | b'}')).ok_or(malformed(at))?;
+                let plain = text.get(at - 1..at + end).ok_or(malformed(at))?;
+                if plain == "NULL" {
+                    sink.null()?
+                } else {
+                    sink.str(plain)?
+                }
+                at += end;
+            }
+        }
+    }
+    if depth == 0 && at > start { Ok(()) } else { Err(malformed(at)) }
+}
+
 /// `int32 ndim, flags; oid element; {int32 length, lower bound}[ndim]; {int32 length, bytes}...` (`array_send`).
 fn array(
     ty: Scalar,
@@ -277,6 +524,8 @@ fn array(
     let expected = "an array";
     let (head, mut rest) = bytes.split_first_chunk::<12>().ok_or(malformed(expected))?;
     let dimension_count = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    let oid = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
+    let ty = Type { oid, scalar: ty, array: false };
     if dimension_count == 0 {
         sink.begin_list(Some(0))?;
         return sink.end_list();
@@ -301,7 +550,7 @@ fn array(
 }
 
 fn dimension(
-    ty: Scalar,
+    ty: Type,
     lengths: &[usize],
     rest: &mut &[u8],
     scratch: &mut Scratch,
@@ -374,6 +623,13 @@ mod tests {
             Scalar::Interval,
             Scalar::Void,
             Scalar::Other,
+            Scalar::Timetz,
+            Scalar::Bit,
+            Scalar::Inet,
+            Scalar::Macaddr,
+            Scalar::Composite,
+            Scalar::Hstore,
+            Scalar::Vector,
         ];
         let seed = 7;
         let mut rng = Rng::new(seed);
@@ -388,6 +644,26 @@ mod tests {
             for scalar in all {
                 let _ = decode(scalar, round % 2 == 0, &bytes);
             }
+        }
+    }
+
+    #[test]
+    fn arrays_of_text_elements() {
+        let check = |text: &str, expect: Option<&str>| {
+            let got = decode(Scalar::Other, true, text.as_bytes());
+            let shown = got.ok().flatten().map(|value| {
+                let mut out = String::new();
+                json::write(&mut out, &value, 0).unwrap();
+                out
+            });
+            assert_eq!(shown.as_deref(), expect, "{text}");
+        };
+        check("{}", Some("[]"));
+        check("{a,NULL,\"b,\\\"c\"}", Some("[\"a\",null,\"b,\\\"c\"]"));
+        check("{{\"[1,2)\",empty},{x,y}}", Some("[[\"[1,2)\",\"empty\"],[\"x\",\"y\"]]"));
+        check("[2:3]={a,b}", Some("[\"a\",\"b\"]"));
+        for wrong in ["", "{", "{a", "{\"a}", "}", "{a}}", "a"] {
+            check(wrong, None);
         }
     }
 

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use forebay_base::limits::VALUE_DEPTH_MAX;
 use forebay_base::{Value, ValueError};
 
-use super::{Scalar, Type, calendar, json};
+use super::{Composites, Scalar, Type, calendar, json};
 use crate::error::ParameterError;
 use crate::param::Param;
 
@@ -25,6 +25,8 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 #[derive(Debug, Default)]
 pub struct Scratch {
     text: String,
+    /// Fields of composite types.
+    pub(crate) composites: Composites,
 }
 
 /// The format code in which [`value`] writes this pair.
@@ -148,21 +150,7 @@ pub(crate) fn copy_text(
         return Ok(());
     }
     let mut made = Vec::new();
-    if format(param, ty) == BINARY && !ty.array {
-        // Checked as ever, and then written as text.
-        body(param, ty, scratch, &mut made)?;
-        made.clear();
-        let mut text = String::new();
-        match param {
-            Param::Bool(v) => text.push(if *v { 't' } else { 'f' }),
-            Param::Bytes(v) => hex(&mut text, v),
-            Param::Str(v) | Param::Digits(v) => text.push_str(v),
-            other => number(&mut text, other),
-        }
-        made = text.into_bytes();
-    } else {
-        body(param, ty, scratch, &mut made)?;
-    }
+    sql_text(param, ty, scratch, &mut made)?;
     for byte in made {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -264,12 +252,15 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
     let text = &mut scratch.text;
     text.clear();
     if ty.array {
-        match param {
-            Param::List(items) => array(text, items, ty.scalar, 0)?,
-            Param::Str(v) => text.push_str(v),
-            other => return Err(mismatch("a list", other)),
-        }
-        return put_text(text, out);
+        return match param {
+            Param::List(items) => {
+                let mut made = String::new();
+                array(&mut made, items, ty, 0, scratch)?;
+                put_text(&made, out)
+            }
+            Param::Str(v) => put_text(v, out),
+            other => Err(mismatch("a list", other)),
+        };
     }
     match ty.scalar {
         Scalar::Int2 => int(param, i16::MIN.into(), i16::MAX.into())
@@ -335,7 +326,13 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
             Param::Str(v) => put_text(v, out),
             other => Err(mismatch("a date or text", other)),
         },
-        Scalar::Uuid | Scalar::Time | Scalar::Interval => match param {
+        Scalar::Uuid
+        | Scalar::Time
+        | Scalar::Interval
+        | Scalar::Timetz
+        | Scalar::Bit
+        | Scalar::Inet
+        | Scalar::Macaddr => match param {
             Param::Str(v) => put_text(v, out),
             other => Err(mismatch("text", other)),
         },
@@ -347,11 +344,50 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
             }
             other => Err(mismatch("text", other)),
         },
+        Scalar::Composite => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::Map(pairs) => {
+                let fields =
+                    scratch.composites.get(&ty.oid).cloned().ok_or("a composite type that isn't known")?;
+                let mut text = String::new();
+                record(&mut text, pairs, &fields, scratch)?;
+                put_text(&text, out)
+            }
+            other => Err(mismatch("an object or text", other)),
+        },
+        Scalar::Hstore => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::Map(pairs) => {
+                hstore(text, pairs)?;
+                put_text(text, out)
+            }
+            other => Err(mismatch("an object or text", other)),
+        },
+        Scalar::Vector => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::List(items) => {
+                text.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    text.push_str(if index > 0 { "," } else { "" });
+                    match item {
+                        Value::Int(_) | Value::Float(_) => number(text, &Param::from(item)),
+                        other => return Err(mismatch("numbers", &Param::from(other))),
+                    }
+                }
+                text.push(']');
+                put_text(text, out)
+            }
+            other => Err(mismatch("a list of numbers", other)),
+        },
         Scalar::Void | Scalar::Other => {
             match param {
                 Param::Str(v) | Param::Digits(v) => return put_text(v, out),
                 Param::Undefined => return Err(mismatch("a value", param)),
-                Param::List(items) => array(text, items, Scalar::Other, 0)?,
+                Param::List(items) => {
+                    let mut made = String::new();
+                    array(&mut made, items, ty, 0, scratch)?;
+                    return put_text(&made, out);
+                }
                 Param::Map(pairs) => {
                     json::write_map(text, pairs, 0).map_err(|e| Refusal::from(e.to_string()))?;
                 }
@@ -362,6 +398,73 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
             put_text(text, out)
         }
     }
+}
+
+/// Appends an hstore literal: everything quoted but NULL.
+fn hstore(text: &mut String, pairs: &[(Box<str>, Value)]) -> Result<(), Refusal> {
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        text.push_str(if index > 0 { "," } else { "" });
+        quote(text, key);
+        text.push_str("=>");
+        match value {
+            Value::Null => text.push_str("NULL"),
+            Value::Undefined => return Err(format!("{key:?} is undefined").into()),
+            Value::Str(v) | Value::Decimal(v) | Value::BigInt(v) => quote(text, v),
+            Value::Bool(v) => quote(text, if *v { "true" } else { "false" }),
+            Value::Int(_) | Value::Float(_) | Value::Timestamp(_) => {
+                let mut made = String::new();
+                number(&mut made, &Param::from(value));
+                quote(text, &made);
+            }
+            other => return Err(mismatch("text for an hstore", &Param::from(other))),
+        }
+    }
+    Ok(())
+}
+
+/// Appends a record literal (manual: "Composite Types", Constructing Composite Values): every field quoted, NULL empty.
+fn record(
+    text: &mut String,
+    pairs: &[(Box<str>, Value)],
+    fields: &[(Box<str>, Type)],
+    scratch: &mut Scratch,
+) -> Result<(), Refusal> {
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| !fields.iter().any(|(field, _)| field == name)) {
+        return Err(format!("the composite type has no field {name:?}").into());
+    }
+    text.push('(');
+    for (index, (name, ty)) in fields.iter().enumerate() {
+        text.push_str(if index > 0 { "," } else { "" });
+        let value = pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+        match value {
+            None | Some(Value::Undefined) => return Err(format!("the field {name:?} is missing").into()),
+            Some(Value::Null) => {}
+            Some(value) => {
+                let mut made = Vec::new();
+                sql_text(&Param::from(value), *ty, scratch, &mut made).map_err(|e| format!("{name}: {e}"))?;
+                let made = String::from_utf8(made).map_err(|_| "not text")?;
+                quote(text, &made);
+            }
+        }
+    }
+    text.push(')');
+    Ok(())
+}
+
+/// Appends the SQL text of a value that isn't null, checked as ever.
+fn sql_text(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let start = out.len();
+    body(param, ty, scratch, out)?;
+    if format(param, ty) == BINARY {
+        // Checked, and then written as text.
+        out.truncate(start);
+        match param {
+            Param::Bool(v) => out.push(if *v { b't' } else { b'f' }),
+            Param::Str(v) | Param::Digits(v) => out.extend_from_slice(v.as_bytes()),
+            other => out.extend_from_slice(text(other).as_bytes()),
+        }
+    }
+    Ok(())
 }
 
 fn mismatch(expected: &str, got: &Param<'_>) -> Refusal {
@@ -439,7 +542,13 @@ fn hex(text: &mut String, bytes: &[u8]) {
 
 /// Appends an array literal (manual: "Array Input and Output Syntax"); lists in lists are dimensions, except for
 /// json, whose elements may be lists.
-fn array(text: &mut String, items: &[Value], ty: Scalar, depth: usize) -> Result<(), Refusal> {
+fn array(
+    text: &mut String,
+    items: &[Value],
+    ty: Type,
+    depth: usize,
+    scratch: &mut Scratch,
+) -> Result<(), Refusal> {
     if depth >= VALUE_DEPTH_MAX {
         return Err(ValueError::TooDeep.to_string().into());
     }
@@ -451,12 +560,22 @@ fn array(text: &mut String, items: &[Value], ty: Scalar, depth: usize) -> Result
         match item {
             Value::Undefined => return Err(format!("element {index} is undefined").into()),
             Value::Null => text.push_str("NULL"),
-            item if matches!(ty, Scalar::Json | Scalar::Jsonb) && !matches!(item, Value::Str(_)) => {
+            item if matches!(ty.scalar, Scalar::Json | Scalar::Jsonb) && !matches!(item, Value::Str(_)) => {
                 let mut element = String::new();
                 json::write(&mut element, item, 0).map_err(|e| Refusal::from(e.to_string()))?;
                 quote(text, &element);
             }
-            Value::List(inner) => array(text, inner, ty, depth + 1)?,
+            Value::List(inner) => array(text, inner, ty, depth + 1, scratch)?,
+            Value::Map(pairs) if ty.scalar == Scalar::Hstore => {
+                let mut element = String::new();
+                hstore(&mut element, pairs)?;
+                quote(text, &element);
+            }
+            Value::Map(pairs) if let Some(fields) = scratch.composites.get(&ty.oid).cloned() => {
+                let mut element = String::new();
+                record(&mut element, pairs, &fields, scratch)?;
+                quote(text, &element);
+            }
             Value::Map(_) => return Err(format!("element {index} is an object").into()),
             Value::Bool(v) => text.push_str(if *v { "true" } else { "false" }),
             Value::Str(v) | Value::Decimal(v) | Value::BigInt(v) => quote(text, v),

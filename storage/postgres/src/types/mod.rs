@@ -59,6 +59,20 @@ pub enum Scalar {
     Interval,
     /// void: the result of a function that returns nothing
     Void,
+    /// timetz: microseconds since midnight, seconds west of UTC
+    Timetz,
+    /// bit and varbit: a count and bytes
+    Bit,
+    /// inet and cidr
+    Inet,
+    /// macaddr and macaddr8: 6 or 8 bytes
+    Macaddr,
+    /// A composite type of this database whose fields all have binary forms here: an object
+    Composite,
+    /// hstore: an object
+    Hstore,
+    /// vector, of the extension pgvector: a list of numbers
+    Vector,
     /// Anything else: travels as text.
     Other,
 }
@@ -83,7 +97,7 @@ impl Type {
 }
 
 /// The server's own types: OID, OID of the array, encoding, name (`pg_type.dat`).
-const BUILTIN: [(u32, u32, Scalar, &str); 26] = [
+const BUILTIN: [(u32, u32, Scalar, &str); 54] = [
     (16, 1000, Scalar::Bool, "bool"),
     (17, 1001, Scalar::Bytea, "bytea"),
     (18, 1002, Scalar::Text, "char"),
@@ -108,6 +122,35 @@ const BUILTIN: [(u32, u32, Scalar, &str); 26] = [
     (1700, 1231, Scalar::Numeric, "numeric"),
     (2275, 1263, Scalar::Text, "cstring"),
     (2278, 0, Scalar::Void, "void"),
+    (1266, 1270, Scalar::Timetz, "timetz"),
+    (1560, 1561, Scalar::Bit, "bit"),
+    (1562, 1563, Scalar::Bit, "varbit"),
+    (869, 1041, Scalar::Inet, "inet"),
+    (650, 651, Scalar::Inet, "cidr"),
+    (829, 1040, Scalar::Macaddr, "macaddr"),
+    (774, 775, Scalar::Macaddr, "macaddr8"),
+    // Text, whose arrays are lists of text. What money looks like is the server's locale.
+    (790, 791, Scalar::Other, "money"),
+    (600, 1017, Scalar::Other, "point"),
+    (601, 1018, Scalar::Other, "lseg"),
+    (602, 1019, Scalar::Other, "path"),
+    (604, 1027, Scalar::Other, "polygon"),
+    (628, 629, Scalar::Other, "line"),
+    (718, 719, Scalar::Other, "circle"),
+    (3614, 3643, Scalar::Other, "tsvector"),
+    (3615, 3645, Scalar::Other, "tsquery"),
+    (3904, 3905, Scalar::Other, "int4range"),
+    (3906, 3907, Scalar::Other, "numrange"),
+    (3908, 3909, Scalar::Other, "tsrange"),
+    (3910, 3911, Scalar::Other, "tstzrange"),
+    (3912, 3913, Scalar::Other, "daterange"),
+    (3926, 3927, Scalar::Other, "int8range"),
+    (4451, 6150, Scalar::Other, "int4multirange"),
+    (4532, 6151, Scalar::Other, "nummultirange"),
+    (4533, 6152, Scalar::Other, "tsmultirange"),
+    (4534, 6153, Scalar::Other, "tstzmultirange"),
+    (4535, 6155, Scalar::Other, "datemultirange"),
+    (4536, 6157, Scalar::Other, "int8multirange"),
     (2950, 2951, Scalar::Uuid, "uuid"),
     (3802, 3807, Scalar::Jsonb, "jsonb"),
 ];
@@ -155,7 +198,20 @@ pub fn name(oid: u32) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     types: HashMap<u32, Type>,
+    /// Element types of arrays.
+    elements: HashMap<u32, u32>,
+    /// Fields of composite types, by the type's OID and by those of domains over it.
+    fields: HashMap<u32, Fields>,
 }
+
+/// Names and types of a composite type's fields, in their order.
+pub type Fields = std::sync::Arc<[(Box<str>, u32)]>;
+
+/// What [`decode`] and [`encode`] look up while they are at work: the types of composite fields, resolved.
+pub type Composites = std::sync::Arc<HashMap<u32, std::sync::Arc<[(Box<str>, Type)]>>>;
+
+/// Composite types within one another; deeper ones travel as text.
+const NESTING_MAX: usize = 8;
 
 /// User types that a catalog keeps; beyond it, it starts over.
 pub const CATALOG_TYPES_MAX: usize = 4096;
@@ -170,7 +226,50 @@ impl Catalog {
         if oid < FIRST_USER_OID {
             return Some(Type { oid, scalar: Scalar::Other, array: false });
         }
-        self.types.get(&oid).copied()
+        let found = self.types.get(&oid).copied()?;
+        // A composite type is as good as its fields.
+        let good = found.scalar != Scalar::Composite || self.is_binary(oid, 0);
+        Some(if good { found } else { Type { oid, scalar: Scalar::Other, array: found.array } })
+    }
+
+    fn is_binary(&self, oid: u32, depth: usize) -> bool {
+        let element = self.elements.get(&oid).copied().unwrap_or(oid);
+        let Some(fields) = self.fields.get(&element).filter(|_| depth < NESTING_MAX) else { return false };
+        fields.iter().all(|(_, field)| match builtin(*field).or_else(|| self.types.get(field).copied()) {
+            Some(Type { scalar: Scalar::Composite, .. }) => self.is_binary(*field, depth + 1),
+            Some(ty) => ty.is_binary(),
+            None => false,
+        })
+    }
+
+    /// Types that have to be asked for before `oid` can be used: itself, or fields of it.
+    pub(crate) fn missing(&self, oid: u32, depth: usize, out: &mut Vec<u32>) {
+        if builtin(oid).is_some() || oid < FIRST_USER_OID || depth > NESTING_MAX {
+            return;
+        }
+        if !self.types.contains_key(&oid) {
+            out.push(oid);
+            return;
+        }
+        let element = self.elements.get(&oid).copied().unwrap_or(oid);
+        if element != oid {
+            self.missing(element, depth + 1, out);
+        }
+        for (_, field) in self.fields.get(&element).into_iter().flat_map(|fields| fields.iter()) {
+            self.missing(*field, depth + 1, out);
+        }
+    }
+
+    /// The fields of all composite types that are known, resolved.
+    pub(crate) fn composites(&self) -> Composites {
+        let resolve = |oid: u32| self.get(oid).unwrap_or(Type { oid, scalar: Scalar::Other, array: false });
+        let each = |(oid, fields): (&u32, &Fields)| {
+            (*oid, fields.iter().map(|(name, field)| (name.clone(), resolve(*field))).collect())
+        };
+        // Arrays too have their elements' fields.
+        let arrays =
+            self.elements.iter().filter_map(|(array, element)| Some((array, self.fields.get(element)?)));
+        std::sync::Arc::new(self.fields.iter().chain(arrays).map(each).collect())
     }
 
     /// Records what `pg_type` says: `kind` is `typtype`, `base` the base type of a domain, `element` the element
@@ -178,21 +277,47 @@ impl Catalog {
     pub(crate) fn insert(&mut self, row: &CatalogRow) {
         if self.types.len() >= CATALOG_TYPES_MAX {
             self.types.clear();
+            self.elements.clear();
+            self.fields.clear();
+        }
+        if !row.fields.is_empty() {
+            self.fields.insert(row.oid, row.fields.iter().cloned().collect());
+        }
+        if row.element != 0 {
+            self.elements.insert(row.oid, row.element);
+        }
+        let extension = match &*row.extension {
+            "citext" => Some(Scalar::Text),
+            "hstore" => Some(Scalar::Hstore),
+            "vector" => Some(Scalar::Vector),
+            _ => None,
+        };
+        if let (Some(scalar), 0) = (extension, row.element) {
+            self.types.insert(row.oid, Type { oid: row.oid, scalar, array: false });
+            return;
         }
         let scalar_of = |kind: u8, oid: u32, base: u32| match kind {
             b'e' => Scalar::Text,
+            b'c' => Scalar::Composite,
             b'd' => builtin(base).filter(|t| !t.array).map_or(Scalar::Other, |t| t.scalar),
             _ => builtin(oid).filter(|t| !t.array).map_or(Scalar::Other, |t| t.scalar),
         };
         let found = if row.element != 0 {
-            let scalar = scalar_of(row.element_kind, row.element, row.element_base);
-            Type { oid: row.oid, scalar, array: scalar != Scalar::Other }
+            let known = self.types.get(&row.element).filter(|ty| !ty.array).map(|ty| ty.scalar);
+            let scalar = known.unwrap_or_else(|| scalar_of(row.element_kind, row.element, row.element_base));
+            Type { oid: row.oid, scalar, array: true }
         } else if let (b'd', Some(base)) = (row.kind, builtin(row.base)) {
             Type { oid: row.oid, ..base }
         } else {
             Type { oid: row.oid, scalar: scalar_of(row.kind, row.oid, row.base), array: false }
         };
         self.types.insert(row.oid, found);
+    }
+
+    /// A composite type has changed: all of them are asked for again when next needed.
+    pub(crate) fn forget_composites(&mut self) {
+        self.fields.clear();
+        self.types.retain(|_, ty| ty.scalar != Scalar::Composite);
     }
 
     /// Records that `pg_type` doesn't know this OID (dropped meanwhile).
@@ -202,7 +327,7 @@ impl Catalog {
 }
 
 /// One row of [`CATALOG_QUERY`].
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CatalogRow {
     pub(crate) oid: u32,
     pub(crate) kind: u8,
@@ -212,6 +337,10 @@ pub(crate) struct CatalogRow {
     pub(crate) element: u32,
     pub(crate) element_kind: u8,
     pub(crate) element_base: u32,
+    /// The extension that the type is named after and belongs to, or empty.
+    pub(crate) extension: Box<str>,
+    /// Of a composite type: names and types of its fields.
+    pub(crate) fields: Vec<(Box<str>, u32)>,
 }
 
 /// Asks for [`CatalogRow`]s in text format; the list of OIDs and `)` follow. Sent as a simple query, so that it needs
@@ -222,7 +351,13 @@ WITH RECURSIVE d(oid, base) AS (\
   UNION ALL SELECT d.oid, b.typbasetype FROM d JOIN pg_catalog.pg_type b ON b.oid = d.base AND b.typtype = 'd'), \
 r AS (SELECT d.oid, d.base FROM d JOIN pg_catalog.pg_type b ON b.oid = d.base AND b.typtype <> 'd') \
 SELECT t.oid, t.typtype, coalesce(tr.base, 0), \
-  CASE WHEN t.typcategory = 'A' AND t.typtype = 'b' THEN t.typelem ELSE 0 END, coalesce(e.typtype, 'b'), coalesce(er.base, 0) \
+  CASE WHEN t.typcategory = 'A' AND t.typtype = 'b' THEN t.typelem ELSE 0 END, coalesce(e.typtype, 'b'), coalesce(er.base, 0), \
+  coalesce((SELECT x.extname FROM pg_catalog.pg_depend p JOIN pg_catalog.pg_extension x ON x.oid = p.refobjid \
+    WHERE p.classid = 'pg_catalog.pg_type'::regclass AND p.objid = t.oid AND p.deptype = 'e' \
+    AND x.extname = t.typname), ''), \
+  coalesce((SELECT string_agg(a.atttypid || ' ' || a.attname, E'\\x01' ORDER BY a.attnum) \
+    FROM pg_catalog.pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 \
+    AND NOT a.attisdropped), '') \
 FROM pg_catalog.pg_type t LEFT JOIN r tr ON tr.oid = t.oid \
 LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN r er ON er.oid = e.oid WHERE t.oid IN (";
 
@@ -238,13 +373,35 @@ mod tests {
             catalog.insert(&row);
             assert_eq!(catalog.get(row.oid), Some(Type { oid: row.oid, scalar, array }));
         };
-        let none = CatalogRow { element_kind: b'b', ..CatalogRow::default() };
-        check(&mut catalog, CatalogRow { oid: 20_000, kind: b'e', ..none }, Scalar::Text, false);
-        check(&mut catalog, CatalogRow { oid: 20_001, kind: b'd', base: 23, ..none }, Scalar::Int4, false);
-        check(&mut catalog, CatalogRow { oid: 20_002, kind: b'd', base: 1007, ..none }, Scalar::Int4, true);
-        let array = CatalogRow { oid: 20_003, kind: b'b', element: 20_000, element_kind: b'e', ..none };
+        let none = || CatalogRow { element_kind: b'b', ..CatalogRow::default() };
+        check(&mut catalog, CatalogRow { oid: 20_000, kind: b'e', ..none() }, Scalar::Text, false);
+        check(&mut catalog, CatalogRow { oid: 20_001, kind: b'd', base: 23, ..none() }, Scalar::Int4, false);
+        check(&mut catalog, CatalogRow { oid: 20_002, kind: b'd', base: 1007, ..none() }, Scalar::Int4, true);
+        let array = CatalogRow { oid: 20_003, kind: b'b', element: 20_000, element_kind: b'e', ..none() };
         check(&mut catalog, array, Scalar::Text, true);
-        let composite = CatalogRow { oid: 20_004, kind: b'c', ..none };
-        check(&mut catalog, composite, Scalar::Other, false);
+        let composite = |oid: u32, field: u32| {
+            let fields = vec![("a".into(), 23), ("b".into(), field)];
+            CatalogRow { oid, kind: b'c', fields, ..none() }
+        };
+        // As good as its fields: int4range has no binary form here.
+        check(&mut catalog, composite(20_004, 3904), Scalar::Other, false);
+        check(&mut catalog, composite(20_005, 25), Scalar::Composite, false);
+        check(&mut catalog, composite(20_006, 20_005), Scalar::Composite, false);
+        let array = CatalogRow { oid: 20_007, kind: b'b', element: 20_006, element_kind: b'c', ..none() };
+        check(&mut catalog, array, Scalar::Composite, true);
+        let mut missing = Vec::new();
+        catalog.insert(&composite(20_008, 20_009));
+        catalog.missing(20_008, 0, &mut missing);
+        assert_eq!(missing, [20_009]);
+        // One that contains itself, through an array of it, ends somewhere.
+        catalog.insert(&composite(20_010, 20_011));
+        catalog.insert(&CatalogRow {
+            oid: 20_011,
+            kind: b'b',
+            element: 20_010,
+            element_kind: b'c',
+            ..none()
+        });
+        assert_eq!(catalog.get(20_010).unwrap().scalar, Scalar::Other);
     }
 }

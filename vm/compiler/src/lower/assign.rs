@@ -1,6 +1,6 @@
 //! Assignments and updates.
 
-use forebay_bytecode::Op;
+use forebay_bytecode::{Instr, Op};
 use oxc_ast::ast::{
     AssignmentExpression, AssignmentTarget, Expression, IdentifierReference, SimpleAssignmentTarget,
     UpdateExpression,
@@ -358,7 +358,10 @@ impl<'a> Lower<'_, 'a> {
         let mark = self.f().next;
         // With `Any` the result stands first, so that the rest can be given back.
         let name = match target {
-            SimpleAssignmentTarget::AssignmentTargetIdentifier(id) => id.name.as_str(),
+            // `(f) = ...` names nothing.
+            SimpleAssignmentTarget::AssignmentTargetIdentifier(id) if id.span.start == e.span.start => {
+                id.name.as_str()
+            }
             _ => "",
         };
         let later = Span::new(target.span().end, e.right.span().end);
@@ -462,7 +465,7 @@ impl<'a> Lower<'_, 'a> {
         match place {
             Place::Element(object, key) => {
                 let register = self.f().take();
-                self.f().ab(Op::ToPropertyKey, register, key, span);
+                self.f().emit(Instr::abc(Op::ToPropertyKey, 1, register, key, object), span);
                 Place::Element(object, register)
             }
             Place::Super(pair, key) => {

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use forebay_bytecode::Op;
 use forebay_bytecode::module::{Action, Durable, Position, Route, Work};
+use forebay_bytecode::{HostFn, Op};
 use oxc_ast::ast::{
     Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, PropertyKey, Statement,
     StaticMemberExpression,
@@ -25,8 +25,8 @@ use forebay_bytecode::FunctionIndex;
 
 /// Methods that are built.
 const METHODS: &[&str] = &[
-    "router", "get", "post", "put", "patch", "delete", "handle", "version", "timeout", "limits", "file",
-    "assets", "static", "redirect", "durable",
+    "router", "get", "post", "put", "patch", "delete", "listen", "handle", "version", "timeout", "limits",
+    "file", "assets", "static", "redirect", "durable",
 ];
 /// Methods of the design that aren't built yet.
 const NOT_BUILT: &[&str] = &[
@@ -320,6 +320,7 @@ impl<'a> Lower<'_, 'a> {
         let signature = match method {
             "router" => "router(method, path)",
             "get" | "post" | "put" | "patch" | "delete" => "get(path[, handler])",
+            "listen" => "listen(channel, handler)",
             "handle" => "handle(handler)",
             "version" => "version(\"1.5.0\")",
             "timeout" => "timeout(\"30s\")",
@@ -344,6 +345,7 @@ impl<'a> Lower<'_, 'a> {
         };
         let (least, most) = match method {
             "router" => (2, 3),
+            "listen" => (2, 2),
             "get" | "post" | "put" | "patch" | "delete" | "redirect" => (1, 2),
             "durable" => (0, 1),
             _ => (1, 1),
@@ -374,6 +376,7 @@ impl<'a> Lower<'_, 'a> {
                 let verb = method.to_ascii_uppercase();
                 self.route(work, pending, &verb, &arguments[0], arguments.get(1), span);
             }
+            "listen" => self.listen(work, &arguments[0], &arguments[1], span),
             "handle" => {
                 let slot = self.handler(&arguments[0]);
                 self.answer(work, pending, &Action::Handler(slot.unwrap_or(0)), span);
@@ -470,6 +473,33 @@ impl<'a> Lower<'_, 'a> {
             method: method.into(),
             pattern: pattern.into(),
             action,
+            position,
+        });
+    }
+
+    /// A handler of what the database notifies: in the module it is a route whose method is LISTEN.
+    fn listen(&mut self, work: usize, channel: &'a Argument<'a>, handler: &'a Argument<'a>, span: Span) {
+        let Some(name) = self.constant_string(channel) else { return };
+        if name.is_empty() || name.len() > 63 || name.contains('\0') {
+            let message = "a channel's name has 1 to 63 bytes";
+            self.error("FB0503", channel.span(), message, Some("`listen(\"orders\", event => ...)`"));
+            return;
+        }
+        if let Some(first) = self.route_names.insert(("LISTEN".to_owned(), name.clone()), span) {
+            let message = format!("there are two handlers of the channel {name:?}");
+            let mut diagnostic = self.files.list[0].error("FB0510", span, message, None);
+            let place = crate::Place { start: first.start, end: first.end };
+            diagnostic.labels.push((place, "the first one".into()));
+            self.sink.push(diagnostic);
+            return;
+        }
+        let Some(slot) = self.handler(handler) else { return };
+        self.note_use(HostFn::Db);
+        let position = Position { pc: 0, file: 0, start: span.start, end: span.end };
+        self.module.works[work].routes.push(Route {
+            method: "LISTEN".into(),
+            pattern: name.into(),
+            action: Action::Handler(slot),
             position,
         });
     }

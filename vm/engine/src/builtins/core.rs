@@ -120,7 +120,7 @@ fn promise_then(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 fn settle_by(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 1);
     ctx.callee = ctx.arg(a, 0);
-    if let Some(promise) = take_promise(ctx) {
+    if let Some(promise) = take_promise(ctx)? {
         ctx.settle(promise, v, false)?;
     }
     Ok(Value::UNDEFINED)
@@ -163,22 +163,29 @@ fn promise_arg(ctx: &Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 /// The promise that this function still may settle.
-fn take_promise(ctx: &mut Ctx<'_>) -> Option<Value> {
+fn take_promise(ctx: &mut Ctx<'_>) -> Result<Option<Value>, Throw> {
     if !ctx.is_kind(ctx.callee, kind::NATIVE) {
-        return None;
+        return Ok(None);
     }
     let cell = ctx.own_value();
     if !cell.is_cell() || ctx.mem.heap.kind(cell.as_ref()) != kind::VARIABLE {
-        return None;
+        return Ok(None);
     }
     let promise = ctx.mem.heap.get(cell.as_ref(), 1);
+    if !ctx.is_kind(promise, kind::PROMISE) {
+        return Ok(None);
+    }
+    if cell.as_ref().space() != ctx.mem.heap.own() {
+        // A module has made it: what all requests share doesn't change.
+        ctx.mem.check_mutable(promise.as_ref())?;
+    }
     ctx.mem.heap.set(cell.as_ref(), 1, Value::UNDEFINED);
-    ctx.is_kind(promise, kind::PROMISE).then_some(promise)
+    Ok(Some(promise))
 }
 
 fn resolver(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
-    match take_promise(ctx) {
+    match take_promise(ctx)? {
         Some(promise) => resolve_with(ctx, promise, v, Value::UNDEFINED),
         None => Ok(Value::UNDEFINED),
     }
@@ -199,7 +206,7 @@ fn resolve_with(ctx: &mut Ctx<'_>, promise: Value, v: Value, result: Value) -> R
 
 fn rejecter(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
-    if let Some(promise) = take_promise(ctx) {
+    if let Some(promise) = take_promise(ctx)? {
         ctx.settle(promise, v, true)?;
     }
     Ok(Value::UNDEFINED)

@@ -35,10 +35,20 @@ pub(crate) const NATIVES: &[Native] = &[
     helper("boxedKind", 1, boxed_kind),
     helper("sortByKeys", 2, sort_by_keys),
     helper(THROW_TYPE_ERROR, 0, throw_type_error),
+    helper("functionPrototype", 0, function_prototype),
 ];
 
 /// Under which the intrinsics find %ThrowTypeError%.
 pub(crate) const THROW_TYPE_ERROR: &str = "throwTypeError";
+
+/// %Function.prototype% is a function, too: of anything, undefined.
+fn function_prototype(_: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    Ok(Value::UNDEFINED)
+}
+
+pub(crate) fn function_prototype_index() -> u32 {
+    super::native_index("functionPrototype", function_prototype)
+}
 
 /// %ThrowTypeError% (ECMA-262 10.2.4.1).
 fn throw_type_error(_: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {

@@ -313,6 +313,8 @@ fn branded(ctx: &Ctx<'_>, v: Value, what: u64) -> Result<Ref, Throw> {
 
 fn next(ctx: &mut Ctx<'_>, a: Args, what: u64) -> Result<Value, Throw> {
     let it = branded(ctx, ctx.this(a), what)?;
+    // One that a module has made is shared by all requests.
+    ctx.mem.check_mutable(it)?;
     let mode = ctx.heap.load(it, 3);
     match mode & 12 {
         mode::STRING => next_of_string(ctx, it),

@@ -503,7 +503,13 @@ fn has_instance(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return Ok(Value::FALSE);
     }
     let known = ctx.local.known;
-    let proto = ctx.get_plain(f.as_ref(), Key::Atom(known.prototype))?;
+    let proto = match ctx.mem.get(f.as_ref(), Key::Atom(known.prototype))? {
+        Get::Value(v) => v,
+        Get::Getter(_) => {
+            let script = ctx.own_value();
+            return ctx.tail_call(script, f, &[v]);
+        }
+    };
     if !proto.is_object() {
         return Err(Throw::type_error("Function has non-object prototype in instanceof check"));
     }

@@ -38,6 +38,7 @@ const fn getter(name: &'static str, call: super::NativeFn) -> Native {
 
 pub(crate) const NATIVES: &[Native] = &[
     Native { on: "", name: "RegExp", length: 2, call: construct, kind: Kind::Constructor("regexp") },
+    Native { on: "RegExp", name: "escape", length: 1, call: escape, kind: Kind::Method },
     method("exec", 1, exec),
     method("test", 1, test),
     getter("dotAll", dot_all),
@@ -93,6 +94,52 @@ pub(crate) struct Search {
 /// Steps that a search may make beyond its slice. A search that waits isn't saved: a task that is restored starts it
 /// anew, and must get somewhere with it however small its slices are.
 const SEARCH_STEPS_LENT: i64 = 4096;
+
+/// `RegExp.escape(text)`: a pattern that matches the text and stays in one piece wherever it is put (ECMA-262 22.2.5.1).
+fn escape(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    const LONGEST: usize = 6;
+    let v = ctx.arg(a, 0);
+    if !v.is_string() {
+        let text = ctx.mem.show(v)?;
+        return Err(Throw::type_error(format!("RegExp.escape takes a string, not {text}")));
+    }
+    let flat = ctx.heap.flat(v)?;
+    let len = ctx.heap.str_bytes(flat).len();
+    ctx.heap.check_room(len * LONGEST)?;
+    ctx.heap.work += len as u64 / 4;
+    let bytes = ctx.heap.str_bytes(flat);
+    let mut out: Vec<u8> = Vec::with_capacity(len + len / 4);
+    let mut at = 0;
+    while at < bytes.len() {
+        let (point, size) = super::text::decode(bytes, at);
+        let byte = u8::try_from(point).unwrap_or(0);
+        let first = at == 0 && byte.is_ascii_alphanumeric();
+        let surrogate = (0xd800..0xe000).contains(&point);
+        match byte {
+            _ if first => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+            b'^' | b'$' | b'\\' | b'.' | b'*' | b'+' | b'?' | b'(' | b')' | b'[' | b']' | b'{' | b'}'
+            | b'|' | b'/' => {
+                out.extend_from_slice(&[b'\\', byte]);
+            }
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0b => out.extend_from_slice(b"\\v"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b',' | b'-' | b'=' | b'<' | b'>' | b'#' | b'&' | b'!' | b'%' | b':' | b';' | b'@' | b'~'
+            | b'\'' | b'`' | b'"' => {
+                out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+            }
+            _ if surrogate || super::text::is_space(point) => {
+                let hex = if point < 0x100 { format!("\\x{point:02x}") } else { format!("\\u{point:04x}") };
+                out.extend_from_slice(hex.as_bytes());
+            }
+            _ => out.extend_from_slice(&bytes[at..at + size]),
+        }
+        at += size;
+    }
+    ctx.heap.new_string(&out)
+}
 
 impl Mem<'_> {
     /// A new regular expression; SyntaxError if there is no such pattern.

@@ -81,6 +81,16 @@ return function ({
       return false;
     },
 
+    // Where `prototype` is an accessor.
+    "Function.prototype.@@hasInstance/1"(value) {
+      const prototype = this.prototype;
+      if (!isObject(prototype)) throw new TypeError("Function has non-object prototype in instanceof check");
+      for (let at = Object.getPrototypeOf(value); at !== null; at = Object.getPrototypeOf(at)) {
+        if (at === prototype) return true;
+      }
+      return false;
+    },
+
     "%kvIterate"(pairs, fn) {
       let count = 0;
       for (const pair of pairs) {
