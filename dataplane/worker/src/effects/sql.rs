@@ -395,8 +395,11 @@ impl Effects {
                     self.step_answered(vm, token, result, now);
                 }
                 Event::Done { token, result } => {
+                    // Asked whatever came: the end of a transaction is watched once.
+                    let watched = self.was_committing(token.0);
                     if let Err(error) = &result
-                        && self.is_uncertain(token.0, error)
+                        && watched
+                        && !matches!(error, QueryError::Server(_))
                         && let Some(waiting) = self.done(token.0)
                     {
                         let why = error.to_string();

@@ -654,9 +654,9 @@ impl Effects {
         }
     }
 
-    /// The end of a durable task's transaction has failed: whether it was committed may be known to nobody.
-    pub(super) fn is_uncertain(&mut self, key: u64, error: &QueryError) -> bool {
-        self.steps.committing.remove(&key) && !matches!(error, QueryError::Server(_))
+    /// Whether this was the end of a durable task's transaction, about which nobody may guess. Forgets it.
+    pub(super) fn was_committing(&mut self, key: u64) -> bool {
+        self.steps.committing.remove(&key)
     }
 }
 
