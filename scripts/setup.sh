@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this machine ready to build, run and test Forebay: looks first, installs
-# only what is missing, says nothing if nothing is. `setup.sh bench` adds the
-# benchmarks' peers.
+# only what is missing, says nothing if nothing is. `setup.sh bench` and
+# `setup.sh bench-db` add the benchmarks' peers.
 #
 # Debian and Ubuntu by apt-get, as root or through sudo. Elsewhere it says what is
 # missing. Rust is not installed, only asked for: how it comes is a person's choice.
@@ -40,6 +40,10 @@ need curl command -v curl
 if [[ ${1:-} == bench ]]; then
     need nginx-light command -v nginx
     need wrk command -v wrk
+fi
+if [[ ${1:-} == bench-db ]]; then
+    need nodejs command -v node
+    need npm command -v npm
 fi
 ((${#missing[@]})) || exit 0
 

@@ -164,6 +164,14 @@ pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
 pub const TASK_RESULT_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Longest wait for a durable task that a request may ask for (`Prefer: wait=60`); a longer one is this one.
 pub const TASK_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Signals that may wait for one durable task; one more is refused with 503.
+pub const TASK_SIGNALS_MAX: usize = 1000;
+/// Bytes of the value of a signal or of a promise: 413, or a RangeError.
+pub const TASK_SIGNAL_BYTES_MAX: usize = 1024 * 1024;
+/// Promises that one durable task may make: a RangeError.
+pub const TASK_PROMISES_MAX: usize = 256;
+/// Longest wait between two tries of a durable task (`retry(n, "1s")` doubles it each time).
+pub const TASK_RETRY_WAIT_MAX: Duration = Duration::from_secs(3600);
 /// Keys that a step of a durable task may write before it is suspended to write them.
 pub const TASK_STEP_WRITES_MAX: usize = 1024;
 /// Bytes that a step of a durable task may write before it is suspended to write them.

@@ -2,7 +2,7 @@
 //! may_minihttp + may_postgres and fastify + pg, all in front of the same server.
 //!
 //! TechEmpower's db, queries(20), fortunes and updates(20), a Sync per query as its rules ask; where ours share a Sync,
-//! the row says so. Servers on CPU 0, client and PostgreSQL on CPU 1, rounds interleaved. The figure is CPU per request
+//! the row says so. Servers on CPU 0, client and PostgreSQL on CPU 1, TCP between all, rounds interleaved. The figure is CPU per request
 //! of the server's processes (user and system); PostgreSQL's own is not in it, and is shown beside it. Every answer is
 //! parsed: rows must be those of the table, fortunes the whole page byte for byte; what an update answered is looked up
 //! in the table.
@@ -50,9 +50,6 @@ pub(crate) struct DatabaseArgs {
     /// Pipelined connections of may_postgres and of forebay.
     #[arg(long, default_value_t = 2)]
     pipelines: usize,
-    /// Where the database's server keeps its socket; by default one is made for the run
-    #[arg(long)]
-    socket: Option<PathBuf>,
     /// Print one JSON object per row as well.
     #[arg(long)]
     json: bool,
@@ -160,7 +157,10 @@ fn fortunes() -> Vec<u8> {
     html.into_bytes()
 }
 
-/// A PostgreSQL for the run, on CPU 1 and a unix socket; ended when dropped.
+/// Where the database listens: TCP, since may_postgres knows no unix sockets.
+const DATABASE_PORT: &str = "18090";
+
+/// A PostgreSQL for the run, on CPU 1 and loopback; ended when dropped.
 struct Postgres {
     bin: PathBuf,
     folder: PathBuf,
@@ -186,7 +186,7 @@ impl Postgres {
             .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(server.folder.join("data")))?;
         let options = format!(
-            "-F -h '' -k {} -c max_connections=200 -c shared_buffers=128MB -c synchronous_commit=off -c autovacuum=off -c jit=off",
+            "-F -h 127.0.0.1 -p {DATABASE_PORT} -k {} -c max_connections=200 -c shared_buffers=128MB -c synchronous_commit=off -c autovacuum=off -c jit=off",
             server.folder.display()
         );
         run(server
@@ -210,8 +210,8 @@ impl Postgres {
     }
 
     /// CPU time of all its processes, nanoseconds.
-    fn cpu_nanos(folder: &Path) -> u64 {
-        let pid = fs::read_to_string(folder.join("data/postmaster.pid")).ok();
+    fn cpu_nanos(&self) -> u64 {
+        let pid = fs::read_to_string(self.folder.join("data/postmaster.pid")).ok();
         let pid = pid.and_then(|text| text.lines().next()?.trim().parse().ok());
         pid.map_or(0, server::tree_nanos)
     }
@@ -242,10 +242,10 @@ fn run(command: &mut Command) -> Result<String, String> {
     if status.success() { Ok(text) } else { Err(format!("{command:?}: {status}\n{text}")) }
 }
 
-fn psql(socket: &Path, sql: &str) -> Result<String, String> {
+fn psql(sql: &str) -> Result<String, String> {
     let mut command = Command::new("psql");
-    command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres", "-h"]);
-    run(command.arg(socket).args(["-c", sql]))
+    command.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", "postgres"]);
+    run(command.args(["-h", "127.0.0.1", "-p", DATABASE_PORT, "-c", sql]))
 }
 
 fn tables() -> String {
@@ -271,15 +271,10 @@ pub(crate) fn bench(args: &DatabaseArgs) -> Result<(), String> {
     let work = std::env::temp_dir().join(format!("forebay-bench-db-{}", std::process::id()));
     fs::create_dir_all(&work).map_err(|e| format!("{}: {e}", work.display()))?;
     machine();
-    let postgres = if args.socket.is_none() { Some(Postgres::start(&work)?) } else { None };
-    let socket = match (&args.socket, &postgres) {
-        (Some(socket), _) => socket.clone(),
-        (None, Some(postgres)) => postgres.folder.clone(),
-        (None, None) => return Err("no database".to_owned()),
-    };
-    psql(&socket, &tables())?;
-    println!("{}", psql(&socket, "SELECT split_part(version(), ' (', 1)")?.trim());
-    let servers = start(args, &work, &socket)?;
+    let postgres = Postgres::start(&work)?;
+    psql(&tables())?;
+    println!("{}", psql("SELECT split_part(version(), ' (', 1)")?.trim());
+    let servers = start(args, &work)?;
     server::pin_to(1);
     println!(
         "\nserver CPU per request, us: median of {} rounds (lowest .. highest); {} connections",
@@ -292,7 +287,7 @@ pub(crate) fn bench(args: &DatabaseArgs) -> Result<(), String> {
     for kind in &KINDS {
         let word = kind.name.split([' ', ',']).next().unwrap_or_default();
         if args.kinds.is_empty() || args.kinds.iter().any(|wanted| wanted == word) {
-            measure_kind(args, kind, &servers, &socket)?;
+            measure_kind(args, kind, &servers, &postgres)?;
         }
     }
     drop(servers);
@@ -301,10 +296,10 @@ pub(crate) fn bench(args: &DatabaseArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn start(args: &DatabaseArgs, work: &Path, socket: &Path) -> Result<Vec<Server>, String> {
+fn start(args: &DatabaseArgs, work: &Path) -> Result<Vec<Server>, String> {
     let wanted = |name: &str| args.servers.is_empty() || args.servers.iter().any(|one| one == name);
     let address = |port: u16| (format!("127.0.0.1:{port}"), SocketAddr::from(([127, 0, 0, 1], port)));
-    let conninfo = format!("host={} port=5432 user=postgres dbname=postgres", socket.display());
+    let conninfo = format!("host=127.0.0.1 port={DATABASE_PORT} user=postgres dbname=postgres");
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let (pool, pipelines) = (args.pool.to_string(), args.pipelines.to_string());
     let mut servers = Vec::new();
@@ -370,7 +365,12 @@ struct Row {
     last: Option<Outcome>,
 }
 
-fn measure_kind(args: &DatabaseArgs, kind: &Kind, servers: &[Server], socket: &Path) -> Result<(), String> {
+fn measure_kind(
+    args: &DatabaseArgs,
+    kind: &Kind,
+    servers: &[Server],
+    postgres: &Postgres,
+) -> Result<(), String> {
     let takers: Vec<&Server> =
         servers.iter().filter(|server| !kind.only_ours || server.name == "forebay").collect();
     let mut rows: Vec<Row> = takers.iter().map(|_| Row::default()).collect();
@@ -394,14 +394,14 @@ fn measure_kind(args: &DatabaseArgs, kind: &Kind, servers: &[Server], socket: &P
                 client::run(server.addr, &exchange, Load { time: Duration::from_millis(600), ..load })
                     .map_err(named)?;
                 if kind.path.starts_with("/updates") {
-                    check_update(server, socket).map_err(named)?;
+                    check_update(server).map_err(named)?;
                 }
             }
             client::run(server.addr, &exchange, Load { time: Duration::from_millis(100), ..load })
                 .map_err(named)?;
-            let before = (server.cpu_nanos(), Postgres::cpu_nanos(socket));
+            let before = (server.cpu_nanos(), postgres.cpu_nanos());
             let outcome = client::run(server.addr, &exchange, load).map_err(named)?;
-            let after = (server.cpu_nanos(), Postgres::cpu_nanos(socket));
+            let after = (server.cpu_nanos(), postgres.cpu_nanos());
             let per = |nanos: u64| nanos as f64 / outcome.verified.max(1) as f64 / 1e3;
             rows[index].cpu.push(per(after.0 - before.0));
             rows[index].postgres.push(per(after.1.saturating_sub(before.1)));
@@ -413,10 +413,10 @@ fn measure_kind(args: &DatabaseArgs, kind: &Kind, servers: &[Server], socket: &P
 }
 
 /// What one request answered is in the table.
-fn check_update(server: &Server, socket: &Path) -> Result<(), String> {
+fn check_update(server: &Server) -> Result<(), String> {
     let body = client::get(server.addr, "/updates?q=20")?;
     for (id, number) in rows(&body)? {
-        let found = psql(socket, &format!("SELECT randomnumber FROM world WHERE id = {id}"))?;
+        let found = psql(&format!("SELECT randomnumber FROM world WHERE id = {id}"))?;
         // Of an id that came twice, either number.
         let again = rows(&body)?.iter().filter(|(other, _)| *other == id).count() > 1;
         if found.trim() != number.to_string() && !again {

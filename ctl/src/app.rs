@@ -9,7 +9,7 @@ use std::sync::Arc;
 use forebay_base::limits::TaskLimits;
 use forebay_bytecode::{Module, content_hash, verify};
 use forebay_compiler::schema::Schema;
-use forebay_compiler::{Diagnostic, Loader, Severity, compile};
+use forebay_compiler::{Diagnostic, Loader, Options, Severity, compile_with};
 use forebay_engine::{Blueprint, ErrorReport, LoadError};
 use forebay_worker::Generation;
 use serde_json::{Value, json};
@@ -80,8 +80,14 @@ impl Folder {
     /// Paths of the sources below `blueprints/` and `lib/`, tests included, in order.
     #[must_use]
     pub fn sources(&self) -> Vec<String> {
+        self.sources_below(&["blueprints", "lib"])
+    }
+
+    /// Paths of the sources below these folders, in order.
+    #[must_use]
+    pub fn sources_below(&self, folders: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
-        for folder in ["blueprints", "lib"] {
+        for folder in folders {
             let _ = walk(&self.root, &self.root.join(folder), 0, &mut |path| {
                 if is_source(path) {
                     found.push(path.to_owned());
@@ -125,6 +131,11 @@ impl Problems {
         self.list.push(fact);
     }
 
+    /// One of the compiler's.
+    pub fn diagnostic(&mut self, diagnostic: &Diagnostic) {
+        self.add(diagnostic.render(), fact(diagnostic));
+    }
+
     /// One more, as a sentence.
     pub fn sentence(&mut self, code: &str, text: String) {
         self.add(format!("error[{code}]: {text}"), json!({ "code": code, "message": text }));
@@ -165,8 +176,13 @@ pub fn blueprints(root: &Path) -> Vec<String> {
 /// # Errors
 /// All problems that one pass can find.
 pub fn build(root: &Path, id: u64, limits: &TaskLimits) -> Result<Built, Problems> {
+    build_by(root, id, limits, locked(root)?)
+}
+
+/// The tables of the app's lock file.
+fn locked(root: &Path) -> Result<Option<Schema>, Problems> {
     match crate::lock::Lock::load(root) {
-        Ok(lock) => build_by(root, id, limits, lock.map(|lock| lock.names())),
+        Ok(lock) => Ok(lock.map(|lock| lock.names())),
         Err(why) => {
             let mut problems = Problems::default();
             problems.sentence("app/lock", why);
@@ -185,6 +201,39 @@ pub fn build_by(
     limits: &TaskLimits,
     schema: Option<Schema>,
 ) -> Result<Built, Problems> {
+    let Parts { blueprints, hash, warnings } = parts_by(root, Options::default(), schema)?;
+    match Generation::build(id, hash, root, blueprints, limits) {
+        Ok(generation) => Ok(Built { generation, warnings }),
+        Err(errors) => {
+            let mut problems = Problems::default();
+            for error in errors {
+                problems.sentence("app/routes", error.to_string());
+            }
+            Err(problems)
+        }
+    }
+}
+
+/// What a generation is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// One per file, without tests.
+    pub blueprints: Vec<Arc<Blueprint>>,
+    /// Of all of them.
+    pub hash: String,
+    /// Code frames of warnings.
+    pub warnings: Vec<String>,
+}
+
+/// Compiles and loads the blueprints in `root`, by the tables of its lock file if it has one.
+///
+/// # Errors
+/// All problems that one pass can find.
+pub fn parts(root: &Path, options: Options) -> Result<Parts, Problems> {
+    parts_by(root, options, locked(root)?)
+}
+
+fn parts_by(root: &Path, options: Options, schema: Option<Schema>) -> Result<Parts, Problems> {
     let mut problems = Problems::default();
     let mut paths = Vec::new();
     let folder = root.join("blueprints");
@@ -209,7 +258,7 @@ pub fn build_by(
         if !is_blueprint(path) {
             continue;
         }
-        if let Some(blueprint) = load_one(&loader, path, &mut hash, &mut warnings, &mut problems) {
+        if let Some(blueprint) = load_one(&loader, path, options, &mut hash, &mut warnings, &mut problems) {
             blueprints.push(blueprint);
         }
     }
@@ -220,34 +269,25 @@ pub fn build_by(
         let _ = write!(text, "{byte:02x}");
         text
     });
-    match Generation::build(id, hash, root, blueprints, limits) {
-        Ok(generation) => Ok(Built { generation, warnings }),
-        Err(errors) => {
-            for error in errors {
-                problems.sentence("app/routes", error.to_string());
-            }
-            Err(problems)
-        }
-    }
+    Ok(Parts { blueprints, hash, warnings })
 }
 
 fn load_one(
     loader: &dyn Loader,
     path: &str,
+    options: Options,
     hash: &mut Sha256,
     warnings: &mut Vec<String>,
     problems: &mut Problems,
 ) -> Option<Arc<Blueprint>> {
-    match load_file(loader, path) {
+    match load_file_with(loader, path, options) {
         Ok((blueprint, diagnostics)) => {
             hash.update(content_hash(blueprint.module()));
             warnings.extend(diagnostics.iter().map(Diagnostic::render));
             Some(blueprint)
         }
         Err(LoadFailure::Build(diagnostics)) => {
-            for diagnostic in &diagnostics {
-                problems.add(diagnostic.render(), fact(diagnostic));
-            }
+            diagnostics.iter().for_each(|diagnostic| problems.diagnostic(diagnostic));
             None
         }
         Err(LoadFailure::Bug(text)) => {
@@ -278,7 +318,15 @@ pub enum LoadFailure {
 /// # Errors
 /// [`LoadFailure`].
 pub fn load_file(loader: &dyn Loader, path: &str) -> Result<(Arc<Blueprint>, Vec<Diagnostic>), LoadFailure> {
-    let (module, warnings) = compile(loader, path).map_err(LoadFailure::Build)?;
+    load_file_with(loader, path, Options::default())
+}
+
+fn load_file_with(
+    loader: &dyn Loader,
+    path: &str,
+    options: Options,
+) -> Result<(Arc<Blueprint>, Vec<Diagnostic>), LoadFailure> {
+    let (module, warnings) = compile_with(loader, path, options).map_err(LoadFailure::Build)?;
     let kept = module.clone();
     let verified = verify(module).map_err(|error| {
         LoadFailure::Bug(format!("{path}: the compiler made bytecode that its own verifier refuses: {error}"))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{build, check, ctl, db, dev, disasm, explain, kv, new, run, serve, types};
+use crate::commands::{build, check, ctl, db, dev, disasm, explain, kv, new, run, serve, test, types};
 use crate::config::{self, Overrides, Placement};
 use crate::{Outcome, units};
 
@@ -34,6 +34,8 @@ pub enum Command {
     Dev(dev::DevArgs),
     /// Compile everything in an app folder and report all errors
     Check(check::CheckArgs),
+    /// Run the tests of an app folder, *.test.js, in the machine that serves it
+    Test(test::TestArgs),
     /// Write types for your editor: forebay.d.ts and tsconfig.json
     Types(types::TypesArgs),
     /// Say what an error's code means and what to do about it
@@ -64,6 +66,7 @@ impl Cli {
             Command::Serve(args) => serve::run(args),
             Command::Dev(args) => dev::run(args),
             Command::Check(args) => check::run(&args),
+            Command::Test(args) => test::run(&args),
             Command::Types(args) => types::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::New(args) => new::run(&args),
@@ -203,6 +206,7 @@ mod tests {
         check("forebay build x.js", false);
         check("forebay explain", true);
         check("forebay explain FB0201 config/type --json", true);
+        check("forebay test app --filter name --coverage --json", true);
         check("forebay types app --force", true);
         check("forebay db status app", true);
         check("forebay kv verify dir", true);

@@ -12,5 +12,6 @@ pub mod new;
 pub mod run;
 pub mod serve;
 pub mod task;
+pub mod test;
 pub mod types;
 pub mod types_sql;

@@ -6,6 +6,7 @@
 //! | [`cli`], [`commands`] | the command line, one file per command |
 //! | [`config`], [`units`] | `forebay.toml`, with errors that name line, column and the nearest key |
 //! | [`frame`] | code frames: how an error in a user's file is shown |
+//! | [`testing`] | `forebay test`: the app's tests in the machine that serves it |
 //! | [`types`] | `forebay.d.ts`, and checking an app with `tsc` |
 //! | [`codes`] | what every diagnostic code means: docs/CODES.md |
 //! | [`host`] | the life of a serving process: signals, deploys, drain |
@@ -36,6 +37,7 @@ pub mod schema;
 pub mod sd_notify;
 pub mod server;
 pub mod signals;
+pub mod testing;
 pub mod types;
 pub mod units;
 pub mod watch;

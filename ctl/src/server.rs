@@ -120,7 +120,7 @@ fn database(
 }
 
 /// Where the databases of `db(name)` are. A private cluster is only for the first.
-fn more_databases(
+pub(crate) fn more_databases(
     config: &Config,
 ) -> Result<Vec<(String, pg::Config, forebay_base::limits::DatabaseLimits)>, Failure> {
     let env = |name: &str| std::env::var(name).ok();
@@ -243,6 +243,7 @@ impl Server {
             log: Arc::new(WorkerLog(logger.clone())),
             dev: mode == Mode::Dev,
             explain: Some(Arc::new(app::explain)),
+            test: None,
         };
         let listen = if config.listen.is_empty() {
             vec![SocketAddr::from(([127, 0, 0, 1], 8080))]
@@ -406,7 +407,7 @@ fn rewrites(config: &Config) -> Arc<[Rewrite]> {
     config.rewrites.iter().map(line).collect()
 }
 
-fn environment(config: &Config) -> BTreeMap<String, String> {
+pub(crate) fn environment(config: &Config) -> BTreeMap<String, String> {
     let known = |name: &String| std::env::var(name).ok().map(|value| (name.clone(), value));
     config.env_allow.iter().filter_map(known).collect()
 }

@@ -81,7 +81,13 @@ fn host_functions(out: &mut String) {
         for function in visible() {
             if function.path().split_once('.').is_some_and(|(own, _)| own == space) {
                 let (doc, signature) = (sentence(function.doc()), function.signature());
-                let _ = writeln!(out, "  /** {doc} */\n  function {signature};");
+                // A value or a function, as above.
+                let value = function
+                    .path()
+                    .split_once('.')
+                    .is_some_and(|(_, member)| signature.starts_with(&format!("{member}:")));
+                let keyword = if value { "const" } else { "function" };
+                let _ = writeln!(out, "  /** {doc} */\n  {keyword} {signature};");
             }
         }
         out.push_str("}\n");

@@ -118,3 +118,34 @@ fn in_dev_a_migration_brings_the_lock_file_up_to_date() {
     server.stop();
     assert!(std::fs::read_to_string(app.path().join("forebay.lock.json")).unwrap().contains("\"n\""));
 }
+
+#[test]
+fn the_benchmarks_app_answers_what_its_harness_expects() {
+    let app = App::empty();
+    let sources = e2e::repository().join("benches/peers-http/forebay");
+    for name in ["blueprints/tfb.js", "sql/tfb.sql", "forebay.toml"] {
+        app.write(name, &std::fs::read_to_string(sources.join(name)).unwrap());
+    }
+    let postgres = Postgres::start(&app);
+    postgres.psql(
+        "create table world (id int4 primary key, randomnumber int4 not null);
+         insert into world select g, g from generate_series(1, 10000) g;
+         create table fortune (id int4 primary key, message text not null);
+         insert into fortune values (1, 'a <b> & \"c\" ''d'), (2, 'Z')",
+    );
+    let server = Server::start("serve", app.path(), &[], &[("BENCH_DATABASE", postgres.url())]);
+    for path in ["/db", "/db-shared"] {
+        let row = server.get(path).json();
+        assert!(row["id"] == row["randomnumber"] && row["id"].as_i64().is_some(), "{path}: {row}");
+    }
+    for path in ["/queries?q=20", "/queries-shared?q=20", "/updates?q=20"] {
+        let rows = server.get(path).json();
+        assert_eq!(rows.as_array().unwrap().len(), 20, "{path}: {rows}");
+    }
+    let answer = server.get("/fortunes");
+    let page = answer.text();
+    let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not in {page}"));
+    assert!(at("<td>0</td><td>Additional fortune") < at("<td>2</td><td>Z</td>"));
+    at("<td>1</td><td>a &lt;b&gt; &amp; &quot;c&quot; &#39;d</td>");
+    server.stop();
+}

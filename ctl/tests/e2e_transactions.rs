@@ -27,6 +27,12 @@ work("Nested").post("/nested", () => tx(() => {
   tx(() => { add(4); });
   return { inner: inner.name, n: db().table("item").select("n").order("n").get().map(r => r.n) };
 }));
+work("Overtaken").post("/overtaken", () => tx(() => {
+  tx(() => add(1));
+  const inner = fail("x", () => tx(() => add(null)));
+  add(2);
+  return { inner: inner.name, n: db().table("item").count() };
+}));
 work("Siblings").post("/siblings", () => fail("x", () => tx(async () => {
   await Promise.all([1, 2].map(async n => tx(() => { add(n); sleep(20); })));
 })));
@@ -150,6 +156,9 @@ fn what_is_committed_and_what_is_not() {
     world.left_behind("");
     world.check("/nested", "", "200 {\"inner\":\"RangeError\",\"n\":[1,4]}");
     world.left_behind("1,4");
+    // RELEASE is known to the server and ROLLBACK TO is new: they keep their order.
+    world.check("/overtaken", "", "200 {\"inner\":\"DatabaseError\",\"n\":2}");
+    world.left_behind("1,2");
     let answer = world.client.post("/siblings", "").json();
     assert_eq!(answer["name"], "TransactionError", "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("nested transaction is open"), "{answer}");

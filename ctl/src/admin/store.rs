@@ -117,7 +117,7 @@ fn failed(error: Error) -> ControlError {
 }
 
 /// The bytes that a script's `kv.set` would store for this value.
-fn encoded(value: &Value) -> Result<Vec<u8>, ControlError> {
+pub(super) fn encoded(value: &Value) -> Result<Vec<u8>, ControlError> {
     let value = from_json(value).ok_or_else(|| wrong("value"))?;
     codec::encode(&value).map_err(|error| ControlError {
         status: 422,
@@ -126,7 +126,7 @@ fn encoded(value: &Value) -> Result<Vec<u8>, ControlError> {
     })
 }
 
-fn from_json(value: &Value) -> Option<Stored> {
+pub(super) fn from_json(value: &Value) -> Option<Stored> {
     Some(match value {
         Value::Null => Stored::Null,
         Value::Bool(value) => Stored::Bool(*value),

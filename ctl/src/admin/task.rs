@@ -33,10 +33,36 @@ pub fn run(store: &Arc<Store>, runtime: &Runtime, command: &Value) -> Result<Val
     let id = command["id"].as_str().ok_or_else(|| wrong("id"))?;
     let id = TaskId::new(id).map_err(|error| refused(400, "task/command", error.to_string()))?;
     let asked = match op {
-        "show" => return show(store, now, &id),
+        "show" => {
+            let mut shown = show(store, now, &id)?;
+            // What it holds is its home's to say; without an answer the rest is shown.
+            if let Ok(look) = runtime.look(&id) {
+                add_look(&mut shown, &look);
+            }
+            return Ok(shown);
+        }
+        "set" => {
+            let name = command["name"].as_str().ok_or_else(|| wrong("name"))?;
+            let value = command.get("value").and_then(super::store::from_json);
+            let value = value.ok_or_else(|| wrong("value"))?;
+            return match runtime.set_local(&id, name, value) {
+                Ok(()) => Ok(json!({ "done": true })),
+                Err(error) => Err(refused(error.status, error.code, error.detail)),
+            };
+        }
         "pause" => TaskCommand::Pause,
         "resume" => TaskCommand::Resume,
         "kill" => TaskCommand::Kill,
+        "cancel" => TaskCommand::Cancel,
+        "retry" => TaskCommand::Retry,
+        "signal" => {
+            let name = command["name"].as_str().ok_or_else(|| wrong("name"))?;
+            let value = command.get("value").map(super::store::encoded).transpose()?;
+            return match runtime.signal(&id, name, value) {
+                Ok(()) => Ok(json!({ "done": true })),
+                Err(error) => Err(refused(error.status, error.code, error.detail)),
+            };
+        }
         _ => return Err(wrong("op")),
     };
     match runtime.task(&id, asked) {
@@ -94,6 +120,20 @@ fn list(store: &Store, now: Timestamp, command: &Value) -> Result<Value, Control
         }
     }
     Ok(json!({ "tasks": tasks, "more": more, "last": last }))
+}
+
+/// Variables by name, and the lines at which it waits.
+fn add_look(shown: &mut Value, look: &forebay_worker::TaskLook) {
+    let mut locals = serde_json::Map::new();
+    for (name, json) in &look.locals {
+        let value = json.as_deref().and_then(|json| serde_json::from_str(json).ok());
+        locals.insert(name.clone(), value.unwrap_or_else(|| json!("(no JSON)")));
+    }
+    shown["locals"] = Value::Object(locals);
+    let place = |place: &forebay_engine::Place| {
+        json!(format!("{}:{}:{}: {}", place.file, place.line, place.column, place.text))
+    };
+    shown["waits_at"] = look.places.iter().map(place).collect();
 }
 
 fn line(id: &TaskId, state: &State) -> Value {

@@ -13,8 +13,12 @@ pub struct NewArgs {
 }
 
 /// What the folder gets: path and content.
-const FILES: &[(&str, &str)] =
-    &[("forebay.toml", FOREBAY_TOML), ("blueprints/hello.js", HELLO_JS), (".gitignore", ".forebay/\n")];
+const FILES: &[(&str, &str)] = &[
+    ("forebay.toml", FOREBAY_TOML),
+    ("blueprints/hello.js", HELLO_JS),
+    ("blueprints/hello.test.js", HELLO_TEST_JS),
+    (".gitignore", ".forebay/\n"),
+];
 
 const FOREBAY_TOML: &str = r#"# Everything here is optional; `forebay check` names unknown keys.
 listen = "127.0.0.1:8080"
@@ -35,6 +39,12 @@ let input = payload();
 return { hello: input.name ?? "world", at: now().text() };
 "#;
 
+const HELLO_TEST_JS: &str = r#"test("greets", () => {
+  mock.now("2026-01-01");
+  expect(request("GET", "/hello?name=you").json()).toEqual({ hello: "you", at: "2026-01-01T00:00:00.000Z" });
+});
+"#;
+
 /// Makes the folder; never writes over a file.
 ///
 /// # Errors
@@ -42,7 +52,9 @@ return { hello: input.name ?? "world", at: now().text() };
 pub fn run(args: &NewArgs) -> Outcome {
     make(&args.name)?;
     let shown = args.name.display();
-    println!("made {shown}; now:\n  forebay dev {shown}\n  curl 'http://127.0.0.1:8080/hello?name=you'");
+    println!(
+        "made {shown}; now:\n  forebay dev {shown}\n  forebay test {shown}\n  curl 'http://127.0.0.1:8080/hello?name=you'"
+    );
     Ok(())
 }
 

@@ -138,6 +138,7 @@ fn once(blueprint: &Arc<Blueprint>, action: Action, payload: &[u8], data: Option
                 log: Arc::new(WorkerLog(logger.clone())),
                 dev: true,
                 explain: Some(Arc::new(app::explain)),
+                test: None,
             },
         },
         Arc::new(Generation::single(Arc::clone(blueprint), action, TaskLimits::default())),

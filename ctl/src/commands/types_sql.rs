@@ -115,7 +115,9 @@ fn read(type_name: &str, types: &Types) -> String {
             return if labels.is_empty() { "never".to_owned() } else { labels.join(" | ") };
         }
         Some(UserType::Domain(base)) if base != type_name => return read(base, types),
-        Some(UserType::Domain(_) | UserType::Other) => return "string".to_owned(),
+        Some(UserType::Domain(_)) => return "string".to_owned(),
+        // Composites and hstore are objects, a vector is a list, others are text.
+        Some(UserType::Other) => return "any".to_owned(),
         None => {}
     }
     match type_name {

@@ -12,6 +12,16 @@ type Comparison =
 /** Milliseconds, or text such as `"250ms"`, `"30s"`, `"5m"`, `"1h"`, `"7d"`. */
 type Duration = number | string;
 
+/** A promise of a durable task. */
+interface TaskPromise {
+  /** Names it; nobody can guess it. */
+  readonly id: string;
+  /** Where a POST fulfills it, once: put the server's address in front. */
+  readonly url: string;
+  /** What it was fulfilled with; undefined when the time is over. */
+  wait(options?: { timeout?: Duration }): any;
+}
+
 /** What isn't a string in a path: `"/users/{id}"` gives `{ id: string }`. */
 type PathParams<P extends string> = string extends P
   ? Record<string, string>

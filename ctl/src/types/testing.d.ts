@@ -56,7 +56,16 @@ declare const describe: {
 };
 declare function beforeEach(fn: () => any): void;
 declare function afterEach(fn: () => any): void;
-declare function expect(value: any): Expectation;
+declare const expect: {
+  (value: any): Expectation;
+  // What stands for any of many values in toEqual.
+  any(type: Function): any;
+  anything(): any;
+  stringContaining(text: string): any;
+  stringMatching(expression: string | RegExp): any;
+  objectContaining(properties: object): any;
+  arrayContaining(items: any[]): any;
+};
 
 /** What a request of a test came back with. */
 interface TestAnswer {
@@ -73,13 +82,18 @@ declare function request(
   options?: { json?: any; body?: string; headers?: Record<string, string> },
 ): TestAnswer;
 
+/** An answer, or a failure to get one. Of several, one after the other is given, the last one again and again. */
+type MockReply =
+  | { status?: number; headers?: Record<string, string>; json?: any; body?: string }
+  | { error: string };
+
 /** What stands for the outside world, in this test. */
 declare const mock: {
   /** Outbound requests to this URL get this answer; `*` at its end stands for the rest. */
   http(
     method: string,
     url: string,
-    reply: { status?: number; headers?: Record<string, string>; json?: any; body?: string } | { error: string },
+    reply: MockReply | MockReply[],
   ): { readonly calls: { url: string; body: any }[] };
   /** Stops the clock at this time. */
   now(time: string | number | Date): void;

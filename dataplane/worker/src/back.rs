@@ -53,6 +53,7 @@ use crate::mailbox::Mailbox;
 use crate::messages::{Incoming, Job};
 use crate::metrics::CoreMetrics;
 use crate::slots::Slots;
+use crate::testing::TestWorld;
 use crate::tokens;
 use crate::upstream::Rewrite;
 
@@ -135,6 +136,8 @@ pub struct BackConfig {
     pub dev: bool,
     /// Tells errors of scripts as code frames, in dev.
     pub explain: Option<Arc<Explain>>,
+    /// The world of `forebay test`; one core only.
+    pub test: Option<Arc<TestWorld>>,
 }
 
 /// Renders an error of a script with its module's sources.
@@ -416,6 +419,9 @@ impl Back {
 
     /// Sends off what effects have queued, until nothing new comes of it.
     pub(crate) fn flush<R: Reactor>(&mut self, reactor: &mut R) {
+        if !self.effects.asks.is_empty() {
+            self.durable_asks(reactor);
+        }
         let Self { effects, vm, .. } = self;
         effects.flush(reactor, vm);
         self.wake_resumed();
@@ -452,6 +458,9 @@ impl Back {
             if matches!(route.target, Target::Tasks) {
                 return self.durable_look(reactor, answers, origin);
             }
+            if matches!(route.target, Target::Posts) {
+                return self.durable_post(reactor, answers, origin);
+            }
             return self.refuse(reactor, answers, origin, StartError::NoEntry);
         };
         let Some(vm_entry) = VmEntry::of(action) else {
@@ -479,7 +488,8 @@ impl Back {
             Err(error) => return self.refuse(reactor, answers, origin, error),
         };
         self.host.work = Some((Rc::clone(&adopted.works), entry));
-        match self.vm.run(task, now, reactor.timestamp(), self.limits.slice_fuel, &mut self.host) {
+        let wall = self.effects.wall(reactor);
+        match self.vm.run(task, now, wall, self.limits.slice_fuel, &mut self.host) {
             end @ (VmRun::Done | VmRun::Trap(_)) => {
                 self.end(reactor, answers, task, origin, end, index, entry);
             }
@@ -517,7 +527,8 @@ impl Back {
     }
 
     pub(crate) fn run<R: Reactor>(&mut self, reactor: &R, task: TaskHandle) -> VmRun {
-        self.vm.run(task, reactor.now(), reactor.timestamp(), self.limits.slice_fuel, &mut self.host)
+        let wall = self.effects.wall(reactor);
+        self.vm.run(task, reactor.now(), wall, self.limits.slice_fuel, &mut self.host)
     }
 
     /// After a slice: the run ends, waits for its next slice or for effects, or goes on at
@@ -1001,13 +1012,15 @@ pub(crate) struct TaskHost {
     urandom: Option<std::io::BufReader<std::fs::File>>,
     /// Whose task runs.
     pub(crate) work: Option<(Rc<[Box<str>]>, u32)>,
+    test: Option<Arc<TestWorld>>,
 }
 
 impl TaskHost {
     fn new(config: &BackConfig) -> Self {
         // urandom(4): read in blocks of 8 KiB, not a system call per uuid().
         let urandom = std::fs::File::open("/dev/urandom").ok().map(std::io::BufReader::new);
-        Self { log: Arc::clone(&config.log), env: Arc::clone(&config.env), urandom, work: None }
+        let test = config.test.clone();
+        Self { log: Arc::clone(&config.log), env: Arc::clone(&config.env), urandom, work: None, test }
     }
 }
 
@@ -1024,6 +1037,12 @@ impl Host for TaskHost {
 
     fn env(&mut self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str)
+    }
+
+    fn cover(&mut self, file: &str, offset: u32) {
+        if let Some(test) = &self.test {
+            test.cover(file, offset);
+        }
     }
 
     fn random(&mut self, out: &mut [u8]) {

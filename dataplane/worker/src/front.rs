@@ -502,8 +502,10 @@ impl Front {
         let what = match generation.routes.lookup(head.head.method(), head.path_bytes(), &mut incoming.params)
         {
             Lookup::Found(route) => match &generation.entries[route.value as usize].target {
-                Target::Script { .. } | Target::Tasks if request.body.len() > now.room => Local::Overloaded,
-                Target::Script { .. } | Target::Tasks => {
+                Target::Script { .. } | Target::Tasks | Target::Posts if request.body.len() > now.room => {
+                    Local::Overloaded
+                }
+                Target::Script { .. } | Target::Tasks | Target::Posts => {
                     incoming.request.assign(request);
                     incoming.peer = client.peer;
                     client.barrier = !is_safe(head.head.method());

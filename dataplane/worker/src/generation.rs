@@ -67,10 +67,15 @@ pub enum Target {
     },
     /// State and result of durable tasks.
     Tasks,
+    /// Signals for durable tasks, and values of their promises.
+    Posts,
 }
 
 /// Where a durable task tells its state: this and its id.
 pub const TASKS_PATH: &str = "/_forebay/tasks/";
+
+/// Where a promise of a durable task is fulfilled: this and its token.
+pub const PROMISES_PATH: &str = "/_forebay/promises/";
 
 /// An app, ready to serve. Immutable.
 pub struct Generation {
@@ -219,22 +224,27 @@ impl Generation {
             }
         }
         if entries.iter().any(|entry| entry.durable.is_some()) {
-            let pattern = format!("{TASKS_PATH}{{id}}");
-            let entry = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-            if let Err(error) = routes.add(Method::Get, &pattern, entry) {
-                let route = format!("GET {pattern} (of durable works)");
-                errors.push(GenerationError::Route { route, error });
+            for (method, pattern, target) in [
+                ("GET", format!("{TASKS_PATH}{{id}}"), Target::Tasks),
+                ("POST", format!("{TASKS_PATH}{{id}}/signals/{{name}}"), Target::Posts),
+                ("POST", format!("{PROMISES_PATH}{{token}}"), Target::Posts),
+            ] {
+                let entry = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+                if let Err(error) = routes.add(Method::from_bytes(method.as_bytes()), &pattern, entry) {
+                    let route = format!("{method} {pattern} (of durable works)");
+                    errors.push(GenerationError::Route { route, error });
+                }
+                entries.push(Entry {
+                    work: "forebay".into(),
+                    version: None,
+                    method: method.into(),
+                    pattern: pattern.into(),
+                    file: "".into(),
+                    target,
+                    limits: limits.clone(),
+                    durable: None,
+                });
             }
-            entries.push(Entry {
-                work: "forebay".into(),
-                version: None,
-                method: "GET".into(),
-                pattern: pattern.into(),
-                file: "".into(),
-                target: Target::Tasks,
-                limits: limits.clone(),
-                durable: None,
-            });
         }
         if errors.is_empty() {
             let first = u32::try_from(entries.len()).unwrap_or(u32::MAX);

@@ -11,6 +11,7 @@
 //! | `upstream` | outbound HTTP |
 //! | `compute` | a thread for passwords' proofs |
 //! | [`generation`] | what is served: routes, blueprints, files; [`assets`]: static files |
+//! | [`testing`] | what `forebay test` puts between tasks and the world |
 //! | [`metrics`] | what a core counts |
 //! | `mailbox`, `messages`, `tokens`, `slots` | commands, what travels through the rings, names of what is in flight |
 
@@ -28,11 +29,12 @@ mod messages;
 pub mod metrics;
 pub mod runtime;
 mod slots;
+pub mod testing;
 mod tokens;
 mod upstream;
 
 pub use back::{BackConfig, Explain, Level, Log, StoreWakers};
-pub use durable::{TaskCommand, TaskRefused};
+pub use durable::{TaskCommand, TaskLook, TaskRefused};
 pub use generation::{Generation, GenerationError};
 pub use runtime::{CorePlan, Placement, Runtime, RuntimeConfig, RuntimeError};
 pub use upstream::{Rewrite, RewriteTo};

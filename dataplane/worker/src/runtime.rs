@@ -23,7 +23,7 @@ use forebay_ring::{Endpoint, EpollReactor, Features, ListenerId, Reactor, UringR
 
 use crate::back::{Back, BackConfig, DurableParts};
 use crate::core;
-use crate::durable::{self, TaskCommand, TaskRefused};
+use crate::durable::{self, TaskCommand, TaskLook, TaskRefused};
 use crate::front::Front;
 use crate::generation::{GENERATIONS_MAX, Generation};
 use crate::mailbox::{Command, Mailbox};
@@ -364,8 +364,8 @@ impl Runtime {
         mailbox.send(Command::Durable(message));
         match answer.recv_timeout(COMMAND_TIMEOUT) {
             Ok(said) => said,
-            Err(_) if command == TaskCommand::Pause => {
-                let detail = "the task runs: it will pause at its next suspension".to_owned();
+            Err(_) if matches!(command, TaskCommand::Pause | TaskCommand::Cancel) => {
+                let detail = "the task runs: it will hear of it at its next suspension".to_owned();
                 Err(TaskRefused { status: 503, code: "task/later", detail })
             }
             Err(_) => {
@@ -373,6 +373,55 @@ impl Runtime {
                 Err(TaskRefused { status: 503, code: "task/unavailable", detail })
             }
         }
+    }
+
+    /// Sends a signal to a durable task; returns when it is on disk. `value`: encoded (docs/formats/value.md).
+    ///
+    /// # Errors
+    /// [`TaskRefused`].
+    pub fn signal(&self, id: &TaskId, name: &str, value: Option<Vec<u8>>) -> Result<(), TaskRefused> {
+        let home = id.home(u16::try_from(self.homes.len()).unwrap_or(u16::MAX));
+        let (reply, answer) = sync_channel(1);
+        let unavailable =
+            |detail: &str| TaskRefused { status: 503, code: "task/unavailable", detail: detail.into() };
+        let mailbox = self.homes.get(usize::from(home)).ok_or_else(|| unavailable("no core runs"))?;
+        let name = durable::checked_name(name).map_err(|detail| TaskRefused {
+            status: 400,
+            code: "task/command",
+            detail,
+        })?;
+        let signal = forebay_frames::Signal { name, value };
+        mailbox.send(Command::Durable(durable::Message::Signal { id: id.clone(), signal, reply }));
+        answer
+            .recv_timeout(COMMAND_TIMEOUT)
+            .unwrap_or_else(|_| Err(unavailable("the task's core doesn't answer: it may have happened")))
+    }
+
+    /// What a durable task holds and where it waits, from its home.
+    ///
+    /// # Errors
+    /// [`TaskRefused`].
+    pub fn look(&self, id: &TaskId) -> Result<TaskLook, TaskRefused> {
+        let (reply, answer) = sync_channel(1);
+        self.say(id, durable::Message::Inspect { id: id.clone(), reply })?;
+        answer.recv_timeout(COMMAND_TIMEOUT).unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    /// Changes a variable of a durable task that doesn't run; returns when that is on disk.
+    ///
+    /// # Errors
+    /// [`TaskRefused`].
+    pub fn set_local(&self, id: &TaskId, name: &str, value: forebay_base::Value) -> Result<(), TaskRefused> {
+        let (reply, answer) = sync_channel(1);
+        self.say(id, durable::Message::Set { id: id.clone(), name: name.into(), value, reply })?;
+        answer.recv_timeout(COMMAND_TIMEOUT).unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    fn say(&self, id: &TaskId, message: durable::Message) -> Result<(), TaskRefused> {
+        let home = id.home(u16::try_from(self.homes.len()).unwrap_or(u16::MAX));
+        let mailbox = self.homes.get(usize::from(home)).ok_or_else(no_answer)?;
+        mailbox.send(Command::Durable(message));
+        Ok(())
     }
 
     fn tell(&self, halves: &[Half], command: impl Fn(SyncSender<()>) -> Command) -> Result<(), RuntimeError> {
@@ -571,4 +620,9 @@ impl core::FrontParts {
         let now = (reactor.now(), reactor.timestamp());
         Front::new(self.limits, self.generation, self.rings, self.served, self.metrics, now)
     }
+}
+
+fn no_answer() -> TaskRefused {
+    let detail = "the task's core doesn't answer: it may have happened".to_owned();
+    TaskRefused { status: 503, code: "task/unavailable", detail }
 }

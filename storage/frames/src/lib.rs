@@ -26,6 +26,7 @@
 //! | `keys` | names of records (docs/formats/frames.md) |
 //! | `state` | the `state` record: status, what is waited for ([`Wait`]) |
 //! | `live` | the index of tasks that aren't over: what a restart reads |
+//! | `mail` | signals, promises, and who waits for whose end |
 //! | `outcome` | results and errors of tasks that are over |
 //! | `buffer` | plain writes of a step, which the task reads before anyone else |
 //! | `condition` | cas, snx and incr, decided together with the record of their result |
@@ -45,6 +46,7 @@ mod condition;
 mod id;
 mod keys;
 mod live;
+mod mail;
 mod outcome;
 mod state;
 mod task;
@@ -58,6 +60,10 @@ pub use keys::{
     record_key, sweep_key, sweep_prefix, swept, tasks_prefix,
 };
 pub use live::Live;
+pub use mail::{
+    Promise, Signal, join_key, join_of, joins_of, joins_prefix, promise_entry, promise_key, promises_of,
+    promises_prefix, signal_key, signal_of, signals_of, signals_prefix,
+};
 pub use outcome::{Failure, Outcome};
-pub use state::{BadRecord, State, Status, Wait, WaitKind, digest, rfc3339};
+pub use state::{BadRecord, Cancel, State, Status, Wait, WaitKind, digest, rfc3339};
 pub use task::{Commit, Facts, LoadError, Loaded, Start, Task};

@@ -72,16 +72,31 @@ impl fmt::Display for Status {
 pub enum WaitKind {
     /// The clock.
     Sleep,
+    /// A signal.
+    Signal,
+    /// Somebody fulfills a promise.
+    Promise,
+    /// Another task is over.
+    Join,
+    /// Nothing but the task's failure: a compensation that is registered.
+    Defer,
+    /// Its compensations are over; `name` has the number of the one that runs.
+    Ending,
 }
 
 impl WaitKind {
-    const ALL: [Self; 1] = [Self::Sleep];
+    const ALL: [Self; 6] = [Self::Sleep, Self::Signal, Self::Promise, Self::Join, Self::Defer, Self::Ending];
 
     /// As in the record.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sleep => "sleep",
+            Self::Signal => "signal",
+            Self::Promise => "promise",
+            Self::Join => "join",
+            Self::Defer => "defer",
+            Self::Ending => "ending",
         }
     }
 }
@@ -97,6 +112,28 @@ pub struct Wait {
     pub name: Box<str>,
     /// When it ends at the latest, wall time.
     pub until: Option<Timestamp>,
+}
+
+/// Whether somebody wants a task to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Cancel {
+    /// Nobody.
+    #[default]
+    No,
+    /// It will be told where it waits next.
+    Asked,
+    /// It has been told.
+    Told,
+}
+
+impl Cancel {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::No => "",
+            Self::Asked => "asked",
+            Self::Told => "told",
+        }
+    }
 }
 
 /// A task, but for what it holds.
@@ -134,6 +171,8 @@ pub struct State {
     pub databases: Vec<Box<str>>,
     /// Times it was run again after an exception, since its last good step.
     pub tries: u32,
+    /// Whether somebody wants it to end.
+    pub cancel: Cancel,
 }
 
 /// A record that isn't what it should be.
@@ -192,6 +231,7 @@ impl State {
             ("number".into(), Value::Bytes(self.number.into())),
             ("databases".into(), Value::List(self.databases.iter().map(|name| text(name)).collect())),
             ("tries".into(), Value::Int(i64::from(self.tries))),
+            ("cancel".into(), text(self.cancel.name())),
         ]);
         // Texts, numbers and two levels: nothing that the encoder refuses.
         codec::encode(&map).unwrap_or_default()
@@ -271,6 +311,13 @@ impl State {
                 names.iter().map(name).collect::<Result<_, _>>()?
             },
             tries: u32::try_from(int("tries")?).map_err(|_| BadRecord("tries"))?,
+            // Absent in records of before there was cancelling.
+            cancel: match map.get("cancel").and_then(Value::as_str) {
+                None | Some("") => Cancel::No,
+                Some("asked") => Cancel::Asked,
+                Some("told") => Cancel::Told,
+                Some(_) => return Err(BadRecord("cancel")),
+            },
         })
     }
 }
@@ -345,6 +392,7 @@ mod tests {
             number: [3; 16],
             databases: vec!["".into(), "other".into()],
             tries: 2,
+            cancel: Cancel::Asked,
         };
         let bytes = state.encode();
         assert_eq!(State::decode(&bytes), Ok(state.clone()));

@@ -15,7 +15,7 @@ use crate::id::TaskId;
 use crate::keys::{Part, Record, answer_key, code_key, live_key, prefix, record, record_key, sweep_key};
 use crate::live::Live;
 use crate::outcome::Outcome;
-use crate::state::{BadRecord, State, Status, Wait};
+use crate::state::{BadRecord, Cancel, State, Status, Wait};
 
 /// A loaded task.
 #[derive(Debug)]
@@ -164,6 +164,7 @@ impl Task {
             number: start.number,
             databases: Vec::new(),
             tries: 0,
+            cancel: Cancel::No,
         };
         let mut task = Self {
             id: start.id,
@@ -271,6 +272,19 @@ impl Task {
         self.state.epoch = epoch;
         let mut batch = self.write_state(now, None);
         self.write_live(&mut batch);
+        batch
+    }
+
+    /// Other records of the machine, with everything else as it is: somebody has changed a variable.
+    pub fn patch<'r>(
+        &mut self,
+        parts: impl IntoIterator<Item = (Part, &'r [u8])>,
+        epoch: i64,
+        now: Timestamp,
+    ) -> Batch {
+        self.state.epoch = epoch;
+        let mut batch = self.write_state(now, None);
+        self.write_parts(parts, &mut batch);
         batch
     }
 

@@ -51,7 +51,7 @@ pub enum UserType {
     Enum(Vec<String>),
     /// Name of the type that it restricts.
     Domain(String),
-    /// Whatever else: composites, ranges, types of extensions. Their values are text.
+    /// Whatever else: composites, ranges, types of extensions.
     Other,
 }
 

@@ -139,6 +139,7 @@ fn a_statement_says_what_it_takes_and_gives() {
     );
     check("select id, name from adult", &[], Some(&["id int8?", "name text?"]));
     check("select relname from pg_class", &[], Some(&["relname name?"]));
+    check("copy person (name) from stdin", &[], None);
     check("create table x (a int)", &[], None);
     check("select", &[], Some(&[]));
     // Nothing ran.

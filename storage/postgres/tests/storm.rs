@@ -1,8 +1,10 @@
-//! A storm: random work while backends are killed, connections broken, the server restarted and its places taken.
-//! An oracle knows what every task may see: each answer belongs to its question, an acknowledged write is there exactly
-//! once, a refused one isn't, a lost one is there once or not at all, a transaction is whole.
+//! A storm: random work (reads that share Syncs, writes, transactions, COPY in and out, cursors, LISTEN, statements that
+//! are cancelled) while backends are killed, connections broken, the server restarted, its places taken, and, where the
+//! kernel has network namespaces and tc(8), packets delayed and dropped. An oracle knows what every task may see: each answer belongs to its question, an acknowledged write is there exactly
+//! once, a refused one isn't, a lost one is there once or not at all, a transaction and a COPY are whole, a notification
+//! that is missing had a gap.
 //!
-//! `STORM_SECONDS=300 STORM_SEED=7 cargo test -p forebay-postgres --test storm` for longer; 8 s otherwise.
+//! `STORM_SECONDS=300 STORM_SEED=7 cargo test -p forebay-postgres --test storm` for longer; 30 s otherwise.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -14,13 +16,14 @@ mod common;
 mod driver;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use common::Server;
-use driver::Driver;
-use forebay_base::Value;
+use driver::{Copy, Driver};
 use forebay_base::limits::DatabaseLimits;
 use forebay_base::rng::Rng;
+use forebay_base::{Monotonic, Value};
 use forebay_postgres::blocking::Client;
 use forebay_postgres::{Complete, Config, Delivery, Param, QueryError, Shape, Token};
 
@@ -40,6 +43,12 @@ enum Task {
     Slow(i64),
     /// One row with this number.
     Insert(i64),
+    /// This many rows with this number, or none.
+    CopyIn { id: i64, rows: i64 },
+    /// Lists from `first` on.
+    CopyOut { first: i64, count: i64 },
+    /// Rows from `next` to `last` in parts, in a transaction of its own.
+    Cursor { transaction: Token, next: i64, last: i64, step: CursorStep },
     /// Two rows with this number, or none.
     Transaction { id: i64, transaction: Token, step: Step, commit: bool },
 }
@@ -51,6 +60,13 @@ enum Step {
     Second,
     /// `true`: its statements went well.
     End(bool),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum CursorStep {
+    Begin,
+    Fetch,
+    End,
 }
 
 /// What the table may hold of a number.
@@ -70,6 +86,9 @@ struct Storm {
     fates: BTreeMap<i64, Fate>,
     next: i64,
     counts: BTreeMap<&'static str, u64>,
+    /// The last notification that was sent, and the last that was heard.
+    sent: i64,
+    heard: i64,
 }
 
 const LIMIT: usize = 300_000;
@@ -85,7 +104,7 @@ impl Storm {
         let driver = &mut self.driver;
         let whole = Delivery::Whole;
         let delivery = if self.rng.one_in(3) { Delivery::Streaming } else { whole };
-        let (token, task) = match self.rng.below(20) {
+        let (token, task) = match self.rng.below(24) {
             0..8 => {
                 let sql = "select $1::int8 * 3";
                 (driver.start(sql, &[Param::Int(n)], Shape::Scalar, whole), Task::Read(n * 3))
@@ -119,6 +138,27 @@ impl Storm {
                 self.fates.insert(n, Fate::Maybe(1));
                 let sql = "insert into storm values ($1)";
                 (driver.start(sql, &[Param::Int(n)], Shape::Affected, whole), Task::Insert(n))
+            }
+            20 => {
+                // Sometimes more than one part.
+                let rows =
+                    if self.rng.one_in(4) { 9000 } else { 1 + i64::try_from(self.rng.below(50)).unwrap() };
+                self.fates.insert(n, Fate::Maybe(rows));
+                let list = Rc::new(vec![vec![Value::Int(n)]; usize::try_from(rows).unwrap()]);
+                let copy = Copy::In("copy storm from stdin".into(), list, 0);
+                (driver.copy(None, Some("insert into storm values ($1)"), copy), Task::CopyIn { id: n, rows })
+            }
+            21 => {
+                let count = i64::try_from(self.rng.below(2000)).unwrap();
+                let select = format!("select g from generate_series({n}::int8, {}) g", n + count - 1);
+                let copy = Copy::Out(format!("copy ({select}) to stdout"), Shape::Lists);
+                let types = Some("select g from generate_series(1::int8, 2) g");
+                (driver.copy(None, types, copy), Task::CopyOut { first: n, count })
+            }
+            22 => {
+                let transaction = driver.begin();
+                let last = n + i64::try_from(self.rng.below(120)).unwrap();
+                (transaction, Task::Cursor { transaction, next: n, last, step: CursorStep::Begin })
             }
             _ => {
                 self.fates.insert(n, Fate::Exactly(0));
@@ -186,6 +226,29 @@ impl Storm {
                     self.excused(&error);
                 }
             }
+            (Task::CopyIn { id, rows }, answer) => {
+                let fate = match &answer {
+                    Ok((complete, _)) => {
+                        assert_eq!(complete.affected, u64::try_from(rows).unwrap());
+                        self.count("copied in");
+                        Fate::Exactly(rows)
+                    }
+                    Err(QueryError::Lost { unknown_outcome: true, .. }) => Fate::Maybe(rows),
+                    Err(_) => Fate::Exactly(0),
+                };
+                self.fates.insert(id, fate);
+                if let Err(error) = answer {
+                    self.excused(&error);
+                }
+            }
+            (Task::CopyOut { first, count }, Ok((_, value))) => {
+                let expect = (first..first + count).map(|n| Value::List(vec![Value::Int(n)])).collect();
+                assert_eq!(value, Value::List(expect));
+                self.count("copied out");
+            }
+            (Task::Cursor { transaction, next, last, step }, answer) => {
+                self.cursor(transaction, next, last, step, answer);
+            }
             (Task::Transaction { id, transaction, step, commit }, answer) => {
                 self.transaction(id, transaction, step, commit, answer);
             }
@@ -251,7 +314,81 @@ impl Storm {
         self.tasks.insert(token, Task::Transaction { id, transaction, step, commit });
     }
 
+    fn cursor(&mut self, transaction: Token, mut next: i64, last: i64, step: CursorStep, answer: Answer) {
+        const PART: u32 = 25;
+        let rows = match (step, answer) {
+            (CursorStep::Begin, Err(error)) => return self.excused(&error),
+            (CursorStep::End, Ok(_)) => return self.count("cursors"),
+            (CursorStep::End, Err(QueryError::Refused(_))) => return self.count("over"),
+            (CursorStep::End, Err(error)) => return self.excused(&error),
+            (CursorStep::Fetch, Err(error)) => {
+                if !matches!(error, QueryError::Refused(_)) {
+                    self.excused(&error);
+                }
+                Vec::new()
+            }
+            (CursorStep::Begin, Ok(_)) => {
+                let sql = "select g from generate_series($1::int8, $2::int8) g";
+                let params = [Param::Int(next), Param::Int(last)];
+                let token = self.driver.fetch(transaction, (1, PART), Some((sql, &params)));
+                let task = Task::Cursor { transaction, next, last, step: CursorStep::Fetch };
+                self.tasks.insert(token, task);
+                return;
+            }
+            (CursorStep::Fetch, Ok((_, Value::List(rows)))) => {
+                let whole = rows.len() == PART as usize;
+                assert!(whole || next + i64::try_from(rows.len()).unwrap() == last + 1, "a part is missing");
+                rows
+            }
+            (CursorStep::Fetch, Ok((_, other))) => panic!("{other:?}"),
+        };
+        for row in &rows {
+            assert_eq!(row.get("g"), Some(&Value::Int(next)));
+            next += 1;
+        }
+        // Some are left before their end.
+        let more = rows.len() == PART as usize && !self.rng.one_in(8);
+        let (token, step) = match more {
+            true => (self.driver.fetch(transaction, (1, PART), None), CursorStep::Fetch),
+            false => (self.driver.end(transaction, !rows.is_empty()), CursorStep::End),
+        };
+        self.tasks.insert(token, Task::Cursor { transaction, next, last, step });
+    }
+
+    /// Notifications come in their order, none twice; one that is missing had a gap.
+    fn listen(&mut self) {
+        for line in std::mem::take(&mut self.driver.heard) {
+            match line.strip_prefix("storm ") {
+                Some(number) => {
+                    let number: i64 = number.parse().unwrap();
+                    let expect = if self.heard == i64::MAX { number } else { self.heard + 1 };
+                    assert_eq!(number, expect, "a notification is missing, and nobody said so");
+                    self.heard = number;
+                    self.count("heard");
+                }
+                None => {
+                    // What was sent until now may be lost; what comes is newer.
+                    self.count(if line.ends_with("true") { "gaps" } else { "listening" });
+                    self.heard = i64::MAX;
+                }
+            }
+        }
+    }
+
+    /// Sends the next notification, if somebody listens.
+    fn notify(&mut self, config: &Config) {
+        let next = self.sent + 1;
+        let Ok(mut client) = Client::connect(config) else { return };
+        if client.batch(&format!("notify storm, '{next}'")).is_ok() {
+            self.sent = next;
+        } else {
+            // Nobody knows; the next number tells.
+            self.heard = i64::MAX;
+        }
+    }
+
     fn collect(&mut self) {
+        self.listen();
         for (token, answer) in std::mem::take(&mut self.driver.done) {
             self.answered(token, answer);
         }
@@ -261,8 +398,13 @@ impl Storm {
     fn abandon_one(&mut self) {
         let which = usize::try_from(self.rng.below(64)).unwrap();
         let Some(token) = self.tasks.keys().nth(which).copied() else { return };
-        if !matches!(self.tasks[&token], Task::Read(_) | Task::Slow(_) | Task::Rows { .. } | Task::Large) {
-            return;
+        match self.tasks[&token] {
+            Task::Read(_) | Task::Slow(_) | Task::Rows { .. } | Task::Large | Task::CopyOut { .. } => {}
+            // Its last byte may have left.
+            Task::CopyIn { id, rows } => {
+                self.fates.insert(id, Fate::Maybe(rows));
+            }
+            _ => return,
         }
         // Not if its answer is waiting to be collected.
         if self.driver.abandon(token) {
@@ -294,7 +436,16 @@ impl Storm {
 }
 
 /// One thing that goes wrong, or none.
-fn chaos(storm: &mut Storm, server: &Server, config: &Config, held: &mut Vec<Client>) {
+fn chaos(storm: &mut Storm, server: &Server, config: &Config, held: &mut Vec<Client>, netem: bool) {
+    if netem {
+        // Delay and loss, or none: what is in flight has to cope with both and with the change.
+        let list = faults();
+        let fault = list.get(usize::try_from(storm.rng.below(2 * list.len() as u64)).unwrap());
+        network(fault.copied());
+        if fault.is_some() {
+            storm.count("network faults");
+        }
+    }
     match storm.rng.below(10) {
         0..3 => {
             let sql = "select pg_terminate_backend(pid) from pg_stat_activity
@@ -327,24 +478,88 @@ fn chaos(storm: &mut Storm, server: &Server, config: &Config, held: &mut Vec<Cli
     }
 }
 
+fn command(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let output = std::process::Command::new(words.next().unwrap()).args(words).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// What the network of this namespace does to packets from now on: a queueing discipline, or `down`.
+fn network(fault: Option<&str>) -> bool {
+    let up = command("ip link set lo up");
+    match fault {
+        Some("down") => command("ip link set lo down"),
+        Some(fault) => up && command(&format!("tc qdisc replace dev lo root {fault}")),
+        None => {
+            let _ = command("tc qdisc del dev lo root");
+            up
+        }
+    }
+}
+
+/// netem where the kernel has it; else a token bucket, which delays what is too much and drops what is far too much.
+/// Without the link every packet is lost.
+fn faults() -> &'static [&'static str] {
+    static FAULTS: std::sync::OnceLock<&[&str]> = std::sync::OnceLock::new();
+    FAULTS.get_or_init(|| {
+        let all: [&[&str]; 2] = [
+            &["netem delay 4ms 3ms", "netem loss 4%", "netem delay 20ms loss 2%", "down"],
+            &["tbf rate 8mbit burst 4kb latency 20ms", "tbf rate 20mbit burst 4kb latency 300ms", "down"],
+        ];
+        let found = all.into_iter().find(|faults| network(Some(faults[0]))).unwrap_or_default();
+        network(None);
+        found
+    })
+}
+
+/// Puts this thread, and the processes that it starts, into a network of their own. False where that isn't allowed or
+/// the kernel can't do anything to packets.
+#[expect(unsafe_code, reason = "unshare(2) has no wrapper in std")]
+fn own_network() -> bool {
+    // SAFETY: it changes the namespace of this thread and touches no memory.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return false;
+    }
+    // Small packets: a token bucket drops those that are larger than it is.
+    network(None) && command("ip link set lo mtu 1500") && !faults().is_empty()
+}
+
 #[test]
 fn nobody_gets_anothers_answer_and_nothing_is_lost() {
+    storm(false);
+}
+
+#[test]
+fn nor_where_packets_are_delayed_and_dropped() {
+    if !own_network() {
+        eprintln!("no network namespace of our own here, or no tc: not run");
+        return;
+    }
+    storm(true);
+}
+
+fn storm(netem: bool) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let (seconds, seed) = (number("STORM_SECONDS").unwrap_or(8), number("STORM_SEED").unwrap_or(1));
+    let (seconds, seed) = (number("STORM_SECONDS").unwrap_or(30), number("STORM_SEED").unwrap_or(1));
     eprintln!("STORM_SECONDS={seconds} STORM_SEED={seed} cargo test -p forebay-postgres --test storm");
-    let server = Server::start();
+    let server = if netem { Server::start_tcp(5432) } else { Server::start() };
     let admin = server.config();
     Client::connect(&admin)
         .unwrap()
         .batch("create table storm (n int8); create table locks (id int4, n int8); insert into locks values (1, 0), (2, 0)")
         .unwrap();
     let options = "-c statement_timeout=600ms -c deadlock_timeout=50ms".to_owned();
-    let config = Config { application_name: "storm".into(), options, ..admin.clone() };
+    let mut config = Config { application_name: "storm".into(), options, ..admin.clone() };
+    if netem {
+        config.host = forebay_postgres::config::Host::Tcp("127.0.0.1".into());
+    }
     let limits = DatabaseLimits {
         connections: 3,
         transactions: 4,
         result_bytes: LIMIT,
         acquire_timeout: Duration::from_secs(1),
+        lifetime: Duration::from_secs(3),
+        idle_check: Duration::from_millis(500),
         ..DatabaseLimits::default()
     };
     let mut storm = Storm {
@@ -355,7 +570,10 @@ fn nobody_gets_anothers_answer_and_nothing_is_lost() {
         fates: BTreeMap::new(),
         next: 0,
         counts: BTreeMap::new(),
+        sent: 0,
+        heard: i64::MAX,
     };
+    storm.driver.pool.listen(&["storm"], Monotonic(0)).unwrap();
     let (start, mut held, mut next_chaos) = (Instant::now(), Vec::new(), Duration::from_millis(500));
     while start.elapsed() < Duration::from_secs(seconds) {
         while storm.tasks.len() < 60 {
@@ -368,10 +586,16 @@ fn nobody_gets_anothers_answer_and_nothing_is_lost() {
         }
         if start.elapsed() >= next_chaos {
             next_chaos += Duration::from_millis(200);
-            chaos(&mut storm, &server, &admin, &mut held);
+            chaos(&mut storm, &server, &admin, &mut held, netem);
+        }
+        if storm.rng.one_in(30) {
+            storm.notify(&admin);
         }
     }
     drop(held);
+    if netem {
+        network(None);
+    }
     // Every task is answered, every connection comes back, nothing is left over.
     let limit = Instant::now() + Duration::from_secs(60);
     loop {
@@ -386,6 +610,9 @@ fn nobody_gets_anothers_answer_and_nothing_is_lost() {
     }
     assert!(storm.driver.sinks.0.is_empty());
     storm.check_table(&admin);
-    eprintln!("{:?} {:?}", storm.counts, storm.driver.pool.stats());
+    eprintln!("{:?} {} cancelled {:?}", storm.counts, storm.driver.cancels, storm.driver.pool.stats());
     assert!(storm.counts["right"] > 100);
+    for what in ["copied in", "copied out", "cursors", "heard", "lost", "unavailable"] {
+        assert!(storm.counts.contains_key(what), "nothing was {what}: {:?}", storm.counts);
+    }
 }

@@ -167,6 +167,20 @@ host_functions! {
     31 CursorOpen "%cursorOpen" Effect (1, 1) "" "query: its cursor's number";
     32 CursorFetch "%cursorFetch" Effect (3, 3) "" "query, number, how many: the next rows";
     33 CursorClose "%cursorClose" Effect (1, 1) "" "number";
+    34 Cover "%cover" Immediate (0, 0) "" "the statement at this place runs: for the coverage of tests";
+    35 TaskId "task.id" Effect (0, 0) "id: string | undefined" "the id of the durable task that runs, undefined elsewhere; a value, not a call";
+    36 TaskWait "task.wait" Effect (1, 2) "wait(name: string, options?: {timeout?: Duration}): any" "in a durable task: the value of the next signal of this name; undefined when the time is over";
+    37 TaskSignal "task.signal" Effect (2, 3) "signal(id: string | {id: string}, name: string, value?: any): void" "sends a signal to a durable task; kept until it waits for it";
+    38 TaskPromise "task.promise" Immediate (0, 0) "promise(): TaskPromise" "in a durable task: a promise that a POST to its url fulfills";
+    39 TaskPromiseMake "%promiseMake" Effect (0, 0) "" "a new promise of a durable task: its token";
+    40 TaskPromiseWait "%promiseWait" Effect (1, 2) "" "token, options: what a promise was fulfilled with";
+    41 TaskStart "task.start" Effect (1, 3) "start(work: string, payload?: any, options?: {id?: string}): {id: string}" "starts a durable task of this work, once";
+    42 TaskJoin "task.join" Effect (1, 2) "join(task: string | {id: string}, options?: {timeout?: Duration}): any" "in a durable task: waits until another is over; its result, or throws its error";
+    43 TaskCancel "task.cancel" Effect (1, 1) "cancel(task: string | {id: string}): void" "asks a durable task to end: TaskCancelled is thrown where it waits";
+    44 TaskDefer "task.defer" Immediate (1, 1) "defer(fn: () => void): void" "in a durable task: fn runs if the task fails or is cancelled, last registered first";
+    45 TaskDeferWait "%deferWait" Effect (0, 0) "" "waits until its compensation is to run";
+    46 TaskDeferDone "%deferDone" Effect (0, 2) "" "a compensation is over; name and message if it threw";
+    47 TaskFailed "%taskFailed" Effect (2, 2) "" "name and message of what a durable handler threw: answered when its compensations are over";
 }
 
 #[cfg(test)]

@@ -310,6 +310,8 @@ fn constant(module: &Module, index: u32) -> String {
         Some(Const::Number(number)) => number.to_string(),
         Some(Const::Str(_)) => string(module, index),
         Some(Const::BigInt(digits)) => format!("{}n", shortened(digits)),
+        Some(Const::Wtf8(text)) => format!("\"{}\"", shortened(&String::from_utf8_lossy(text))),
+        Some(Const::Private(text)) => format!("private {}", shortened(text)),
         Some(Const::Data(data)) => format!("data of {} bytes", data.len()),
         Some(Const::Template(parts)) => {
             let parts: Vec<String> = parts.iter().map(|part| string(module, part.raw)).collect();

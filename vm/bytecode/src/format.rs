@@ -243,6 +243,14 @@ impl Writer<'_> {
                     w.uint(part.raw);
                 });
             }
+            Const::Wtf8(text) => {
+                self.0.push(5);
+                self.bytes(text);
+            }
+            Const::Private(text) => {
+                self.0.push(6);
+                self.bytes(text.as_bytes());
+            }
         }
     }
 
@@ -468,6 +476,8 @@ impl<'a> Reader<'a> {
                 let part = |r: &mut Self| Ok(TemplatePart { cooked: r.option(Self::uint)?, raw: r.uint()? });
                 Ok(Const::Template(self.list(2, part)?.into()))
             }
+            5 => Ok(Const::Wtf8(self.data()?.into())),
+            6 => Ok(Const::Private(self.text()?)),
             _ => {
                 self.at -= 1;
                 Err(self.error("a constant's kind"))

@@ -23,6 +23,6 @@ pub use builtin::{Global, HostFn, HostKind};
 pub use disasm::{disassemble, disassemble_fused};
 pub use format::{FormatError, content_hash, decode, encode};
 pub use fuse::fuse;
-pub use module::{Action, Capture, Const, Function, FunctionIndex, Module, Route, Work};
+pub use module::{Action, Capture, Const, Function, FunctionIndex, Module, Route, Work, is_wtf8};
 pub use opcode::{Field, Instr, Op, Operand};
 pub use verify::{Verified, VerifyError, verify};

@@ -31,6 +31,10 @@ pub enum Const {
     /// The object that a tagged template passes to its function: one per template in the source. The parts are
     /// constants that stand before it, as the escapes mean them (if they mean something) and as they are written.
     Template(Box<[TemplatePart]>),
+    /// A string that UTF-8 can't write, as it has half a surrogate pair: WTF-8.
+    Wtf8(Box<[u8]>),
+    /// The private name (`#x`) of a class that a task evaluates at most once.
+    Private(Box<str>),
 }
 
 /// The text between two `${}` of a tagged template: string constants.
@@ -40,6 +44,30 @@ pub struct TemplatePart {
     pub cooked: Option<u32>,
     /// As it is written.
     pub raw: u32,
+}
+
+/// Whether bytes are WTF-8: UTF-8, but for surrogates that stand alone; a pair of two is one code point.
+#[must_use]
+pub fn is_wtf8(mut bytes: &[u8]) -> bool {
+    let mut after_high = false;
+    loop {
+        let valid = match std::str::from_utf8(bytes) {
+            Ok(_) => return true,
+            Err(error) => error.valid_up_to(),
+        };
+        after_high &= valid == 0;
+        match bytes[valid..] {
+            [0xed, second @ 0xa0..=0xbf, 0x80..=0xbf, ..] => {
+                let high = second < 0xb0;
+                if after_high && !high {
+                    return false;
+                }
+                after_high = high;
+            }
+            _ => return false,
+        }
+        bytes = &bytes[valid + 3..];
+    }
 }
 
 /// Index of a function in its module.
@@ -311,4 +339,18 @@ pub struct Module {
     pub main: Option<FunctionIndex>,
     /// [`uses`].
     pub uses: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_wtf8;
+
+    #[test]
+    fn surrogates_stand_alone() {
+        assert!(is_wtf8(b"abc") && is_wtf8("ä€😀".as_bytes()) && is_wtf8(b""));
+        assert!(is_wtf8(b"\xed\xa0\x80") && is_wtf8(b"\xed\xb0\x80\xed\xa0\x80x"));
+        assert!(is_wtf8(b"\xed\xa0\x80x\xed\xb0\x80"));
+        assert!(!is_wtf8(b"\xed\xa0\x80\xed\xb0\x80"), "a pair is one code point");
+        assert!(!is_wtf8(b"\xed\xa0") && !is_wtf8(b"\xff") && !is_wtf8(b"a\xc0\x80"));
+    }
 }

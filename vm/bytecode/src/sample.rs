@@ -172,12 +172,14 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
     };
     Module {
         files: many(rng, 3, |r| SourceFile { path: text(r), text: text(r) }),
-        constants: many(rng, 10, |r| match r.below(5) {
+        constants: many(rng, 10, |r| match r.below(7) {
             // A NaN would not be equal to itself.
             0 => Const::Number(Some(f64::from_bits(word(r))).filter(|n| !n.is_nan()).unwrap_or(0.0)),
             1 => Const::Str(text(r)),
             2 => Const::BigInt(text(r)),
-            3 => Const::Data(text(r).as_bytes().into()),
+            3 => Const::Wtf8(text(r).as_bytes().into()),
+            4 => Const::Private(text(r)),
+            5 => Const::Data(text(r).as_bytes().into()),
             _ => Const::Template(
                 many(r, 3, |r| TemplatePart { cooked: option(r, |r| word(r) as u32), raw: word(r) as u32 })
                     .into(),

@@ -101,6 +101,7 @@ impl std::error::Error for VerifyError {}
 pub fn verify(module: impl Into<Arc<Module>>) -> Result<Verified, VerifyError> {
     let module = module.into();
     check_module(&module).map_err(|what| VerifyError { function: None, pc: None, what: what.into() })?;
+    let mut site_uses = vec![SiteUse::None; module.sites.len()];
     for (index, function) in (0u32..).zip(&module.functions) {
         let error = |pc, what: String| VerifyError {
             function: Some(FunctionIndex(index)),
@@ -110,6 +111,7 @@ pub fn verify(module: impl Into<Arc<Module>>) -> Result<Verified, VerifyError> {
         check_function(&module, function).map_err(|what| error(None, what))?;
         for (pc, instr) in (0u32..).zip(&function.code) {
             check_instr(&module, function, pc, *instr).map_err(|what| error(Some(pc), what))?;
+            check_site(&mut site_uses, function, *instr).map_err(|what| error(Some(pc), what))?;
         }
     }
     Ok(Verified(module))
@@ -160,6 +162,15 @@ fn check_module(module: &Module) -> Check {
                 require(!unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()), || {
                     format!("constant {index} is not decimal digits")
                 })?;
+            }
+            Const::Wtf8(text) => {
+                require(crate::module::is_wtf8(text) && std::str::from_utf8(text).is_err(), || {
+                    format!("constant {index} is no text with half a surrogate pair")
+                })?;
+                require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
+            }
+            Const::Private(text) => {
+                require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
             }
             Const::Data(_) => {}
             Const::Template(parts) => {
@@ -363,6 +374,36 @@ fn check_instr(module: &Module, function: &Function, pc: u32, instr: Instr) -> C
     })
 }
 
+/// What a site is for: an engine's cache at it means something else for each.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SiteUse {
+    None,
+    Read,
+    Write,
+    Define,
+    Delete,
+}
+
+/// A site belongs to one kind of operation, in whatever functions: what a store has learned about an object that
+/// lacks the property is no answer for a read.
+fn check_site(uses: &mut [SiteUse], function: &Function, instr: Instr) -> Check {
+    let used = match instr.op() {
+        Some(Op::GetField | Op::GetMethod | Op::GetSuperField) => SiteUse::Read,
+        Some(Op::SetField) => SiteUse::Write,
+        Some(Op::DefField) => SiteUse::Define,
+        Some(Op::DeleteField) => SiteUse::Delete,
+        _ => return Ok(()),
+    };
+    let Some(known) = uses.get_mut(function.site_base as usize + usize::from(instr.c())) else {
+        return Err(format!("site {} isn't there", instr.c()));
+    };
+    require(*known == SiteUse::None || *known == used, || {
+        format!("site {} is used by operations of different kinds", instr.c())
+    })?;
+    *known = used;
+    Ok(())
+}
+
 /// Fields that the operation doesn't have are zero, so that they can get a meaning.
 fn check_unused(op: Op, instr: Instr) -> Check {
     let mut used: u64 = 0xff;
@@ -516,6 +557,16 @@ mod tests {
     }
 
     #[test]
+    fn a_site_has_one_use() {
+        // Function 1 reads by its sites 0 and 1, which are the module's.
+        refused("different kinds", |m| m.functions[1].code[0] = Instr::abc(Op::SetField, 0, 3, 3, 1));
+        refused("different kinds", |m| {
+            m.functions[0].site_count = 1;
+            m.functions[0].code[0] = Instr::abc(Op::DefField, 0, 1, 1, 0);
+        });
+    }
+
+    #[test]
     fn tables_that_lie_are_refused() {
         refused("NaN", |m| m.constants[1] = Const::Number(f64::from_bits(0xfff9_0000_0000_0001)));
         refused("twice", |m| m.constants.push(Const::Str("amount".into())));
@@ -525,6 +576,8 @@ mod tests {
         refused("template", |m| m.constants.push(template(None, 1)));
         refused("template", |m| m.constants.insert(0, template(None, 1)));
         refused("template", |m| m.constants.push(Const::Template(Box::new([]))));
+        refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"plain"))));
+        refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"\xed\xa0\x80\xed\xb0\x80"))));
         refused("site", |m| m.sites[0] = 1);
         refused("module variable", |m| m.slots[0] = 1);
         refused("unknown uses", |m| m.uses |= 1 << 31);

@@ -336,6 +336,39 @@ impl Pool {
         self.push(Const::Template(parts.into()))
     }
 
+    /// A text that oxc writes with U+FFFD as an escape, as halves of surrogate pairs are in it: four digits follow.
+    pub(crate) fn escaped(&mut self, value: &str) -> u32 {
+        let mut units: Vec<u16> = Vec::new();
+        let mut chars = value.chars();
+        while let Some(c) = chars.next() {
+            if c == char::REPLACEMENT_CHARACTER {
+                let digits: String = chars.by_ref().take(4).collect();
+                units.push(u16::from_str_radix(&digits, 16).unwrap_or(0xfffd));
+            } else {
+                units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+            }
+        }
+        let mut bytes = Vec::new();
+        for c in char::decode_utf16(units) {
+            match c {
+                Ok(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                Err(half) => {
+                    let [high, low] = half.unpaired_surrogate().to_be_bytes();
+                    bytes.extend_from_slice(&[0xed, 0x80 | (high & 0xf) << 2 | low >> 6, 0x80 | low & 0x3f]);
+                }
+            }
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => self.string(&text),
+            Err(half) => self.push(Const::Wtf8(half.into_bytes().into())),
+        }
+    }
+
+    /// A private name: a new one each time, whatever its text.
+    pub(crate) fn private(&mut self, text: &str) -> u32 {
+        self.push(Const::Private(text.into()))
+    }
+
     pub(crate) fn data(&mut self, bytes: Vec<u8>) -> u32 {
         self.push(Const::Data(bytes.into()))
     }

@@ -62,6 +62,9 @@ pub struct Options {
     /// names can be assigned, and there are no host functions but `print`. For conformance tests;
     /// nothing that a blueprint says turns it on.
     pub conformance: bool,
+    /// Each statement of a handler tells the host that it runs ([`forebay_bytecode::HostFn::Cover`]): for the
+    /// coverage of tests.
+    pub coverage: bool,
 }
 
 /// Compiles a blueprint and what it imports.

@@ -567,3 +567,7 @@ const tag = (s, ...v) => [s, s.raw, v];
 const o = { n: 1, f(s) { return this.n + s.raw[0]; } };
 const same = () => (s => s)`x`;
 return [tag`a${1}\n${2}\u{62}`, o.f`\x`, same() === same(), tag`\u`[0][0], String.raw`\t${o.n}`];
+
+//--- half surrogate pairs in literals
+const o = { '\ud83d': 1, ['\ude00x']: 2 }; const k = '\ud83d';
+return ['\ud83d'.length, '\ud83d' + '\ude00' === '\u{1F600}', '\ud83d\ude00'.length, `a\ud83d${''}\ude00b`.length, o[k], o['\ude00' + 'x'], '\ufffd\ud83d'.charCodeAt(1), '\ud83d\u{de00}' === '\u{1F600}', [...'\ude00\ud83d'].length, '\udead\ud83d!'.split('').map(c => c.charCodeAt(0))];

@@ -171,6 +171,13 @@ fn works() {
     check("work('A').post('/a', () => 1).durable(¦1);", "FB0503", "object literal");
     check("work('A').post('/a', () => 1).durable({¦ttl: 1});", "FB0503", "no option `ttl`");
     check("work('A').post('/a', () => 1).durable({id: ¦'a b'});", "FB0503", "letters, digits");
+    check("work('A').post('/a', () => 1).¦retry(2);", "FB0512", "only durable works");
+    check("work('A').post('/a', () => 1).retry(¦1.5).durable();", "FB0503", "a whole number");
+    check("work('A').post('/a', () => 1).retry(1, ¦'soon').durable();", "FB0503", "a duration");
+    check("work('A').¦post('/a', () => 1).static('1h').durable();", "FB0512", "no `static()`");
+    check("work('A').¦listen('a', () => 1).durable();", "FB0512", "LISTEN can't start");
+    check("work('A').post('/a', () => ¦task.id());", "FB0403", "`task.id` isn't a function");
+    check("work('A').post('/a', () => task.¦idd);", "FB0406", "`id`");
     check("work('A').¦get('/a', () => 1).durable();", "FB0512", "GET can't start a durable task");
     check("work('A').¦post('/a', () => 1).durable({id: 'x-{n}'});", "FB0512", "no parameter `{n}`");
     check("work('A').¦every('1s', () => 1);", "FB0505", "not built yet");

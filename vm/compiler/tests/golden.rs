@@ -246,3 +246,47 @@ fn a_tagged_template_passes_its_own_object() {
          Return r2",
     );
 }
+
+/// The blueprints of examples/ as bytecode, in vm/compiler/tests/examples/. A change shows in review what it does to
+/// code that people write; `FOREBAY_GOLDEN=write cargo test -p forebay-compiler --test golden` accepts it.
+#[test]
+fn the_examples_compile_to_the_code_that_is_on_record() {
+    use std::{env, fs, path::Path};
+    struct App(std::path::PathBuf);
+    impl forebay_compiler::Loader for App {
+        fn load(&self, path: &str) -> Option<Box<str>> {
+            fs::read_to_string(self.0.join(path)).ok().map(Into::into)
+        }
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let app = App(here.join("../../examples/shop"));
+    let mut names: Vec<String> = fs::read_dir(app.0.join("blueprints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".js") && !name.ends_with(".test.js"))
+        .collect();
+    names.sort();
+    assert!(names.len() >= 5, "{names:?}");
+    let mut changed = Vec::new();
+    for name in names {
+        let (module, _) = compile(&app, &format!("blueprints/{name}")).unwrap_or_else(|e| panic!("{}", e[0]));
+        let actual = disassemble(&module);
+        let record = here.join("tests/examples").join(name.replace(".js", ".txt"));
+        if env::var_os("FOREBAY_GOLDEN").is_some_and(|value| value == "write") {
+            fs::write(&record, &actual).unwrap();
+        }
+        let expected = fs::read_to_string(&record).unwrap_or_default();
+        if let Some((line, (was, is))) =
+            expected.lines().zip(actual.lines()).enumerate().find(|(_, (was, is))| was != is)
+        {
+            changed.push(format!("{name}, line {}:\n- {was}\n+ {is}", line + 1));
+        } else if expected != actual {
+            changed.push(format!(
+                "{name}: {} lines were {}",
+                actual.lines().count(),
+                expected.lines().count()
+            ));
+        }
+    }
+    assert!(changed.is_empty(), "{}\nFOREBAY_GOLDEN=write accepts it", changed.join("\n"));
+}

@@ -276,7 +276,7 @@ async function outcome(w, run) {
 }
 
 (async () => {
-  const cases = JSON.parse(require('fs').readFileSync(0, 'utf8'), (k, v) => v && v.$number ? Number(v.$number) : v && v.$bigint ? BigInt(v.$bigint) : v);
+  const cases = JSON.parse(require('fs').readFileSync(0, 'utf8'), (k, v) => v && v.$units ? String.fromCharCode(...v.$units) : v && v.$private ? { text: v.$private, members: new WeakMap() } : v && v.$number ? Number(v.$number) : v && v.$bigint ? BigInt(v.$bigint) : v);
   for (const { name, source, module } of cases) {
     const w1 = world();
     let expected;

@@ -129,6 +129,12 @@ fn tables_and_columns_that_are_not_there_are_errors() {
     good("tx(() => db().table(\"elsewhere\").count(), { database: \"other\" })");
     good("db().raw(\"select x from nowhere\")");
     good("db().table(\"person\").get().map(p => p.anything).filter(x => x.where)");
+    good("db().table(\"person\").each(row => row.anything)");
+    good(
+        "db().table(\"person\").insert([{ id: 1 }]).returning(\"id\").map(r => ({ t: r.id })).filter(x => x.t)",
+    );
+    good("db().table(\"person\").insert([{ id: 1 }]).returning(\"id\").find(r => r.total)");
+    column("db().table(\"person\").where(¦\"agee\", 1).cursor()", "did you mean `age`?");
     good("((db) => db().table(\"nowhere\").get())(q.db)");
     table("tx(() => db().table(¦\"nowhere\").count(), { readOnly: true })", "there is no table");
     table(

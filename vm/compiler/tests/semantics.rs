@@ -103,6 +103,31 @@ fn list<T>(items: impl IntoIterator<Item = T>, f: impl Fn(T) -> String) -> Strin
     format!("[{}]", items.into_iter().map(f).collect::<Vec<_>>().join(","))
 }
 
+/// The code units of WTF-8.
+fn units(text: &[u8]) -> Vec<u16> {
+    let mut units = Vec::new();
+    for part in text.utf8_chunks() {
+        units.extend(part.valid().encode_utf16());
+        // A half is three bytes, each of them invalid alone.
+        units.extend(part.invalid().iter().map(|byte| u16::from(*byte)));
+    }
+    let mut joined: Vec<u16> = Vec::new();
+    let mut rest = units.as_slice();
+    while let [first, more @ ..] = rest {
+        rest = match more {
+            [second, third, more @ ..] if *first == 0xed && (0xa0..0xc0).contains(second) => {
+                joined.push(0xd000 | (second & 0x3f) << 6 | third & 0x3f);
+                more
+            }
+            more => {
+                joined.push(*first);
+                more
+            }
+        };
+    }
+    joined
+}
+
 /// The module as reference.js reads it.
 fn json(module: &Module) -> String {
     let constant = |c: &Const| match c {
@@ -122,6 +147,8 @@ fn json(module: &Module) -> String {
             let parts = list(parts.iter(), |p| format!("[{},{}]", cooked(p), p.raw));
             format!("{{\"$template\":{parts}}}")
         }
+        Const::Wtf8(text) => format!("{{\"$units\":{}}}", list(units(text), |u| u.to_string())),
+        Const::Private(text) => format!("{{\"$private\":{}}}", text_of(text)),
     };
     let functions = list(&module.functions, |f| {
         let code = list(&f.code, |i| {

@@ -120,7 +120,11 @@ fn shown(errors: &[Diagnostic]) -> String {
 /// Codes of FB01xx are those of the language's early errors, FB0302 that of a regular expression that can't be.
 fn parse_negative(text: &str) -> Outcome {
     let loader = SourceSet::one("test.js", text);
-    match forebay_compiler::compile_with(&loader, "test.js", Options { conformance: true }) {
+    match forebay_compiler::compile_with(
+        &loader,
+        "test.js",
+        Options { conformance: true, ..Options::default() },
+    ) {
         Ok(_) => Outcome::Failed("compiles, though it must not parse".into()),
         Err(errors) if errors.iter().any(|e| e.code.starts_with("FB01") || e.code == "FB0302") => {
             Outcome::Passed
@@ -132,7 +136,11 @@ fn parse_negative(text: &str) -> Outcome {
 
 fn compile(text: &str) -> Result<forebay_bytecode::Verified, Outcome> {
     let loader = SourceSet::one("test.js", text);
-    match forebay_compiler::compile_with(&loader, "test.js", Options { conformance: true }) {
+    match forebay_compiler::compile_with(
+        &loader,
+        "test.js",
+        Options { conformance: true, ..Options::default() },
+    ) {
         Ok((module, _)) => {
             forebay_bytecode::verify(module).map_err(|e| Outcome::Broken(format!("verifier: {e}")))
         }

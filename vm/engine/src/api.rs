@@ -140,6 +140,8 @@ pub trait Host {
     fn env(&mut self, name: &str) -> Option<&str>;
     /// Random bytes from the kernel (getrandom(2)): `uuid()`, the seed of `Math.random`.
     fn random(&mut self, out: &mut [u8]);
+    /// A statement runs, in code that was compiled for coverage: file, and offset in its text.
+    fn cover(&mut self, _file: &str, _offset: u32) {}
 }
 
 /// A host that logs nowhere, knows no variable and has predictable "random"

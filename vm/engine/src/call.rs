@@ -275,6 +275,43 @@ impl Ctx<'_> {
         self.push_frame(callee, abase, argc, target, cont)
     }
 
+    /// `new callee(...)` where that needs nothing but a frame; false: it is more than that. `new.target` stands at
+    /// `abase` already.
+    pub(crate) fn new_class(
+        &mut self,
+        callee: Value,
+        abase: usize,
+        argc: usize,
+        dst: u16,
+    ) -> Result<bool, Throw> {
+        if !self.mem.is_kind(callee, kind::CLOSURE) {
+            return Ok(false);
+        }
+        let (unit, index) = self.mem.function_of(callee.as_ref());
+        let hot = self.mem.local.hot[unit][index as usize];
+        if hot.new_target == 0 || self.frames.len() >= self.task.limits.stack_depth {
+            return Ok(false);
+        }
+        let registers = usize::from(hot.registers);
+        self.ensure_stack(abase + registers.max(1 + argc))?;
+        let passed = argc.min(usize::from(hot.parameters));
+        let window = &mut self.stack[abase..abase + registers];
+        window[0] = Value::EMPTY;
+        window[1 + passed..].fill(Value::UNDEFINED);
+        window[usize::from(hot.new_target)] = callee;
+        self.fuel -= hot.cost;
+        self.frames.push(Frame {
+            function: index,
+            pc: 0,
+            base: abase as u32,
+            unit: unit as u8,
+            flags: 0,
+            closure: callee,
+            cont: Cont::plain(dst),
+        });
+        Ok(true)
+    }
+
     fn call_closure(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<(), Throw> {
         let (unit, index) = self.mem.function_of(callee.as_ref());
         let function = &self.mem.local.units[unit].functions()[index as usize];
@@ -359,7 +396,10 @@ impl Ctx<'_> {
         let child = self.open_fiber()?;
         let promise = self.mem.new_promise()?;
         let parent = self.current;
-        let handler = self.task.fibers[parent as usize].main && cont.kind == ContKind::Root;
+        // Called by the task itself, or by the guard of a durable one.
+        let guard = self.mem.local.known.helpers[Helper::Durable as usize];
+        let guarded = self.frames.len() == 1 && self.frames.iter().all(|frame| frame.closure == guard);
+        let handler = self.task.fibers[parent as usize].main && (cont.kind == ContKind::Root || guarded);
         let transaction = self.task.fibers[parent as usize].transaction;
         let args: Vec<Value> = self.stack[abase - 1..=abase + argc].to_vec();
         self.switch_to(child);

@@ -328,6 +328,9 @@ impl Mem<'_> {
 
     /// `#name in v`.
     pub(crate) fn has_private(&mut self, name: Value, v: Value) -> Result<bool, Throw> {
+        if !self.is_private(name) {
+            return Err(not_new());
+        }
         if !v.is_object() {
             let name = self.private_text(name);
             return Err(Throw::type_error(format!(
@@ -335,6 +338,6 @@ impl Mem<'_> {
                 { self.show(v)? }
             )));
         }
-        Ok(self.is_private(name) && self.get_own(v.as_ref(), Key::Atom(name))? != Own::None)
+        Ok(self.get_own(v.as_ref(), Key::Atom(name))? != Own::None)
     }
 }

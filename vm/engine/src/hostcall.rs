@@ -18,6 +18,10 @@ impl Ctx<'_> {
         let Some(function) = HostFn::from_u16(number) else {
             return Err(Throw::type_error("unknown host function"));
         };
+        if function == HostFn::Cover {
+            self.cover();
+            return Ok(());
+        }
         if self.mem.local.loading {
             return Err(Throw::type_error(format!(
                 "{} can't be called while the module loads",
@@ -28,6 +32,8 @@ impl Ctx<'_> {
         let args: Vec<Value> = self.stack[first..first + n].to_vec();
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         let v = match function {
+            // Answered above.
+            HostFn::Cover => Value::UNDEFINED,
             HostFn::Payload => self.mem.payload(&mut self.task.request)?,
             HostFn::Req => self.mem.request_object(&mut self.task.request)?,
             HostFn::Log => self.log(LogLevel::Info, &args)?,
@@ -73,6 +79,8 @@ impl Ctx<'_> {
                 let cont = Cont::new(ContKind::Await, dst);
                 return self.call_helper(Helper::Tx, &[arg(0), arg(1)], cont);
             }
+            HostFn::TaskPromise => return self.call_helper(Helper::TaskPromise, &[], Cont::plain(dst)),
+            HostFn::TaskDefer => return self.call_helper(Helper::TaskDefer, &[arg(0)], Cont::plain(dst)),
             HostFn::HttpRequest => {
                 return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst));
             }
@@ -88,6 +96,17 @@ impl Ctx<'_> {
             | HostFn::KvBatch
             | HostFn::TxBegin
             | HostFn::TxEnd
+            | HostFn::TaskId
+            | HostFn::TaskWait
+            | HostFn::TaskSignal
+            | HostFn::TaskPromiseMake
+            | HostFn::TaskPromiseWait
+            | HostFn::TaskStart
+            | HostFn::TaskJoin
+            | HostFn::TaskCancel
+            | HostFn::TaskDeferWait
+            | HostFn::TaskDeferDone
+            | HostFn::TaskFailed
             | HostFn::CopyIn
             | HostFn::CopyOut
             | HostFn::CursorOpen
@@ -96,6 +115,19 @@ impl Ctx<'_> {
         };
         self.set_register(dst, v);
         Ok(())
+    }
+
+    /// Tells the host which statement runs.
+    fn cover(&mut self) {
+        let Some(frame) = self.frames.last() else { return };
+        let Some(unit) = self.mem.local.units.get(usize::from(frame.unit)) else { return };
+        let Some(module) = &unit.module else { return };
+        let at = crate::error::position_at(&module.functions[frame.function as usize], frame.pc);
+        if let Some(at) = at
+            && let Some(file) = module.files.get(usize::from(at.file))
+        {
+            self.host.cover(&file.path, at.start);
+        }
     }
 
     fn log(&mut self, level: LogLevel, args: &[Value]) -> Result<Value, Throw> {

@@ -179,6 +179,9 @@ impl Ctx<'_> {
                 ($v:expr, $n:expr) => {{
                     let v = $v;
                     if let Some(done) = self.frames.pop() {
+                        if $n == 1 {
+                            self.guard_returned(v);
+                        }
                         if done.cont.kind == ContKind::Plain
                             && let Some(caller) = self.frames.last()
                         {
@@ -804,6 +807,10 @@ impl Ctx<'_> {
                                     r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
                                     continue;
                                 }
+                                if let Some(found) = self.shaped(o, cache) {
+                                    r!(i.a()) = found;
+                                    continue;
+                                }
                             }
                             if self.mem.heap.kind(o) == kind::ARRAY
                                 && self.mem.local.units[unit_index!()].sites[site!(i)]
@@ -838,6 +845,11 @@ impl Ctx<'_> {
                                     r!(i.a() + 1) = v;
                                     continue;
                                 }
+                                if let Some(found) = self.shaped(o, cache) {
+                                    r!(i.a()) = found;
+                                    r!(i.a() + 1) = v;
+                                    continue;
+                                }
                             }
                         } else if v.is_string() && cache.header == STRING_RECEIVER {
                             r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
@@ -865,7 +877,9 @@ impl Ctx<'_> {
                                     self.mem.set_at_cache_slot(o, cache.slot, value);
                                     continue;
                                 }
-                                if self.mem.proto_of(o) == cache.proto && cache.slot & OUTSIDE == 0 {
+                                if cache.slot & OUTSIDE == 0
+                                    && (self.mem.proto_of(o) == cache.proto || self.adds_shaped(o, cache))
+                                {
                                     self.mem.heap.set(o, cache.slot, value);
                                     let header = cache.header & 0xffff_ffff | u64::from(cache.next) << 32;
                                     self.mem.heap.store(o, 0, header);
@@ -1122,10 +1136,17 @@ impl Ctx<'_> {
                     }
                     Op::New | Op::SuperCall => {
                         let abase = base + usize::from(i.b()) + 1;
-                        if op == Op::New {
-                            r!(i.b() + 1) = r!(i.b());
-                        }
                         save!();
+                        if op == Op::New {
+                            let callee = r!(i.b());
+                            r!(i.b() + 1) = callee;
+                            if self.new_class(callee, abase, usize::from(i.n()), i.a())? {
+                                if METERED && self.fuel < 0 {
+                                    return Ok(Exit::SliceOver);
+                                }
+                                continue 'reload;
+                            }
+                        }
                         self.begin_call(abase, usize::from(i.n()), true, Cont::plain(i.a()))?;
                         if self.frames.is_empty() {
                             return Ok(Exit::Idle);
@@ -1223,6 +1244,10 @@ impl Ctx<'_> {
                                 }
                                 if self.mem.proto_of(o) == cache.proto {
                                     r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                                    continue;
+                                }
+                                if let Some(found) = self.shaped(o, cache) {
+                                    r!(i.a()) = found;
                                     continue;
                                 }
                             }
@@ -1331,6 +1356,16 @@ impl Ctx<'_> {
             (Op::Le, Some(o)) => o != Ordering::Greater,
             (Op::Gt, Some(o)) => o == Ordering::Greater,
             (_, Some(o)) => o != Ordering::Less,
+        }
+    }
+
+    /// The same, of a handler that the guard of a durable task has called.
+    fn guard_returned(&mut self, v: Value) {
+        if self.frames.len() == 1
+            && self.frames[0].unit == 1
+            && self.frames[0].closure == self.mem.local.known.helpers[Helper::Durable as usize]
+        {
+            self.mark_returned(v);
         }
     }
 

@@ -112,10 +112,16 @@ pub(crate) enum Helper {
     IteratorValue,
     /// `(object) => async iterator`
     GetAsyncIterator,
+    /// `(handler, request) => answer`: a durable task's handler.
+    Durable,
+    /// `() => {id, url, wait}`: `task.promise`.
+    TaskPromise,
+    /// `(fn)`: `task.defer`.
+    TaskDefer,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 18] = [
+    pub(crate) const ALL: [(Helper, &'static str); 21] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -134,6 +140,9 @@ impl Helper {
         (Self::Tx, "tx"),
         (Self::IteratorValue, "iteratorValue"),
         (Self::GetAsyncIterator, "getAsyncIterator"),
+        (Self::Durable, "durable"),
+        (Self::TaskPromise, "taskPromise"),
+        (Self::TaskDefer, "taskDefer"),
     ];
 }
 

@@ -37,6 +37,7 @@ mod fiber;
 mod generator;
 mod heap;
 mod hostcall;
+mod inspect;
 mod interp;
 mod intrinsics;
 mod known;
@@ -53,6 +54,7 @@ mod shape;
 mod slow;
 pub mod snapshot;
 mod string;
+mod tasks;
 mod throw;
 mod unit;
 mod value;
@@ -64,6 +66,7 @@ pub use api::{
     LogLevel, NoHeaders, NoHost, RequestInput, ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
 };
 pub use blueprint::Blueprint;
+pub use inspect::{Local, Place, SetLocalError};
 pub use snapshot::{Packing, RecordKey, RestoreInput, SNAPSHOT_VERSION, Snapshot, SnapshotError};
 pub use value_ref::{QueryOp, QueryOps, ValueRef};
 pub use vm::{Vm, VmError};

@@ -105,7 +105,11 @@ pub(crate) struct Shapes {
 impl Shapes {
     /// Shapes that go into a table of `tag` (TASK stands for what a core learns).
     pub(crate) fn new(tag: u8, frozen: [Option<Arc<ShapeTable>>; 3]) -> Self {
-        let own = if tag == space::INTRINSICS { ShapeTable::with_empty() } else { ShapeTable::default() };
+        // Number 0 is nobody's: in a cache it says that a store adds nothing.
+        let own = match tag {
+            space::INTRINSICS | space::TASK => ShapeTable::with_empty(),
+            _ => ShapeTable::default(),
+        };
         Self { frozen, own, tag }
     }
 

@@ -14,7 +14,7 @@ use crate::ops::Arith;
 use crate::overlay::touched;
 use crate::shape::{DICTIONARY, attr};
 use crate::throw::Throw;
-use crate::unit::{Cache, STRING_RECEIVER};
+use crate::unit::{Cache, SHAPED, STRING_RECEIVER};
 use crate::value::{Ref, Value, space};
 use forebay_bytecode::{Instr, Op};
 
@@ -257,6 +257,9 @@ impl Ctx<'_> {
         if receiver.is_some() || self.mem.heap.has_overlay() {
             return;
         }
+        if self.mem.proto_of(r).is_object() && self.mem.proto_of(r).as_ref().space() == self.mem.heap.own() {
+            return self.learn_shaped(unit, site, r, atom);
+        }
         // Prototypes in frozen spaces can't change, so the whole chain is known by its first object.
         let mut at = self.mem.proto_of(r);
         let first = at;
@@ -279,6 +282,60 @@ impl Ctx<'_> {
             }
             at = self.mem.proto_of(holder);
         }
+    }
+
+    /// Whether an object's named properties are those of its shape, this one not among those of its kind.
+    fn is_shaped(&self, r: Ref, atom: Value) -> bool {
+        let header = self.mem.heap.header(r);
+        let by_kind =
+            matches!(header as u8, kind::ARRAY | kind::BOXED) && atom == self.mem.local.known.length;
+        (header >> 32) as u32 != DICTIONARY && header & flag::LAZY == 0 && !by_kind
+    }
+
+    /// The same for prototypes that a script may change: a class of the task's own. What the headers say of them
+    /// holds for every object with these headers, in whatever task.
+    fn learn_shaped(&mut self, unit: usize, site: usize, r: Ref, atom: Value) {
+        let mut headers = [0; 2];
+        let mut at = r;
+        for (depth, next) in SHAPED.into_iter().enumerate() {
+            let proto = self.mem.proto_of(at);
+            if !self.is_shaped(at, atom) || !proto.is_object() || !self.is_shaped(proto.as_ref(), atom) {
+                return;
+            }
+            at = proto.as_ref();
+            headers[depth] = self.mem.heap.header(at);
+            let Some((slot, attrs)) = self.mem.local.shapes.find(self.mem.shape(at), atom) else { continue };
+            if attrs & attr::ACCESSOR == 0 {
+                let slot = self.mem.cache_slot(at, slot);
+                // Neither is 0, nor the bits of a prototype.
+                let [proto, second] = headers.map(Value::from_bits);
+                let holder = if depth == 0 { Value::HOLE } else { second };
+                let header = self.mem.heap.header(r);
+                self.mem.local.caches[unit][site] = Cache { header, holder, proto, slot, next };
+            }
+            return;
+        }
+    }
+
+    /// What such a cache says of an object that has its header.
+    #[inline(never)]
+    pub(crate) fn shaped(&self, o: Ref, cache: &Cache) -> Option<Value> {
+        let proto = self.mem.proto_of(o);
+        if cache.next == 0 || !proto.is_object() {
+            return None;
+        }
+        let mut at = proto.as_ref();
+        if self.mem.heap.header(at) != cache.proto.bits() {
+            return None;
+        }
+        if cache.next == SHAPED[1] {
+            let proto = self.mem.proto_of(at);
+            if !proto.is_object() || self.mem.heap.header(proto.as_ref()) != cache.holder.bits() {
+                return None;
+            }
+            at = proto.as_ref();
+        }
+        Some(self.mem.at_cache_slot(at, cache.slot))
     }
 
     /// `v.key = value`, and teaches the site's cache.
@@ -318,16 +375,49 @@ impl Ctx<'_> {
             }
             return;
         }
-        // Adding is only known to be right again while the chain holds no setter: frozen prototypes.
+        // Adding is only known to be right again while the chain holds no setter: frozen prototypes, maybe behind
+        // one of the task's own, which is known by its header.
         let proto = self.mem.proto_of(r);
-        let frozen = !proto.is_object()
-            || (proto == self.mem.local.known.object
-                && proto.as_ref().space() != self.mem.heap.own()
-                && !self.mem.heap.has_overlay());
-        if frozen {
-            self.mem.local.caches[unit][site] =
-                Cache { header: before, holder: Value::from_bits(0), proto, slot, next: shape };
+        let holder = Value::from_bits(0);
+        if self.is_fixed(proto) {
+            self.mem.local.caches[unit][site] = Cache { header: before, holder, proto, slot, next: shape };
+            return;
         }
+        let first = proto.as_ref();
+        let beyond = self.mem.proto_of(first);
+        if first.space() == self.mem.heap.own() && self.is_shaped(first, atom) && self.is_fixed(beyond) {
+            let proto = Value::from_bits(self.mem.heap.header(first));
+            self.mem.local.caches[unit][site] =
+                Cache { header: before, holder: beyond, proto, slot, next: shape };
+        }
+    }
+
+    /// Whether a prototype is none, or it and all behind it can't change.
+    fn is_fixed(&self, proto: Value) -> bool {
+        let mut at = proto;
+        while at.is_object() {
+            let r = at.as_ref();
+            let frozen = match r.space() {
+                space::BLUEPRINT => self.mem.heap.own() != space::BLUEPRINT,
+                space::INTRINSICS => self.mem.heap.own() != space::INTRINSICS && !self.mem.heap.has_overlay(),
+                _ => false,
+            };
+            if !frozen {
+                return false;
+            }
+            at = self.mem.proto_of(r);
+        }
+        true
+    }
+
+    /// Whether a store that adds may be done as the cache says, where the object's own prototype isn't frozen.
+    #[inline(never)]
+    pub(crate) fn adds_shaped(&self, o: Ref, cache: &Cache) -> bool {
+        let proto = self.mem.proto_of(o);
+        cache.holder.bits() != 0
+            && proto.is_object()
+            && self.mem.heap.header(proto.as_ref()) == cache.proto.bits()
+            && self.mem.proto_of(proto.as_ref()) == cache.holder
     }
 
     fn set_on_primitive(&mut self, v: Value, key: Key) -> Result<Put, Throw> {

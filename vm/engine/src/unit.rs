@@ -35,6 +35,8 @@ pub(crate) struct Hot {
     pub(crate) unit: u8,
     /// A call is nothing but a frame: no fiber, no rest parameter, nothing else that a flag asks for.
     pub(crate) simple: bool,
+    /// So is `new` of this class, but that `new.target` goes into this register; 0: it is more.
+    pub(crate) new_target: u16,
 }
 
 /// Flags that don't change what a call does.
@@ -71,6 +73,12 @@ impl Unit {
             parameters: function.parameters,
             unit,
             simple: function.flags & !SIMPLE_FLAGS == 0 && function.rest.is_none(),
+            new_target: match function.new_target_register() {
+                Some(register) if function.flags == function_flags::CLASS && function.rest.is_none() => {
+                    u16::try_from(register).unwrap_or(0)
+                }
+                _ => 0,
+            },
         })
         .collect()
     }
@@ -87,9 +95,13 @@ pub(crate) struct Cache {
     pub(crate) proto: Value,
     /// Word offset in the holder, or with OUTSIDE its index in the out-of-line slots.
     pub(crate) slot: u32,
-    /// Stores that add the property: the shape afterwards; 0 for plain ones.
+    /// Stores that add the property: the shape afterwards; 0 for plain ones. Reads: [`SHAPED`].
     pub(crate) next: u32,
 }
+
+/// `Cache::next` of a read whose prototypes are the task's own and so known by their headers alone: 1, `proto` holds
+/// the bits of the first one's, which has the property; 2, `holder` those of the second's, which has it.
+pub(crate) const SHAPED: [u32; 2] = [1, 2];
 
 /// `Cache::slot`: the value is in the out-of-line slots.
 pub(crate) const OUTSIDE: u32 = 1 << 31;
@@ -115,6 +127,11 @@ impl Unit {
                 }
                 Const::Data(bytes) => mem.heap.new_data(bytes)?,
                 Const::Template(parts) => Self::template(mem, &constants, parts)?,
+                Const::Wtf8(text) => mem.intern(text)?,
+                Const::Private(text) => {
+                    let text = mem.intern(text.as_bytes())?;
+                    mem.new_private(text)?
+                }
             });
         }
         let mut sites = Vec::with_capacity(module.sites.len());

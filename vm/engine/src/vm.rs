@@ -349,7 +349,7 @@ impl Vm {
         }
     }
 
-    fn read(&self, task: TaskHandle) -> Option<(&Heap, &Local, &TaskState)> {
+    pub(crate) fn read(&self, task: TaskHandle) -> Option<(&Heap, &Local, &TaskState)> {
         let slot = self.slot(task)?;
         let registration = self.blueprints.get(slot.state.blueprint as usize)?.as_ref()?;
         Some((slot.heap.as_deref()?, &registration.local, &slot.state))
@@ -446,6 +446,24 @@ impl Vm {
         built.map_err(VmError::Value)?;
         let value = value.ok_or(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" }))?;
         self.wake(task, effect, value, false)
+    }
+
+    /// A value in a task's memory, for whoever keeps it there.
+    pub(crate) fn build_value(
+        &mut self,
+        task: TaskHandle,
+        value: &forebay_base::Value,
+    ) -> Result<Value, VmError> {
+        use forebay_base::ValueSource as _;
+        self.keep_result();
+        let mut building = std::mem::take(&mut self.building);
+        building.open.clear();
+        let (mem, _) = self.parts(task).ok_or(VmError::Stale)?;
+        let built = value.emit(&mut Sink { mem, building: &mut building });
+        let value = building.done.take();
+        self.building = building;
+        built.map_err(VmError::Value)?;
+        value.ok_or(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" }))
     }
 
     fn wake(

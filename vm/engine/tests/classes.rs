@@ -292,6 +292,14 @@ fn check_within(source: &str, limits: &TaskLimits, expect: Result<&str, &str>) {
 }
 
 #[test]
+fn halves_of_surrogate_pairs_in_literals() {
+    check(
+        "const o = { '\\ud83d': 1, ['\\ude00x']: 2 }; const k = '\\ud83d'; return ['\\ud83d'.length, '\\ud83d' + '\\ude00' === '\\u{1F600}', `a\\ud83d${''}\\ude00b`.length, o[k], o['\\ude00' + 'x'], '\\ufffd\\ud83d'.charCodeAt(1), '\\ud83d\\u{de00}' === '\\u{1F600}', [...'\\ude00\\ud83d'].length, '\\udead\\ud83d!'.split('').map(c => c.charCodeAt(0))]",
+        Ok("[1,true,4,1,2,55357,true,2,[57005,55357,33]]"),
+    );
+}
+
+#[test]
 fn a_modules_classes_are_shared_and_fixed() {
     let module = |handler: &str| {
         format!(

@@ -224,6 +224,11 @@ const TABLE: &[(&str, &str)] = &[
         "return [0.1 + 0.2, 1e21, -0, 123456789012345680000, 5e-324]",
         "[0.30000000000000004,1e+21,0,123456789012345680000,5e-324]",
     ),
+    // The first shape that the core learns.
+    (
+        "const l = []; for (let i = 0; i < 3; i++) { const o = {}; o.first = i; l.push(o); } return l",
+        r#"[{"first":0},{"first":1},{"first":2}]"#,
+    ),
     ("const f = function g(n) { return n ? n * g(n - 1) : 1; }; return f(10)", "3628800"),
     (
         "const m = new Map([[1, 'a'], ['1', 'b']]); m.set(NaN, 'c'); return [m.get(1), m.get('1'), m.get(NaN), m.size, [...m.keys()].length]",

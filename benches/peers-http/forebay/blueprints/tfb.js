@@ -2,8 +2,16 @@
 // read share one where that is safe (docs/decisions/0090-read-groups.md), and have paths of their own.
 const number = () => 1 + Math.floor(Math.random() * 10000);
 const count = req => Math.min(500, Math.max(1, Number.parseInt(req.query.q, 10) || 1));
-const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-const escape = text => text.replace(/[&<>"']/g, c => entities[c]);
+
+// Most texts have nothing to escape: a look for each character is cheaper than a regular expression's search.
+function escape(text) {
+  if (text.includes("&")) text = text.split("&").join("&amp;");
+  if (text.includes("<")) text = text.split("<").join("&lt;");
+  if (text.includes(">")) text = text.split(">").join("&gt;");
+  if (text.includes('"')) text = text.split('"').join("&quot;");
+  if (text.includes("'")) text = text.split("'").join("&#39;");
+  return text;
+}
 
 function worlds(n) {
   const ids = [];

@@ -219,6 +219,9 @@ impl Back {
         key: u64,
         told: Told,
     ) {
+        if key & super::mail::SCRIPT != 0 {
+            return self.script_told(key, told);
+        }
         let Some(asked) = self.durable.asked.get_mut(key) else { return };
         match told {
             Told::Known if asked.wait.is_some() && asked.timer.is_none() && !self.durable.draining => {
@@ -234,6 +237,10 @@ impl Back {
                 let Asked { origin, id, starts, .. } = asked;
                 match told {
                     Told::Refused(refused) => self.durable_refuse(reactor, answers, origin, &refused),
+                    Told::Sent => self.durable_answer(reactor, answers, origin, |out, reply, date| {
+                        ResponseWriter::new(out, reply, 204, date).no_body();
+                        204
+                    }),
                     Told::Over if starts => self.answer_result(reactor, answers, origin, &id),
                     Told::Known | Told::Over => {
                         self.answer_state(reactor, answers, origin, &id, if starts { 202 } else { 200 });

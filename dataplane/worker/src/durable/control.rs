@@ -19,6 +19,10 @@ pub enum TaskCommand {
     Resume,
     /// It ends where it is.
     Kill,
+    /// It is told to end where it waits.
+    Cancel,
+    /// It goes on, with all its tries.
+    Retry,
 }
 
 /// Why a request or a command about a task wasn't carried out.
@@ -83,6 +87,8 @@ impl Back {
                         active.order = Some((command, reply));
                         self.durable_cancel(reactor, key);
                     }
+                    // Elsewhere (ending.rs).
+                    TaskCommand::Cancel | TaskCommand::Retry => {}
                     TaskCommand::Pause | TaskCommand::Kill => {
                         if let Some((_, before)) = active.order.replace((command, reply)) {
                             let said = refuse(409, "task/busy", "another command came after this one");
@@ -123,11 +129,17 @@ impl Back {
                 (task.turn(Status::Paused, "paused by hand", epoch, now), Known::Paused, false)
             }
             TaskCommand::Resume => (task.turn(Status::Running, "", epoch, now), Known::Ready, false),
+            // Elsewhere (ending.rs).
+            TaskCommand::Cancel | TaskCommand::Retry => return,
             TaskCommand::Kill => {
                 let kept = i64::try_from(TASK_RESULT_KEPT.as_micros()).unwrap_or(i64::MAX);
                 let expires = Timestamp(now.0.saturating_add(kept));
+                let waits = std::mem::take(&mut task.state.waits);
                 match task.finish(&Outcome::Cancelled, now, expires) {
-                    Ok(batch) => (batch, Known::Busy, true),
+                    Ok(mut batch) => {
+                        Self::unjoin(&id, &waits, &mut batch);
+                        (batch, Known::Busy, true)
+                    }
                     Err(error) => {
                         let _ = reply.try_send(refuse(500, "task/damaged", error.to_string()));
                         return;

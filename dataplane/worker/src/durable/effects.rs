@@ -10,6 +10,9 @@
 //! | sleep | ends the step; the task is put away |
 //! | a query that writes | ends the step; with its row in a transaction of its own (sql.rs) |
 //! | tx | ends the step; what is inside runs without suspensions, and can't send requests, sleep, cas, snx or incr |
+//! | task.signal, promise | kept until the step ends (mail.rs) |
+//! | task.wait, join, a promise's wait | end the step, unless it is there; the task is put away |
+//! | task.start, cancel | end the step; done once under the effect's name |
 
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, TASK_STEP_BYTES_MAX, TASK_STEP_WRITES_MAX};
 use forebay_base::value::codec;
@@ -66,9 +69,7 @@ impl Back {
         let call = Call { run, task, effect, now, timestamp, tenant: TenantId(0), once: None };
         let inside = self.vm.transaction(task, effect.id) != 0;
         let begun = match effect.func {
-            HostFn::KvSnx | HostFn::KvCas | HostFn::KvIncr | HostFn::Sleep | HostFn::HttpRequest
-                if inside =>
-            {
+            func if inside && needs_suspension(func) => {
                 let path = if effect.func == HostFn::HttpRequest { "http" } else { effect.func.path() };
                 let why = "isn't possible inside of tx() in a durable task: do it before or after";
                 Err(("TypeError", format!("{path} {why}")))
@@ -89,7 +90,7 @@ impl Back {
             | HostFn::CursorClose => {
                 Err(("TypeError", "copy and cursors aren't possible in a durable task yet".to_owned()))
             }
-            other => Err(("TypeError", format!("{} isn't possible in a durable task", other.path()))),
+            _ => self.task_call(reactor, key, &call),
         };
         match begun {
             Ok(Begun::Done) => {}
@@ -253,6 +254,7 @@ impl Back {
                 HostFn::HttpRequest => format!("http {} {}", text(0), text(1)),
                 HostFn::Query => "sql".to_owned(),
                 HostFn::TxBegin => "tx".to_owned(),
+                HostFn::TaskStart => format!("task.start {}", text(0)),
                 other => other.path().to_owned(),
             });
         }
@@ -265,12 +267,37 @@ impl Back {
             let _ = effect;
             words.push(format!("{} {}", func.path(), String::from_utf8_lossy(condition.key())));
         }
-        for wait in &active.waits {
+        for wait in active.waits.iter().filter(|wait| wait.kind != WaitKind::Defer) {
             let until = wait.until.map(|at| format!(" until {}", rfc3339(at))).unwrap_or_default();
-            words.push(format!("{}{until}", wait.kind.name()));
+            let of = match wait.kind {
+                WaitKind::Signal | WaitKind::Join => format!(" {}", wait.name),
+                // Who knows a promise can fulfill it.
+                _ => String::new(),
+            };
+            words.push(format!("{}{of}{until}", wait.kind.name()));
         }
         words.join(", ")
     }
+}
+
+/// What ends a step, or reaches others when it ends: not possible while a transaction is open.
+fn needs_suspension(func: HostFn) -> bool {
+    matches!(
+        func,
+        HostFn::KvSnx
+            | HostFn::KvCas
+            | HostFn::KvIncr
+            | HostFn::Sleep
+            | HostFn::HttpRequest
+            | HostFn::TaskWait
+            | HostFn::TaskSignal
+            | HostFn::TaskPromiseMake
+            | HostFn::TaskPromiseWait
+            | HostFn::TaskStart
+            | HostFn::TaskJoin
+            | HostFn::TaskCancel
+            | HostFn::TaskDeferWait
+    )
 }
 
 /// What the store would refuse later, with everything else of the step, is refused here.

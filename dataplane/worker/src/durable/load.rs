@@ -89,7 +89,7 @@ impl Back {
     }
 
     /// The code that a task runs, adopted.
-    fn durable_code(&mut self, now: Timestamp, hash: &[u8; 32]) -> Result<(), String> {
+    pub(super) fn durable_code(&mut self, now: Timestamp, hash: &[u8; 32]) -> Result<(), String> {
         if self.durable.codes.contains_key(hash) {
             return Ok(());
         }
@@ -176,6 +176,9 @@ impl Back {
             order: None,
             askers: Vec::new(),
             started: true,
+            mail: super::mail::Mail::default(),
+            cancels: Vec::new(),
+            heard: Vec::new(),
         };
         let key = self.durable.active.insert(active);
         if let Some(run) = self.runs.get_mut(run) {
@@ -201,6 +204,7 @@ impl Back {
             }
         }
         self.durable.taken = taken;
+        self.tell_cancelled(run, key, task);
         // What leaves the machine was on disk before it was asked for.
         self.durable_release(reactor, run, key, task, true);
         self.end_waits(run, key, task, wall);

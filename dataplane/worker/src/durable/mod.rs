@@ -22,9 +22,14 @@
 //! loaded again a little later from what the store has. That is also what a restart does, so there is one path.
 
 mod answers;
+mod body;
+mod children;
 mod control;
 mod effects;
+mod ending;
+mod inspect;
 mod load;
+mod mail;
 mod run;
 mod sql;
 mod start;
@@ -49,6 +54,8 @@ use crate::slots::Slots;
 use crate::tokens;
 
 pub use control::{TaskCommand, TaskRefused};
+pub use inspect::TaskLook;
+pub(crate) use mail::checked_name;
 pub(crate) use start::StartRequest;
 
 /// Tasks loaded in one turn.
@@ -86,6 +93,45 @@ pub(crate) enum Message {
         /// The answer.
         told: Told,
     },
+    /// Something has come for a task, or it may have.
+    Wake {
+        /// The task.
+        id: TaskId,
+    },
+    /// Tell a task to end.
+    Cancel {
+        /// The task.
+        id: TaskId,
+        /// Who is told when that is on disk.
+        caller: mail::Caller,
+    },
+    /// A signal from `forebay ctl task`.
+    Signal {
+        /// For whom.
+        id: TaskId,
+        /// The signal.
+        signal: forebay_frames::Signal,
+        /// Gets the answer.
+        reply: SyncSender<Result<(), TaskRefused>>,
+    },
+    /// What does it hold?
+    Inspect {
+        /// The task.
+        id: TaskId,
+        /// Gets the answer.
+        reply: SyncSender<Result<TaskLook, TaskRefused>>,
+    },
+    /// Change a variable.
+    Set {
+        /// The task.
+        id: TaskId,
+        /// The variable.
+        name: Box<str>,
+        /// What it will be.
+        value: forebay_base::Value,
+        /// Gets the answer.
+        reply: SyncSender<Result<(), TaskRefused>>,
+    },
     /// From `forebay ctl task`.
     Control {
         /// The task.
@@ -111,6 +157,8 @@ pub(crate) enum Told {
     Known,
     /// It is over: its result is on disk.
     Over,
+    /// What was posted is on disk.
+    Sent,
     /// It isn't started.
     Refused(TaskRefused),
 }
@@ -198,6 +246,12 @@ struct Active {
     /// Requests that wait for its first batch.
     askers: Vec<Asker>,
     started: bool,
+    /// What its step does to others, and has taken of them.
+    mail: mail::Mail,
+    /// Who wants it to end.
+    cancels: Vec<mail::Caller>,
+    /// Those of them whom the batch under way has heard.
+    heard: Vec<mail::Caller>,
 }
 
 impl Active {
@@ -229,6 +283,12 @@ enum SaveKind {
     Swept,
     /// Of a task that is put away.
     Turn { id: TaskId, then: Known, over: bool, reply: Option<SyncSender<Result<(), TaskRefused>>> },
+    /// A signal, or a promise's value, for this task.
+    Post { wake: TaskId, caller: mail::Caller },
+    /// Of a task that is put away: it shall end, or have another try.
+    Turned { id: TaskId, wake: ending::Then, caller: mail::Caller },
+    /// What is left of a task that is over.
+    Sweep,
 }
 
 /// A module that tasks run, adopted apart from any generation.
@@ -308,13 +368,15 @@ pub(crate) fn recover(store: &Arc<Store>, now: Timestamp, cores: u16) -> Result<
             unused.push(key.to_vec());
         }
     })?;
+    let mail = mail::recover(store, now, &mut found)?;
     // Counted only where there are tasks: a folder without stays as it is.
-    if found.tasks.iter().all(Vec::is_empty) && unused.is_empty() {
+    if found.tasks.iter().all(Vec::is_empty) && unused.is_empty() && mail.is_empty() {
         found.epoch = 1;
         return Ok(found);
     }
     let mut ops = vec![Op::Incr { key: forebay_frames::epoch_key(), by: 1 }];
     ops.extend(unused.iter().map(|key| Op::Del { key }));
+    ops.extend(mail.ops(TenantId(0)).into_iter().map(|(_, op)| op));
     for ops in ops.chunks(forebay_kv::BATCH_OPS_MAX) {
         let answer = store.write_from_outside(now, space, ops).map_err(|error| text(&error))?;
         found.epoch = answer.number.unwrap_or(found.epoch);
@@ -467,6 +529,7 @@ impl Back {
         while let Some(message) = self.durable.inbox.pop_front() {
             self.durable_message(reactor, answers, message);
         }
+        self.metrics.tasks.set(self.runs.len() as u64);
     }
 
     /// Requests have their share of the places, too.
@@ -499,6 +562,19 @@ impl Back {
                 }
             }
             Message::Told { key, told } => self.durable_told(reactor, answers, key, told),
+            Message::Wake { id } => self.durable_wake(reactor, id),
+            Message::Cancel { id, caller } => self.ask_to_end(reactor, id, caller),
+            Message::Signal { id, signal, reply } => {
+                self.post_signal(reactor, id, signal, mail::Caller::Control(reply));
+            }
+            Message::Inspect { id, reply } => self.durable_inspect(reactor, &id, &reply),
+            Message::Set { id, name, value, reply } => self.durable_set(reactor, id, &name, &value, reply),
+            Message::Control { id, command: TaskCommand::Cancel, reply } => {
+                self.ask_to_end(reactor, id, mail::Caller::Control(reply));
+            }
+            Message::Control { id, command: TaskCommand::Retry, reply } => {
+                self.retry_now(reactor, id, mail::Caller::Control(reply));
+            }
             Message::Control { id, command, reply } => self.durable_control(reactor, id, command, reply),
         }
     }

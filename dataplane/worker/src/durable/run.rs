@@ -137,6 +137,13 @@ impl Back {
         }
         let asks = !active.held.is_empty() || !active.conditions.is_empty() || active.must_save;
         let rests = in_flight == 0 && active.dirty;
+        let only_defers = active.waits.iter().all(|wait| wait.kind == forebay_frames::WaitKind::Defer);
+        if rests && !asks && only_defers && !active.waits.is_empty() && active.full.is_empty() {
+            // The machine doesn't see it: its compensations wait, too.
+            let message = "the script waits for something that nothing will settle";
+            self.durable_fail(reactor, key, Trap::Deadlock.code(), message);
+            return false;
+        }
         if !asks && !rests {
             if in_flight == 0 && !active.saving {
                 self.durable_put_away(reactor, key);
@@ -235,7 +242,7 @@ impl Back {
                 active.repack = true;
             }
         }
-        let facts = Facts {
+        let mut facts = Facts {
             blocked: blocked.into(),
             waits: active.waits.clone(),
             waiting: in_flight == 0
@@ -247,7 +254,11 @@ impl Back {
             paused: matches!(active.order, Some((TaskCommand::Pause, _))),
         };
         let answers: Vec<u32> = decided.iter().map(|decided| decided.effect).collect();
-        let batch = active.task.suspend(facts, parts(snapshot), &answers, wall);
+        Self::hear_cancels(active);
+        // A restart has to load it: it is told where it waits.
+        facts.waiting &= active.task.state.cancel != forebay_frames::Cancel::Asked;
+        let mut batch = active.task.suspend(facts, parts(snapshot), &answers, wall);
+        active.mail.drain_into(&mut batch);
         active.must_save = false;
         active.dirty = false;
         active.saving = true;
@@ -287,6 +298,10 @@ impl Back {
     /// A quota, or a bound of the store: trying again would not help, someone has to do something.
     fn save_refused<R: Reactor>(&mut self, reactor: &mut R, save: Save, why: &str) {
         match save.kind {
+            kind @ (SaveKind::Post { .. } | SaveKind::Turned { .. } | SaveKind::Sweep) => {
+                let refused = super::TaskRefused { status: 503, code: "unavailable", detail: why.into() };
+                self.mail_answered(reactor, kind, Err(refused));
+            }
             SaveKind::Start(key) => {
                 if let Some(active) = self.durable.active.get_mut(key) {
                     let refused = super::TaskRefused { status: 503, code: "unavailable", detail: why.into() };
@@ -318,6 +333,9 @@ impl Back {
     /// The store has answered a batch.
     pub(super) fn durable_saved<R: Reactor>(&mut self, reactor: &mut R, completion: Completion) {
         let Some(save) = self.durable.saves.remove(&completion.token) else { return };
+        if matches!(save.kind, SaveKind::Post { .. } | SaveKind::Turned { .. } | SaveKind::Sweep) {
+            return self.mail_saved(reactor, save.kind, &completion.outcome);
+        }
         let why = match completion.outcome {
             Written::Ok => return self.durable_written(reactor, save),
             Written::Conflict => {
@@ -350,6 +368,7 @@ impl Back {
             }
             // A restart finds them again.
             SaveKind::Swept => {}
+            SaveKind::Post { .. } | SaveKind::Turned { .. } | SaveKind::Sweep => {}
             SaveKind::Turn { id, reply, .. } => {
                 let again = reactor.timestamp().0 + AGAIN_MICROS;
                 self.durable.put_away(id, Some(again));
@@ -391,7 +410,9 @@ impl Back {
             SaveKind::Commit(key) => self.durable_committing(reactor, key),
             SaveKind::Swept => {}
             SaveKind::Finish(key) => {
-                let Some(active) = self.durable.active.remove(key) else { return };
+                self.wake_tasks(key);
+                let Some(mut active) = self.durable.active.remove(key) else { return };
+                self.ask_again(&mut active);
                 self.durable.release_code(&active.task.state.code);
                 if let Some((_, reply)) = active.order {
                     let _ = reply.try_send(Ok(()));
@@ -400,11 +421,12 @@ impl Back {
                     let state = &active.task.state;
                     self.durable.sweeps.tasks.push((state.number, state.databases.clone()));
                 }
-                self.durable_over(&active.task.id);
+                self.durable_over(reactor, &active.task.id);
             }
+            SaveKind::Post { .. } | SaveKind::Turned { .. } | SaveKind::Sweep => {}
             SaveKind::Turn { id, then, over, reply } => {
                 if over {
-                    self.durable_over(&id);
+                    self.durable_over(reactor, &id);
                 } else if then == Known::Ready {
                     self.durable.known.insert(id.clone(), Known::Busy);
                     self.durable.make_ready(id);
@@ -424,6 +446,8 @@ impl Back {
         let Some(active) = self.durable.active.get_mut(key) else { return };
         active.saving = false;
         active.tries = 0;
+        self.wake_tasks(key);
+        let Some(active) = self.durable.active.get_mut(key) else { return };
         match &active.order {
             Some((TaskCommand::Pause, _)) => {
                 let id = active.task.id.clone();
@@ -464,6 +488,7 @@ impl Back {
         if self.durable.draining && self.effects.in_flight(run) == 0 {
             return self.durable_rest(reactor, key);
         }
+        self.tell_cancelled(run, key, task);
         self.durable_release(reactor, run, key, task, false);
         self.end_waits(run, key, task, wall);
         if self.took_resumed(run) {
@@ -508,7 +533,9 @@ impl Back {
     /// Answers the sleeps whose time has come.
     pub(super) fn end_waits(&mut self, run: u64, key: u64, task: TaskHandle, wall: Timestamp) {
         let Some(active) = self.durable.active.get_mut(key) else { return };
-        let due = |wait: &forebay_frames::Wait| wait.until.is_some_and(|until| until <= wall);
+        let due = |wait: &forebay_frames::Wait| {
+            wait.kind == forebay_frames::WaitKind::Sleep && wait.until.is_some_and(|until| until <= wall)
+        };
         let (ended, left) = std::mem::take(&mut active.waits).into_iter().partition(due);
         active.waits = left;
         let ended: Vec<forebay_frames::Wait> = ended;
@@ -517,11 +544,13 @@ impl Back {
             crate::effects::resume(&mut self.vm, task, effect, &mut |sink| sink.undefined());
             self.effects.resumed.push(run);
         }
+        self.end_mail(run, key, task, wall);
     }
 
     /// Only long waits are left, and everything is on disk: the machine forgets the task.
     pub(super) fn durable_put_away<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
         let Some(mut active) = self.durable.active.remove(key) else { return };
+        self.ask_again(&mut active);
         let wake = active.waits.iter().filter_map(|wait| wait.until).min().map(|at| at.0);
         if let Some(run) = active.run.and_then(|run| self.runs.remove(run)) {
             self.vm.finish(run.task);
@@ -552,7 +581,8 @@ impl Back {
 
     /// Takes a loaded task out of the machine, whatever it waits for.
     pub(super) fn durable_drop_run<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
-        let Some(active) = self.durable.active.remove(key) else { return };
+        let Some(mut active) = self.durable.active.remove(key) else { return };
+        self.ask_again(&mut active);
         if let Some(run) = active.run {
             self.effects.abandon(reactor, run);
             if let Some(run) = self.runs.remove(run) {
@@ -593,6 +623,12 @@ impl Back {
     /// The run is over.
     fn durable_end<R: Reactor>(&mut self, reactor: &mut R, run: u64, key: u64, how: VmRun) {
         let Some(task) = self.runs.get_mut(run).map(|run| run.task) else { return };
+        if let VmRun::Trap(trap) = how
+            && !matches!(trap, Trap::Exception | Trap::BadRequest)
+            && self.try_again(reactor, key, "", trap.code())
+        {
+            return;
+        }
         let outcome = match how {
             VmRun::Trap(trap) => {
                 let report = if trap == Trap::WallTime {
@@ -606,6 +642,14 @@ impl Back {
                     self.vm.error(task)
                 };
                 if trap == Trap::Exception { &self.metrics.exceptions } else { &self.metrics.traps }.add(1);
+                let cancelled = self
+                    .durable
+                    .active
+                    .get_mut(key)
+                    .is_some_and(|active| active.task.state.cancel != forebay_frames::Cancel::No);
+                if cancelled && &*report.name == "TaskCancelled" {
+                    return self.durable_finish(reactor, key, &Outcome::Cancelled);
+                }
                 Outcome::Failed(Failure {
                     code: report.code,
                     name: report.name,
@@ -646,6 +690,7 @@ impl Back {
         }
         let kept = i64::try_from(TASK_RESULT_KEPT.as_micros()).unwrap_or(i64::MAX);
         let expires = Timestamp(now.0.saturating_add(kept));
+        let waits = std::mem::take(&mut active.task.state.waits);
         let batch = active.task.finish(outcome, now, expires).or_else(|error| {
             let failure = Failure {
                 code: "result_too_large".into(),
@@ -656,7 +701,14 @@ impl Back {
             active.task.finish(&Outcome::Failed(failure), now, expires)
         });
         match batch {
-            Ok(batch) => self.durable_save(reactor, SaveKind::Finish(key), batch, Vec::new()),
+            Ok(mut batch) => {
+                Self::unjoin(&active.task.id, &waits, &mut batch);
+                if !matches!(outcome, Outcome::Answer { .. }) {
+                    active.mail.unsend();
+                }
+                active.mail.drain_into(&mut batch);
+                self.durable_save(reactor, SaveKind::Finish(key), batch, Vec::new());
+            }
             Err(error) => self.durable_let_go(reactor, key, &error.to_string()),
         }
     }
@@ -693,8 +745,9 @@ impl Back {
     }
 
     /// The last batch of a task is on disk.
-    fn durable_over(&mut self, id: &forebay_frames::TaskId) {
+    fn durable_over<R: Reactor>(&mut self, reactor: &mut R, id: &forebay_frames::TaskId) {
         self.durable.known.remove(id);
+        self.mail_over(reactor, id);
         for waiter in self.durable.waiters.remove(id).unwrap_or_default() {
             self.durable.tell(waiter, Told::Over);
         }

@@ -17,30 +17,30 @@ use crate::generation::{Target, with_own};
 /// A request as it travels to its task's home.
 #[derive(Debug)]
 pub(crate) struct StartRequest {
-    id: TaskId,
-    from: Asker,
+    pub(super) id: TaskId,
+    pub(super) from: Asker,
     /// It wants to be told of the end.
-    watch: bool,
-    generation: u64,
-    entry: u32,
-    payload: [u8; 32],
-    input: Input,
+    pub(super) watch: bool,
+    pub(super) generation: u64,
+    pub(super) entry: u32,
+    pub(super) payload: [u8; 32],
+    pub(super) input: Input,
 }
 
 #[derive(Debug)]
-struct Input {
-    method: Box<str>,
-    path: Box<str>,
-    query: Box<str>,
-    params: Vec<(Box<str>, Box<str>)>,
-    headers: Fields,
-    content_type: Option<Box<str>>,
-    body: Box<[u8]>,
-    ip: Box<str>,
+pub(super) struct Input {
+    pub(super) method: Box<str>,
+    pub(super) path: Box<str>,
+    pub(super) query: Box<str>,
+    pub(super) params: Vec<(Box<str>, Box<str>)>,
+    pub(super) headers: Fields,
+    pub(super) content_type: Option<Box<str>>,
+    pub(super) body: Box<[u8]>,
+    pub(super) ip: Box<str>,
 }
 
 #[derive(Debug, Default)]
-struct Fields(Vec<(Box<str>, Box<[u8]>)>);
+pub(super) struct Fields(Vec<(Box<str>, Box<[u8]>)>);
 
 impl Headers for Fields {
     fn each(&self, each: &mut dyn FnMut(&str, &[u8])) {
@@ -131,7 +131,7 @@ impl Back {
     }
 
     /// A name that nobody can guess, of a task whose home is here: so it needs no way to another core.
-    fn random_id(&mut self) -> TaskId {
+    pub(super) fn random_id(&mut self) -> TaskId {
         loop {
             let mut bits = [0; 16];
             forebay_engine::Host::random(&mut self.host, &mut bits);
@@ -238,6 +238,11 @@ impl Back {
             _ => full(),
         })?;
         code.tasks += 1;
+        if vm.guard(task).is_err() {
+            vm.finish(task);
+            durable.release_code(&hash);
+            return Err(full());
+        }
         let snapshot = &mut durable.snapshot;
         if let Err(error) = vm.snapshot(task, Packing::Keep, now, snapshot) {
             vm.finish(task);
@@ -274,6 +279,9 @@ impl Back {
             order: None,
             askers: vec![from],
             started: false,
+            mail: super::mail::Mail::default(),
+            cancels: Vec::new(),
+            heard: Vec::new(),
         };
         let key = self.durable.active.insert(active);
         if let Some(run) = self.runs.get_mut(run) {
@@ -311,7 +319,7 @@ fn same(state: &State, request: &StartRequest) -> Result<(), TaskRefused> {
 }
 
 /// Parameters in their places.
-fn filled(template: &str, params: &[(Box<str>, Box<str>)]) -> String {
+pub(super) fn filled(template: &str, params: &[(Box<str>, Box<str>)]) -> String {
     let mut id = template.to_owned();
     for (name, value) in params {
         id = id.replace(&format!("{{{name}}}"), value);

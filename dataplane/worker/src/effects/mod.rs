@@ -22,6 +22,7 @@ mod tx;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use forebay_base::value::ValueBuilder;
 use forebay_base::{
     ConnectionId, CoreId, Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource as _,
 };
@@ -34,8 +35,9 @@ use crate::back::{BackConfig, Log};
 use crate::compute::Compute;
 use crate::metrics::{CoreMetrics, EffectKind};
 use crate::slots::Slots;
+use crate::testing::{Outside, TestWorld};
 use crate::tokens;
-use crate::upstream::Upstream;
+use crate::upstream::{Answered, Upstream};
 
 pub(crate) use listen::Heard;
 pub(crate) use time::milliseconds;
@@ -76,6 +78,20 @@ pub(crate) enum What {
     Step(usize),
     Http,
     Sleep(TimerId),
+    /// An answer about a durable task; the one that was started.
+    Task(Option<forebay_frames::TaskId>),
+}
+
+/// An effect about a durable task, which its home has to hear of.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// In [`Effects::waiting`].
+    pub(crate) key: u64,
+    pub(crate) run: u64,
+    pub(crate) task: TaskHandle,
+    pub(crate) effect: Effect,
+    /// [`Call::once`].
+    pub(crate) once: Option<Box<str>>,
 }
 
 /// All effects of one core.
@@ -88,6 +104,8 @@ pub(crate) struct Effects {
     pub(crate) resumed: Vec<u64>,
     /// Answers of the store to what durable tasks have written.
     pub(crate) saved: Vec<Completion>,
+    /// What scripts want of durable tasks: carried out before the turn's flush.
+    pub(crate) asks: Vec<Ask>,
     taken: Vec<Effect>,
     kv: kv::Kv,
     cores: usize,
@@ -108,6 +126,7 @@ pub(crate) struct Effects {
     cancels: Vec<(ConnectionId, Vec<u8>)>,
     metrics: Arc<CoreMetrics>,
     pub(crate) log: Arc<dyn Log>,
+    test: Option<Arc<TestWorld>>,
 }
 
 /// An error for the script.
@@ -130,6 +149,7 @@ impl Effects {
             outstanding: HashMap::new(),
             resumed: Vec::new(),
             saved: Vec::new(),
+            asks: Vec::new(),
             taken: Vec::new(),
             kv: kv::Kv::new(config),
             cores: config.cores,
@@ -146,7 +166,13 @@ impl Effects {
             cancels: Vec::new(),
             metrics: Arc::clone(metrics),
             log: Arc::clone(&config.log),
+            test: config.test.clone(),
         }
+    }
+
+    /// The wall clock, or the one that a test has stopped.
+    pub(crate) fn wall<R: Reactor>(&self, reactor: &R) -> Timestamp {
+        self.test.as_ref().and_then(|test| test.clock()).unwrap_or_else(|| reactor.timestamp())
     }
 
     /// Nothing that must reach the disk or a peer is under way.
@@ -177,9 +203,10 @@ impl Effects {
         let mut taken = std::mem::take(&mut self.taken);
         taken.clear();
         vm.take_effects(task, &mut taken);
-        let (now, timestamp) = (reactor.now(), reactor.timestamp());
+        let (now, timestamp) = (reactor.now(), self.wall(reactor));
+        let tenant = self.test.as_ref().map_or(TenantId(0), |test| test.tenant());
         for effect in &taken {
-            let call = Call { run, task, effect, now, timestamp, tenant: TenantId(0), once: None };
+            let call = Call { run, task, effect, now, timestamp, tenant, once: None };
             self.begin_one(reactor, vm, &call);
         }
         self.taken = taken;
@@ -225,12 +252,37 @@ impl Effects {
                 self.begin_http(reactor, vm, call);
                 EffectKind::Http
             }
+            HostFn::TaskId => return self.answer(vm, call, &mut |sink| sink.undefined()),
+            HostFn::TaskSignal | HostFn::TaskStart | HostFn::TaskCancel => {
+                let key = self.wait(call, What::Task(None));
+                let once = call.once.map(Into::into);
+                self.asks.push(Ask { key, run: call.run, task: call.task, effect: *call.effect, once });
+                return;
+            }
+            HostFn::TaskWait
+            | HostFn::TaskPromiseMake
+            | HostFn::TaskPromiseWait
+            | HostFn::TaskJoin
+            | HostFn::TaskDeferWait
+            | HostFn::TaskDeferDone
+            | HostFn::TaskFailed => return self.only_durable(vm, call),
             _ => {
                 self.begin_kv(vm, call);
                 EffectKind::Kv
             }
         };
         self.metrics.effects[kind as usize].add(1);
+    }
+
+    /// What a handler that isn't durable can't do.
+    fn only_durable(&mut self, vm: &mut Vm, call: &Call<'_>) {
+        let name = match call.effect.func {
+            HostFn::TaskPromiseMake | HostFn::TaskPromiseWait => "task.promise",
+            HostFn::TaskDeferWait | HostFn::TaskDeferDone | HostFn::TaskFailed => "task.defer",
+            other => other.path(),
+        };
+        let message = format!("{name} is for durable tasks: work(...).post(...).durable()");
+        self.fail(vm, call, &Fault { name: "TypeError", message: &message, code: None });
     }
 
     fn answer_unsynced<R: Reactor>(&mut self, reactor: &R, vm: &mut Vm) {
@@ -243,6 +295,10 @@ impl Effects {
     fn begin_sleep<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, call: &Call<'_>) {
         let time = vm.arg(call.task, call.effect.id, 0);
         match milliseconds(time) {
+            // In a test with a stopped clock, time passes at once.
+            Ok(millis) if self.test.as_ref().is_some_and(|test| test.advance(micros_of(millis))) => {
+                self.answer(vm, call, &mut |sink| sink.undefined());
+            }
             Ok(millis) => {
                 // The timer's token is the effect's key, and the effect knows its timer.
                 let deadline = call.now.after(std::time::Duration::from_millis(millis));
@@ -267,9 +323,25 @@ impl Effects {
     }
 
     fn begin_http<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, call: &Call<'_>) {
+        let mut instead = None;
+        if let Some(test) = &self.test {
+            let arg = |index| vm.arg(call.task, call.effect.id, index);
+            let (method, url) = (arg(0).as_str().unwrap_or_default(), arg(1).as_str().unwrap_or_default());
+            let body = ValueBuilder::build(&arg(2)).unwrap_or_default();
+            match test.outbound(method, url, &body) {
+                Outside::Answer(status, headers, body) => {
+                    let answer = Answered { status, headers, body };
+                    return self.answer(vm, call, &mut |sink| answer.emit(sink));
+                }
+                Outside::Fail(message) => {
+                    return self.fail(vm, call, &Fault { name: "HttpError", message: &message, code: None });
+                }
+                Outside::Send(url) => instead = Some(url),
+            }
+        }
         let key = self.wait(call, What::Http);
         let Self { upstream, owners, .. } = self;
-        let outcome = upstream.begin(reactor, vm, call, key, owners);
+        let outcome = upstream.begin(reactor, vm, call, key, owners, instead);
         if let Err(message) = outcome {
             self.done(key);
             self.fail(vm, call, &Fault { name: "HttpError", message: &message, code: None });
@@ -379,7 +451,7 @@ impl Effects {
                         reactor.cancel_timer(timer);
                     }
                     // The write happens; its answer finds nobody.
-                    What::Kv(_) => {}
+                    What::Kv(_) | What::Task(_) => {}
                 }
             }
         }
@@ -524,6 +596,10 @@ impl Effects {
         self.settle_http(vm);
         self.complete_kv(vm, reactor);
     }
+}
+
+fn micros_of(millis: u64) -> i64 {
+    i64::try_from(millis.saturating_mul(1000)).unwrap_or(i64::MAX)
 }
 
 /// Pushes an effect's result.

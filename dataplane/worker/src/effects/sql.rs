@@ -299,10 +299,21 @@ impl Effects {
         let label = vm.query_database(call.task, call.effect.id);
         let number = vm.transaction(call.task, call.effect.id);
         let (database, inside) = self.place_of_query(label, number, call.run)?;
+        // In a test: a failed statement spoils neither its transaction nor that of its requests.
+        let guarded = inside.is_some() && (number == 0 || self.transactions.is_around(call.run, number));
+        if guarded && self.queue_behind_guarded(call) {
+            return Ok(());
+        }
         let plan = &statement.plan;
         let sql = forebay_postgres::Sql { text: &plan.text, hash: plan.hash, access: plan.access };
         let must_exist = statement.must_exist.is_some().then(|| std::rc::Rc::clone(&statement));
         let key = self.wait(call, What::Sql(database, must_exist));
+        if let Some(root) = inside.filter(|_| guarded)
+            && let Err(refusal) = self.guard(key, database, root)
+        {
+            self.unwait(key);
+            return Err(refusal);
+        }
         let sent = self.pool(database).and_then(|pool| {
             match inside {
                 None => pool.query(Token(key), &sql, &params, plan.shape, Delivery::Whole, call.now),
@@ -328,13 +339,14 @@ impl Effects {
         number: u32,
         run: u64,
     ) -> Result<(usize, Option<Token>), Refusal> {
+        let ended = |why: &str| ("TransactionError", format!("db: {why}"), None);
         if number == 0 {
-            return Ok((self.database(label)?, None));
+            let database = self.database(label)?;
+            // Another database than the test's has no transaction around it.
+            let around = self.around(run).map_err(ended)?.filter(|(around, _)| *around == database);
+            return Ok((database, around.map(|(_, root)| root)));
         }
-        let (database, root) = self
-            .transactions
-            .of(number, run)
-            .map_err(|why| ("TransactionError", format!("db: {why}"), None))?;
+        let (database, root) = self.transactions.of(number, run).map_err(ended)?;
         match label {
             Some(label) if self.databases[database].label != label => {
                 let why = format!("db({label:?}): the transaction here is of another database");
@@ -395,6 +407,8 @@ impl Effects {
                     self.step_answered(vm, token, result, now);
                 }
                 Event::Done { token, result } => {
+                    self.unguard(token.0, result.is_ok());
+                    self.begin_queued(vm, now);
                     // Asked whatever came: the end of a transaction is watched once.
                     let watched = self.was_committing(token.0);
                     if let Err(error) = &result

@@ -11,10 +11,12 @@
 //! the first to end would take the other along. So while a nested transaction is open only it may send statements;
 //! its parent, and siblings that would open another, get an error that says so.
 
-use forebay_base::Monotonic;
-use forebay_engine::{ValueRef, Vm};
+use std::collections::VecDeque;
+
+use forebay_base::{Monotonic, Timestamp};
+use forebay_engine::{Effect, TaskHandle, ValueRef, Vm};
+use forebay_postgres::Token;
 use forebay_postgres::pool::{Isolation, Mode, OVER, Pool};
-use forebay_postgres::{Delivery, Shape, Sql, Token};
 
 use super::sql::{Refusal, refusal_of};
 use super::{Call, Effects, Fault, What};
@@ -47,7 +49,16 @@ pub(crate) struct Transactions {
     levels: Vec<Level>,
     last: u32,
     silent: u64,
+    /// In a test: run and number of the transaction around everything. None before it is begun.
+    around: Option<(u64, u32)>,
+    /// The statement in it that has a savepoint of its own: key of the effect, its database and transaction.
+    guarded: Option<(u64, usize, Token)>,
+    /// Statements that wait for that one: a failed one would spoil those behind it.
+    queued: VecDeque<(u64, TaskHandle, Effect)>,
 }
+
+/// The savepoint of a statement that would be a transaction by itself, in a test.
+const GUARD: &str = "forebay_statement";
 
 /// An effect of `tx` in flight.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +74,13 @@ pub(crate) enum Step {
 impl Transactions {
     fn find(&self, number: u32, run: u64) -> Option<&Level> {
         self.levels.iter().find(|level| level.number == number && level.run == run)
+    }
+
+    /// A token that no effect waits for.
+    fn next_silent(&mut self) -> Token {
+        let silent = Token(SILENT | self.silent);
+        self.silent = (self.silent + 1) & !SILENT;
+        silent
     }
 
     fn next_number(&mut self) -> u32 {
@@ -89,6 +107,11 @@ impl Transactions {
         self.find(number, run).map(|level| level.database)
     }
 
+    /// Whether it is the transaction around a test.
+    pub(super) fn is_around(&self, run: u64, number: u32) -> bool {
+        self.around == Some((run, number))
+    }
+
     /// Whether a task has one.
     pub(crate) fn any(&self) -> bool {
         !self.levels.is_empty()
@@ -96,6 +119,9 @@ impl Transactions {
 
     /// Forgets a level and those inside it.
     fn remove(&mut self, number: u32) {
+        if self.around.is_some_and(|(_, around)| around == number) {
+            (self.around, self.guarded) = (None, None);
+        }
         let mut gone = vec![number];
         while let Some(number) = gone.pop() {
             self.levels.retain(|level| {
@@ -125,9 +151,10 @@ const ENDED: &str = "the transaction that this belongs to has ended";
 impl Effects {
     pub(super) fn begin_tx(&mut self, vm: &mut Vm, call: &Call<'_>) {
         let parent = vm.transaction(call.task, call.effect.id);
-        let begun = match parent {
-            0 => self.begin_outermost(vm, call),
-            _ => self.begin_savepoint(call, parent),
+        let begun = match (parent, self.transactions.around) {
+            (0, Some((run, number))) if run != call.run => self.begin_savepoint(call, number, run),
+            (0, _) => self.begin_outermost(vm, call),
+            _ => self.begin_savepoint(call, parent, call.run),
         };
         if let Err(refusal) = begun {
             self.refuse(vm, call, &refusal);
@@ -171,13 +198,17 @@ impl Effects {
             ending: false,
         };
         self.transactions.levels.push(level);
+        if self.test.is_some() && self.transactions.around.is_none() {
+            self.transactions.around = Some((call.run, number));
+        }
         Ok(())
     }
 
-    fn begin_savepoint(&mut self, call: &Call<'_>, parent: u32) -> Result<(), Refusal> {
+    /// `owner`: the run that has `parent`.
+    fn begin_savepoint(&mut self, call: &Call<'_>, parent: u32, owner: u64) -> Result<(), Refusal> {
         let wrong = |message: &str| ("TransactionError", format!("tx: {message}"), None);
-        let (database, root) = self.transactions.of(parent, call.run).map_err(wrong)?;
-        let depth = self.transactions.find(parent, call.run).map_or(0, |level| level.depth) + 1;
+        let (database, root) = self.transactions.of(parent, owner).map_err(wrong)?;
+        let depth = self.transactions.find(parent, owner).map_or(0, |level| level.depth) + 1;
         if depth > DEPTH_MAX {
             return Err(("RangeError", format!("tx: nested deeper than {DEPTH_MAX}"), None));
         }
@@ -237,18 +268,12 @@ impl Effects {
             return Err(("TransactionError", message, None));
         }
         let key = self.wait(call, What::Tx(database, Step::End(number)));
-        let silent = Token(SILENT | self.transactions.silent);
-        self.transactions.silent = (self.transactions.silent + 1) & !SILENT;
         let sent = self.pool(database).and_then(|pool| match (parent, commit) {
             (0, _) => pool.end(Token(root), Token(key), commit).map_err(refusal_of),
             (_, true) => {
                 control(pool, Token(root), Token(key), &format!("RELEASE SAVEPOINT forebay_{depth}"))
             }
-            (_, false) => {
-                let back = format!("ROLLBACK TO SAVEPOINT forebay_{depth}");
-                control(pool, Token(root), silent, &back)?;
-                control(pool, Token(root), Token(key), &format!("RELEASE SAVEPOINT forebay_{depth}"))
-            }
+            (_, false) => control(pool, Token(root), Token(key), &undo(&format!("forebay_{depth}"))),
         });
         if let Err(refusal) = sent {
             self.unwait(key);
@@ -277,8 +302,75 @@ impl Effects {
         }
     }
 
+    /// Database and transaction of a test, if this run's statement belongs there without having begun it.
+    pub(super) fn around(&self, run: u64) -> Result<Option<(usize, Token)>, &'static str> {
+        match self.transactions.around {
+            Some((owner, number)) if owner != run => self.transactions.of(number, owner).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// A statement that would be a transaction by itself gets a savepoint around it.
+    pub(super) fn guard(&mut self, key: u64, database: usize, root: Token) -> Result<(), Refusal> {
+        let silent = self.transactions.next_silent();
+        self.pool(database).and_then(|pool| control(pool, root, silent, &format!("SAVEPOINT {GUARD}")))?;
+        self.transactions.guarded = Some((key, database, root));
+        Ok(())
+    }
+
+    /// True if the statement has to wait for its turn, and does.
+    pub(super) fn queue_behind_guarded(&mut self, call: &Call<'_>) -> bool {
+        let waits = self.transactions.guarded.is_some();
+        if waits {
+            self.transactions.queued.push_back((call.run, call.task, *call.effect));
+        }
+        waits
+    }
+
+    /// The server has answered a statement: its savepoint, if it has one, ends.
+    pub(super) fn unguard(&mut self, key: u64, well: bool) {
+        let Some((_, database, root)) = self.transactions.guarded.take_if(|guarded| guarded.0 == key) else {
+            return;
+        };
+        self.leave_savepoint(database, root, GUARD, well);
+    }
+
+    /// The next statement that waited for its turn.
+    pub(super) fn begin_queued(&mut self, vm: &mut Vm, now: Monotonic) {
+        while self.transactions.guarded.is_none()
+            && let Some((run, task, effect)) = self.transactions.queued.pop_front()
+        {
+            let tenant = vm.tenant(task).unwrap_or_default();
+            let call =
+                Call { run, task, effect: &effect, now, timestamp: Timestamp::default(), tenant, once: None };
+            self.begin_sql(vm, &call);
+        }
+    }
+
+    /// Releases a savepoint, or undoes it; what is in the way has ended the transaction already.
+    fn leave_savepoint(&mut self, database: usize, root: Token, name: &str, keep: bool) {
+        let silent = self.transactions.next_silent();
+        let text = if keep { format!("RELEASE SAVEPOINT {name}") } else { undo(name) };
+        if let Ok(pool) = self.pool(database) {
+            let _ = control(pool, root, silent, &text);
+        }
+    }
+
     /// A run is over: what it has open is rolled back.
     pub(super) fn abandon_transactions(&mut self, run: u64, now: Monotonic) {
+        self.transactions.queued.retain(|queued| queued.0 != run);
+        if let Some((owner, number)) = self.transactions.around {
+            // Of a test's request only its savepoints are: the transaction is the test's.
+            let open = |level: &&Level| level.run == run && level.parent == number && !level.ending;
+            let own: Vec<(usize, u64, u32)> =
+                self.transactions.levels.iter().filter(open).map(|l| (l.database, l.root, l.depth)).collect();
+            for (database, root, depth) in own {
+                self.leave_savepoint(database, Token(root), &format!("forebay_{depth}"), false);
+            }
+            if owner == run {
+                (self.transactions.around, self.transactions.guarded) = (None, None);
+            }
+        }
         let Self { transactions, databases, .. } = self;
         transactions.levels.retain(|level| {
             if level.run != run {
@@ -296,9 +388,14 @@ impl Effects {
     }
 }
 
+/// Rolls back to a savepoint and forgets it.
+fn undo(name: &str) -> String {
+    format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}")
+}
+
 /// Sends a statement of transaction control.
 fn control(pool: &mut Pool, root: Token, token: Token, text: &str) -> Result<(), Refusal> {
-    pool.query_in(root, token, &Sql::new(text), &[], Shape::Affected, Delivery::Whole).map_err(|error| {
+    pool.control_in(root, token, text).map_err(|error| {
         if error == OVER {
             return lost();
         }

@@ -91,6 +91,7 @@ impl Setup {
             log: Arc::clone(&self.lines) as Arc<dyn Log>,
             dev: false,
             explain: None,
+            test: None,
         };
         let plan = || CorePlan { bind_front: bind(), bind_back: bind() };
         let config = RuntimeConfig {

@@ -1021,7 +1021,7 @@ const SLOW_HASHES_MAX: usize = 64;
 /// Notices that wait to be polled.
 const EVENTS_MAX: usize = 1024;
 /// Parameter buffers kept for reuse, and the largest of them.
-const SPARE_MAX: usize = 64;
+const SPARE_MAX: usize = 256;
 const SPARE_BYTES_MAX: usize = 4096;
 
 fn wait(

@@ -199,6 +199,24 @@ impl Pool {
         Err(OVER)
     }
 
+    /// Sends statements of transaction control (SAVEPOINT, RELEASE, ROLLBACK TO), several with `;` between them, on the
+    /// connection of `transaction`. They are not prepared, so that none overtakes another that is being prepared.
+    ///
+    /// # Errors
+    /// As [`Pool::query_in`].
+    pub fn control_in(&mut self, transaction: Token, token: Token, sql: &str) -> Result<(), QueryError> {
+        for slot in &mut self.links {
+            if let (Lane::Owned(owner), State::Open { connection, .. }) = (slot.lane, &mut slot.state)
+                && owner == transaction
+            {
+                connection.simple(token, sql)?;
+                self.totals.queries += 1;
+                return Ok(());
+            }
+        }
+        Err(OVER)
+    }
+
     /// Ends `transaction` by COMMIT or ROLLBACK, behind its queries. `Ok`: an [`Event::Done`] with `token` follows,
     /// which pushes no value. A COMMIT that the server turned into a ROLLBACK, because a statement had failed, is an
     /// error.

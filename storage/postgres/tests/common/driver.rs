@@ -11,6 +11,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -24,8 +25,63 @@ use forebay_postgres::{
     Action, Complete, Config, Delivery, Event, Link, Param, Pool, QueryError, Receiver, Shape, Sql, Token,
 };
 
+/// A unix socket, or TCP where the configuration has an address.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    fn connect(config: &Config) -> std::io::Result<Self> {
+        if let Some(path) = config.unix_socket() {
+            return UnixStream::connect(path).map(Self::Unix);
+        }
+        let forebay_postgres::config::Host::Tcp(host) = &config.host else { unreachable!() };
+        let address = format!("{host}:{}", config.port).parse().unwrap();
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_nodelay(true)?;
+        Ok(Self::Tcp(stream))
+    }
+
+    fn set_nonblocking(&self) {
+        match self {
+            Self::Unix(stream) => stream.set_nonblocking(true).unwrap(),
+            Self::Tcp(stream) => stream.set_nonblocking(true).unwrap(),
+        }
+    }
+
+    fn as_raw_fd(&self) -> i32 {
+        match self {
+            Self::Unix(stream) => stream.as_raw_fd(),
+            Self::Tcp(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Socket {
-    stream: UnixStream,
+    stream: Stream,
     sending: Option<(Vec<u8>, usize)>,
 }
 
@@ -105,23 +161,33 @@ impl Driver {
         token
     }
 
-    /// Opens a cursor or, without a statement, fetches from it.
+    /// Opens a cursor or, without a statement, fetches from it; how many rows came.
     pub fn rows_of(
         &mut self,
         transaction: Token,
         cursor: (u32, u32),
         sql: Option<(&str, &[Param<'_>])>,
     ) -> Result<usize, QueryError> {
+        let token = self.fetch(transaction, cursor, sql);
+        match self.wait(token)?.1 {
+            Value::List(rows) => Ok(rows.len()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// As [`Driver::rows_of`], without waiting.
+    pub fn fetch(
+        &mut self,
+        transaction: Token,
+        cursor: (u32, u32),
+        sql: Option<(&str, &[Param<'_>])>,
+    ) -> Token {
         let token = self.token(true);
         let started = match sql {
             Some((sql, params)) => self.pool.open_cursor(transaction, token, cursor, &Sql::new(sql), params),
             None => self.pool.fetch(transaction, token, cursor),
         };
-        self.started(token, started);
-        match self.wait(token)?.1 {
-            Value::List(rows) => Ok(rows.len()),
-            other => panic!("{other:?}"),
-        }
+        self.started(token, started)
     }
 
     pub fn now(&self) -> Monotonic {
@@ -268,20 +334,17 @@ impl Driver {
     pub fn act(&mut self) {
         while let Some(action) = self.pool.poll_action() {
             match action {
-                Action::Connect { link } => {
-                    let path = self.pool.config().unix_socket().unwrap();
-                    match UnixStream::connect(path) {
-                        Ok(stream) => {
-                            stream.set_nonblocking(true).unwrap();
-                            self.sockets.insert(link, Socket { stream, sending: None });
-                            self.pool.handle_connected(link);
-                        }
-                        Err(e) => {
-                            let now = self.now();
-                            self.pool.handle_closed(link, &e.to_string(), now);
-                        }
+                Action::Connect { link } => match Stream::connect(self.pool.config()) {
+                    Ok(stream) => {
+                        stream.set_nonblocking();
+                        self.sockets.insert(link, Socket { stream, sending: None });
+                        self.pool.handle_connected(link);
                     }
-                }
+                    Err(e) => {
+                        let now = self.now();
+                        self.pool.handle_closed(link, &e.to_string(), now);
+                    }
+                },
                 Action::Send { link, bytes } => {
                     let socket = self.sockets.get_mut(&link).unwrap();
                     assert!(socket.sending.is_none(), "one send at a time");
@@ -293,8 +356,7 @@ impl Driver {
                 }
                 Action::Cancel { link, bytes } => {
                     self.cancels += 1;
-                    let path = self.pool.config().unix_socket().unwrap();
-                    if let Ok(mut stream) = UnixStream::connect(path) {
+                    if let Ok(mut stream) = Stream::connect(self.pool.config()) {
                         let _ = stream.write_all(&bytes);
                         let _ = stream.read_to_end(&mut Vec::new());
                     }

@@ -110,6 +110,16 @@ impl Server {
         server
     }
 
+    /// A cluster that listens on 127.0.0.1 as well, in plain text.
+    pub fn start_tcp(port: u16) -> Self {
+        let server = Self::prepare(Some(port));
+        let path = server.data().join("pg_hba.conf");
+        let old = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{old}host all all 127.0.0.1/32 trust\n")).unwrap();
+        server.up();
+        server
+    }
+
     fn prepare(port: Option<u16>) -> Self {
         let folder = tempfile::Builder::new().prefix("pg-").tempdir_in("/tmp").unwrap();
         if let Some((uid, gid)) = identity() {

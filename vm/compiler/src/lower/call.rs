@@ -140,6 +140,14 @@ impl<'a> Lower<'_, 'a> {
                     return register;
                 }
                 Name::Host(HostFn::Req) => {}
+                Name::Namespace if id.name == "task" && m.property.name == "id" => {
+                    if self.is_load_time() {
+                        self.error_at_load(m.span, "`task.id`");
+                    }
+                    let register = self.target(want);
+                    self.f().emit(Instr::abc(Op::HostCall, 0, register, 0, HostFn::TaskId as u16), m.span);
+                    return register;
+                }
                 Name::Host(_) | Name::Namespace => {
                     self.host_member_value(id, m);
                     return self.target(want);
@@ -652,6 +660,13 @@ impl<'a> Lower<'_, 'a> {
         if function == HostFn::Req {
             let hint = "it is a value: `req.params.id`, `req.json()`";
             self.error("FB0403", c.span, "`req` isn't a function", Some(hint));
+        } else if function == HostFn::TaskId {
+            self.error(
+                "FB0403",
+                c.span,
+                "`task.id` isn't a function",
+                Some("it is a value: the task's own id"),
+            );
         } else if count < least as usize || count > most as usize {
             let message = match (least, most) {
                 (0, 0) => format!("`{}` takes no arguments", function.path()),
@@ -714,7 +729,8 @@ impl<'a> Lower<'_, 'a> {
             | HostFn::KvIterate
             | HostFn::KvScan
             | HostFn::KvBatch => uses::KV,
-            HostFn::Log
+            HostFn::Cover
+            | HostFn::Log
             | HostFn::LogWarn
             | HostFn::LogError
             | HostFn::Now
@@ -722,7 +738,20 @@ impl<'a> Lower<'_, 'a> {
             | HostFn::Uuid
             | HostFn::Sleep
             | HostFn::Response
-            | HostFn::Html => 0,
+            | HostFn::Html
+            | HostFn::TaskId
+            | HostFn::TaskWait
+            | HostFn::TaskSignal
+            | HostFn::TaskPromise
+            | HostFn::TaskPromiseMake
+            | HostFn::TaskPromiseWait
+            | HostFn::TaskStart
+            | HostFn::TaskJoin
+            | HostFn::TaskCancel
+            | HostFn::TaskDefer
+            | HostFn::TaskDeferWait
+            | HostFn::TaskDeferDone
+            | HostFn::TaskFailed => 0,
         };
     }
 

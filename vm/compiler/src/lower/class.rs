@@ -26,7 +26,7 @@ use oxc_syntax::scope::ScopeId;
 
 use super::function::Form;
 use super::{Binding, Label, Lower, Want};
-use crate::emit::{Builder, Constructor, Reg};
+use crate::emit::{Builder, Constructor, Control, Reg};
 
 /// What a constructor does besides its body.
 pub(super) struct Plan<'a> {
@@ -97,12 +97,18 @@ impl<'a> Lower<'_, 'a> {
         let mark = self.f().next;
         let register = self.building(want);
         let inner = self.f().next;
-        self.class_into(c, label, register);
+        // A declaration of a script's top level, outside of loops, is evaluated once in a task at most.
+        let is_loop = |c: &Control| matches!(c, Control::Target { continues: Some(_), .. });
+        let once = c.is_declaration()
+            && self.functions.len() == 1
+            && self.f().flags & function_flags::SCRIPT != 0
+            && !self.f().control.iter().any(is_loop);
+        self.class_into(c, label, register, once);
         self.f().next = inner;
         self.built(register, want, mark, c.span)
     }
 
-    fn class_into(&mut self, c: &'a Class<'a>, label: Label<'_>, register: Reg) {
+    fn class_into(&mut self, c: &'a Class<'a>, label: Label<'_>, register: Reg, once: bool) {
         let head = Span::new(c.span.start, c.body.span.start.max(c.span.start));
         if let Some(decorator) = c.decorators.first() {
             self.unsupported(decorator.span, "decorators are", None);
@@ -127,7 +133,7 @@ impl<'a> Lower<'_, 'a> {
             self.f().a(Op::CheckHeritage, parent, span);
             parent
         });
-        let names = self.private_names(c);
+        let names = self.private_names(c, once);
         self.privates.push(names);
         let proto = self.prototype(c, heritage, head);
         let home = self.hide(proto);
@@ -237,7 +243,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// A private name for each that the body declares.
-    fn private_names(&mut self, c: &'a Class<'a>) -> HashMap<&'a str, u32> {
+    fn private_names(&mut self, c: &'a Class<'a>, once: bool) -> HashMap<&'a str, u32> {
         let mut names: HashMap<&'a str, u32> = HashMap::new();
         for element in &c.body.body {
             let key = match element {
@@ -249,8 +255,15 @@ impl<'a> Lower<'_, 'a> {
             let name = id.name.as_str();
             if !names.contains_key(name) {
                 let register = self.f().take();
-                let text = self.pool.string(&format!("#{name}"));
-                self.f().abx(Op::NewPrivate, register, text, id.span);
+                let text = format!("#{name}");
+                if once {
+                    // One name for all tasks, which shapes and caches may know.
+                    let constant = self.pool.private(&text);
+                    self.f().abx(Op::LoadConst, register, constant, id.span);
+                } else {
+                    let text = self.pool.string(&text);
+                    self.f().abx(Op::NewPrivate, register, text, id.span);
+                }
                 names.insert(name, self.hide(register));
             }
         }

@@ -34,10 +34,9 @@ impl<'a> Lower<'_, 'a> {
                 self.constant(constant, want, span)
             }
             Expression::StringLiteral(l) => {
-                if l.lone_surrogates {
-                    self.unsupported(span, "half a surrogate pair in a literal is", None);
-                }
-                let constant = self.pool.string(l.value.as_str());
+                let value = l.value.as_str();
+                let constant =
+                    if l.lone_surrogates { self.pool.escaped(value) } else { self.pool.string(value) };
                 self.constant(constant, want, span)
             }
             Expression::RegExpLiteral(l) => {
@@ -315,16 +314,18 @@ impl<'a> Lower<'_, 'a> {
 
     fn template(&mut self, t: &'a TemplateLiteral<'a>, want: Want) -> Reg {
         let mark = self.f().next;
-        let text = |this: &mut Self, i: usize| -> String {
+        // The constant of a piece of text, unless it is empty.
+        let text = |this: &mut Self, i: usize| -> Option<u32> {
             let quasi = &t.quasis[i];
+            let value = quasi.value.cooked.map_or("", |c| c.as_str());
             if quasi.lone_surrogates {
-                this.unsupported(quasi.span, "half a surrogate pair in a literal is", None);
+                return Some(this.pool.escaped(value));
             }
-            quasi.value.cooked.map_or(String::new(), |c| c.to_string())
+            (!value.is_empty()).then(|| this.pool.string(value))
         };
         if t.expressions.is_empty() {
-            let only = text(self, 0);
-            return self.string(&only, want, t.span);
+            let only = text(self, 0).unwrap_or_else(|| self.pool.string(""));
+            return self.constant(only, want, t.span);
         }
         let register = match want {
             Want::Any => self.f().take(),
@@ -341,11 +342,10 @@ impl<'a> Lower<'_, 'a> {
             }
         };
         for i in 0..t.quasis.len() {
-            let quasi = text(self, i);
-            if !quasi.is_empty() {
+            if let Some(quasi) = text(self, i) {
                 flush(self, &mut count);
                 let part = self.f().take();
-                self.string(&quasi, Want::Free(part), t.quasis[i].span);
+                self.constant(quasi, Want::Free(part), t.quasis[i].span);
                 count += 1;
             }
             if let Some(e) = t.expressions.get(i) {

@@ -96,6 +96,7 @@ impl<'a> Lower<'_, 'a> {
             }
             body => {
                 if let Some(value) = body.as_expression() {
+                    self.cover(value.span());
                     self.return_value(value, value.span());
                 }
             }

@@ -32,7 +32,6 @@ pub(super) fn not_built(name: &str) -> Option<&'static str> {
     Some(match name {
         "event" => "`event`",
         "crypto" => "`crypto`",
-        "task" => "`task`",
         "render" => "`render`",
         _ => return None,
     })

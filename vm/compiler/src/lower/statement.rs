@@ -5,7 +5,7 @@
 //! how to leave it. Such a note is a number in the block's `kind` register:
 //! 0 falls through, 1 throws `value` on, 2 and more are the exits that were asked for.
 
-use forebay_bytecode::{Instr, Op};
+use forebay_bytecode::{HostFn, Instr, Op};
 use oxc_ast::ast::{
     BlockStatement, Declaration, DoWhileStatement, Expression, ForInStatement, ForOfStatement, ForStatement,
     ForStatementInit, ForStatementLeft, IfStatement, LabeledStatement, ReturnStatement, Statement,
@@ -32,9 +32,31 @@ impl<'a> Lower<'_, 'a> {
         self.labelled(s, Vec::new());
     }
 
+    /// Tells that this place runs, if coverage is wanted.
+    pub(super) fn cover(&mut self, span: Span) {
+        if self.files.options.coverage && !self.is_load_time() {
+            let mark = self.f().next;
+            let register = self.f().take();
+            self.f().emit(Instr::abc(Op::HostCall, 0, register, 0, HostFn::Cover as u16), span);
+            self.f().next = mark;
+        }
+    }
+
     /// A statement with the labels in front of it.
     fn labelled(&mut self, s: &'a Statement<'a>, labels: Vec<String>) {
         let mark = self.f().next;
+        let is_code = !matches!(
+            s,
+            Statement::BlockStatement(_)
+                | Statement::EmptyStatement(_)
+                | Statement::FunctionDeclaration(_)
+                | Statement::LabeledStatement(_)
+                | Statement::TSTypeAliasDeclaration(_)
+                | Statement::TSInterfaceDeclaration(_)
+        );
+        if is_code {
+            self.cover(s.span());
+        }
         match s {
             Statement::LabeledStatement(l) => return self.label(l, labels),
             Statement::WhileStatement(w) => self.while_loop(w, labels),

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use forebay_bytecode::module::{Action, Durable, Position, Route, Work};
+use forebay_bytecode::module::{Action, Durable, Position, Retry, Route, Work};
 use forebay_bytecode::{HostFn, Op};
 use oxc_ast::ast::{
     Argument, BindingPattern, CallExpression, Expression, ObjectPropertyKind, PropertyKey, Statement,
@@ -26,11 +26,12 @@ use forebay_bytecode::FunctionIndex;
 /// Methods that are built.
 const METHODS: &[&str] = &[
     "router", "get", "post", "put", "patch", "delete", "listen", "handle", "version", "timeout", "limits",
-    "file", "assets", "static", "redirect", "durable",
+    "file", "assets", "static", "redirect", "durable", "retry",
 ];
+/// Most tries of `.retry(n)`.
+const RETRIES_MAX: u32 = 1000;
 /// Methods of the design that aren't built yet.
 const NOT_BUILT: &[&str] = &[
-    "retry",
     "use",
     "on",
     "sse",
@@ -82,6 +83,8 @@ enum Root<'a> {
 struct Pending {
     /// Routes that nothing answers yet.
     routes: Vec<usize>,
+    /// What `retry()` says, and where.
+    retry: Option<(Retry, Span)>,
 }
 
 impl Survey {
@@ -207,11 +210,25 @@ impl<'a> Lower<'_, 'a> {
             routes: (0..self.module.works[work].routes.len())
                 .filter(|i| is_pending(&self.module.works[work].routes[*i].action))
                 .collect(),
+            retry: None,
         };
         for (member, call) in &chain.links {
             self.work_link(work, &mut pending, member, call);
         }
+        self.retried(work, pending.retry);
         self.check_durable(work);
+    }
+
+    /// `retry(5, "1s")`, wherever it stands in the chain.
+    fn retried(&mut self, work: usize, retry: Option<(Retry, Span)>) {
+        let Some((retry, span)) = retry else { return };
+        match &mut self.module.works[work].durable {
+            Some(durable) => durable.retry = Some(retry),
+            None => {
+                let hint = "add `.durable()`: a handler that isn't can't be run again without its client";
+                self.error("FB0512", span, "only durable works are tried again", Some(hint));
+            }
+        }
     }
 
     /// What a durable work's routes must be like.
@@ -220,9 +237,16 @@ impl<'a> Lower<'_, 'a> {
         let Some(durable) = &of.durable else { return };
         let names = durable.id.as_deref().map(template_names).unwrap_or_default();
         let mut wrong = Vec::new();
+        if of.static_seconds.is_some()
+            && let Some(route) = of.routes.first()
+        {
+            let message = "a durable work has no `static()`: its answer is a task's".to_owned();
+            let span = Span::new(route.position.start, route.position.end);
+            wrong.push((span, message, "remove it".to_owned()));
+        }
         for route in &of.routes {
             let span = Span::new(route.position.start, route.position.end);
-            if matches!(&*route.method, "GET" | "HEAD" | "OPTIONS") {
+            if matches!(&*route.method, "GET" | "HEAD" | "OPTIONS" | "LISTEN") {
                 let message = format!("{} can't start a durable task", route.method);
                 wrong.push((span, message, "POST, PUT, PATCH and DELETE do".to_owned()));
             }
@@ -330,6 +354,7 @@ impl<'a> Lower<'_, 'a> {
             "static" => "static(\"24h\")",
             "redirect" => "redirect(to[, status])",
             "durable" => "durable([{id}])",
+            "retry" => "retry(n[, \"1s\"])",
             _ if NOT_BUILT.contains(&method) => {
                 self.error("FB0505", member.property.span, format!("`.{method}()` is not built yet"), None);
                 return;
@@ -348,6 +373,7 @@ impl<'a> Lower<'_, 'a> {
             "listen" => (2, 2),
             "get" | "post" | "put" | "patch" | "delete" | "redirect" => (1, 2),
             "durable" => (0, 1),
+            "retry" => (1, 2),
             _ => (1, 1),
         };
         if arguments.len() < least || arguments.len() > most {
@@ -393,6 +419,21 @@ impl<'a> Lower<'_, 'a> {
             }
             "limits" => self.limits(work, &arguments[0]),
             "durable" => self.durable(work, arguments.first(), span),
+            "retry" => {
+                let times = self.constant_number(&arguments[0]);
+                let whole = (0..=RETRIES_MAX).find(|n| times == Some(f64::from(*n)));
+                if times.is_some() && whole.is_none() {
+                    let message = format!("tries are a whole number from 0 to {RETRIES_MAX}");
+                    self.error("FB0503", arguments[0].span(), message, Some("`.retry(5, \"1s\")`"));
+                }
+                let wait_ms = match arguments.get(1) {
+                    None => Some(1000),
+                    Some(wait) => self.constant_duration(wait),
+                };
+                if let (Some(times), Some(wait_ms)) = (whole, wait_ms) {
+                    pending.retry = Some((Retry { times, wait_ms }, span));
+                }
+            }
             "file" => {
                 let path = self.constant_path(&arguments[0]).unwrap_or_default();
                 self.answer(work, pending, &Action::File(path.into()), span);

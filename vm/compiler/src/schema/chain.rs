@@ -36,6 +36,36 @@ pub(crate) struct Link<'c, 'a> {
     pub(crate) args: &'c [Argument<'a>],
 }
 
+/// Links that go on. Behind anything else stands a value, whose methods are none of a chain's: `returning("id").map(...)`.
+const LINKS: [&str; 25] = [
+    "table",
+    "from",
+    "where",
+    "and",
+    "or",
+    "having",
+    "in",
+    "notIn",
+    "like",
+    "ilike",
+    "between",
+    "isNull",
+    "notNull",
+    "join",
+    "leftJoin",
+    "select",
+    "distinct",
+    "group",
+    "order",
+    "limit",
+    "offset",
+    "returning",
+    "onConflict",
+    "all",
+    "delete",
+];
+/// The same, for what writes.
+const WRITES: [&str; 2] = ["insert", "update"];
 /// What gives a value: what is called behind it is no link any more.
 const VERBS: [&str; 12] =
     ["get", "first", "find", "exists", "count", "sum", "avg", "min", "max", "raw", "toSQL", "explain"];
@@ -66,8 +96,11 @@ pub(crate) fn of<'c, 'a>(file: &File<'a>, c: &'c CallExpression<'a>) -> Option<C
         }
     };
     links.reverse();
-    if let Some(verb) = links.iter().position(|link| VERBS.contains(&link.name)) {
-        links.truncate(verb + 1);
+    let goes_on = |link: &Link<'_, '_>| LINKS.contains(&link.name) || WRITES.contains(&link.name);
+    if let Some(end) = links.iter().position(|link| !goes_on(link)) {
+        // A `find` with a function is that of a list.
+        let is_verb = VERBS.contains(&links[end].name) && links[end].lambda().is_none();
+        links.truncate(end + usize::from(is_verb));
     }
     let end = links.last().map_or(root.span.end, |link| link.call.end);
     Some(Chain { start: root.span.start, end, is_named: !root.arguments.is_empty(), links })

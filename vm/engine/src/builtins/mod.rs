@@ -89,6 +89,7 @@ const GROUPS: &[&[Native]] = &[
     crate::query::STEPS,
     crate::query::VERBS,
     crate::query::NATIVES,
+    crate::tasks::NATIVES,
 ];
 
 /// Numbers that are properties: on, name, value.
@@ -111,6 +112,7 @@ pub(crate) const SCRIPTS: &[(&str, &str)] = &[
     ("regexp.js", include_str!("js/regexp.js")),
     ("string.js", include_str!("js/string.js")),
     ("values.js", include_str!("js/values.js")),
+    ("tasks.js", include_str!("js/tasks.js")),
 ];
 
 /// All natives; a function object holds an index into them.

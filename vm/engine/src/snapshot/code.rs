@@ -94,6 +94,14 @@ impl Hash {
                 self.bytes(b"s");
                 self.text(text.as_bytes());
             }
+            Some(Const::Wtf8(text)) => {
+                self.bytes(b"w");
+                self.text(text);
+            }
+            Some(Const::Private(text)) => {
+                self.bytes(b"p");
+                self.text(text.as_bytes());
+            }
             Some(Const::BigInt(digits)) => {
                 self.bytes(b"b");
                 self.text(digits.as_bytes());

@@ -203,7 +203,7 @@ pub(super) fn read(
         match r.u8()? {
             1 => {
                 let bytes = r.bytes()?;
-                if !super::check::is_wtf8(bytes) {
+                if !forebay_bytecode::is_wtf8(bytes) {
                     return Err(SnapshotError::Malformed("a text is not UTF-8"));
                 }
                 let v = mem.intern(bytes).map_err(SnapshotError::of_throw)?;

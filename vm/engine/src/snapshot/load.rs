@@ -377,7 +377,7 @@ impl Loader<'_, '_> {
                 let len = cell.word(1);
                 require(len <= STRING_BYTES_MAX as u64, "a string's length")?;
                 let bytes = cell.bytes.get(16..16 + len as usize).unwrap_or_default();
-                require(bytes.len() as u64 == len && super::check::is_wtf8(bytes), "a string's bytes")?;
+                require(bytes.len() as u64 == len && forebay_bytecode::is_wtf8(bytes), "a string's bytes")?;
                 let (expected, units) = crate::string::flags_of(bytes);
                 require(flags == expected && upper as usize == units, "a string's header")?;
                 self.copy(cell, cell.size);
