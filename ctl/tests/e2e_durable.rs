@@ -4,12 +4,9 @@
 
 mod e2e;
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use e2e::{Answer, App, Server, eventually, forebay};
+use e2e::{Answer, App, Counter, Server, eventually, forebay};
 use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
@@ -212,7 +209,7 @@ fn failures_are_told_and_leave_nothing_behind() {
     assert_eq!(waited.status, 500, "{waited}");
     let state = end(&server, &start(&server, "/refused", ""));
     let message = state["error"]["message"].as_str().unwrap();
-    assert!(message.contains("db() can only read"), "{state}");
+    assert!(message.contains("no database is configured"), "{state}");
     let waited = ask(&server, "POST", "/parallel", "", &[("Prefer", "wait=5")]);
     assert_eq!(waited.json(), json!({ "parts": [1, 2, 3], "keys": ["p/10", "p/20", "p/30"] }), "{waited}");
     server.stop();
@@ -233,66 +230,6 @@ fn a_task_stays_on_the_code_that_it_began_with() {
     assert_eq!(end(&server, &location)["result"]["body"]["note"], "pinned");
     assert_eq!(end(&server, &new)["result"]["body"], "new code");
     server.stop();
-}
-
-/// Counts requests by Idempotency-Key.
-struct Counter {
-    address: SocketAddr,
-    keys: Arc<Mutex<Vec<String>>>,
-}
-
-impl Counter {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, keys) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-        let seen = Arc::clone(&keys);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let seen = Arc::clone(&seen);
-                std::thread::spawn(move || serve(stream, &seen));
-            }
-        });
-        Self { address, keys }
-    }
-}
-
-fn serve(mut stream: std::net::TcpStream, seen: &Mutex<Vec<String>>) {
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 4096];
-    loop {
-        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
-            match stream.read(&mut chunk) {
-                Ok(count) if count > 0 => bytes.extend_from_slice(&chunk[..count]),
-                _ => return,
-            }
-            continue;
-        };
-        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-        let field = |name: &str| {
-            head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
-        };
-        let body: usize = field("content-length:").parse().unwrap_or(0);
-        while bytes.len() < end + 4 + body {
-            match stream.read(&mut chunk) {
-                Ok(count) if count > 0 => bytes.extend_from_slice(&chunk[..count]),
-                _ => return,
-            }
-        }
-        bytes.drain(..end + 4 + body);
-        let count = {
-            let mut seen = seen.lock().unwrap();
-            seen.push(field("idempotency-key:"));
-            seen.len()
-        };
-        let body = format!("{{\"count\":{count}}}");
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        if stream.write_all(answer.as_bytes()).is_err() {
-            return;
-        }
-    }
 }
 
 #[test]

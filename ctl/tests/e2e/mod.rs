@@ -5,6 +5,7 @@
 //!   App      a temporary app folder, or a copy of examples/shop
 //!   Server   `forebay serve|dev` on a free port; log lines; admin socket; its end, by pid
 //!   Client   one raw connection: bytes out, strictly parsed answers in
+//!   Counter  an HTTP server that counts Idempotency-Keys
 //!   Postgres a cluster to start, stop and start again
 //! ```
 //!
@@ -20,11 +21,13 @@
 )]
 
 mod app;
+mod counter;
 mod http;
 mod postgres;
 mod process;
 
 pub(crate) use app::{App, repository, shop_folder};
+pub(crate) use counter::Counter;
 pub(crate) use http::{Answer, Client, request};
 pub(crate) use postgres::{Postgres, psql};
 pub(crate) use process::{Run, Server, binary, forebay, is_alive, shell};

@@ -174,7 +174,13 @@ pub(crate) struct Parts {
 }
 
 /// Mailboxes of all cores with effects, this life's number, and the durable tasks whose home this is.
-pub(crate) type DurableParts = (Arc<[Arc<Mailbox>]>, i64, Vec<(TaskId, Live)>);
+pub(crate) struct DurableParts {
+    pub(crate) homes: Arc<[Arc<Mailbox>]>,
+    pub(crate) epoch: i64,
+    pub(crate) tasks: Vec<(TaskId, Live)>,
+    /// Rows in databases of tasks that are over.
+    pub(crate) sweeps: Vec<([u8; 16], Vec<Box<str>>)>,
+}
 
 /// One core's tasks.
 pub(crate) struct Back {
@@ -280,7 +286,7 @@ impl Back {
     /// On the thread that will use it.
     pub(crate) fn new<R: Reactor>(parts: Parts, reactor: &mut R) -> Self {
         let Parts { core, config, limits, generation, jobs: (jobs, served), metrics, durable } = parts;
-        let (homes, epoch, tasks) = durable;
+        let DurableParts { homes, epoch, tasks, sweeps } = durable;
         let vm = Vm::new(VmConfig { tasks: limits.tasks, ..VmConfig::default() });
         let mut back = Self {
             core,
@@ -294,7 +300,7 @@ impl Back {
             runs: Slots::new(),
             runnable: VecDeque::with_capacity(1024),
             effects: Effects::new(core, &config, &metrics, reactor),
-            durable: Durable::new(core, homes, epoch, tasks),
+            durable: Durable::new(core, homes, epoch, tasks, sweeps),
             host: TaskHost::new(&config),
             metrics,
             log: config.log,
@@ -898,7 +904,7 @@ impl Back {
     pub(crate) fn tick<R: Reactor>(&mut self, reactor: &mut R) {
         self.retire();
         self.effects.tick(reactor);
-        self.durable_tick();
+        self.durable_tick(reactor);
     }
 
     /// No write of ours is under way: the thread may end.

@@ -21,7 +21,7 @@ use forebay_base::{CoreId, Timestamp};
 use forebay_frames::TaskId;
 use forebay_ring::{Endpoint, EpollReactor, Features, ListenerId, Reactor, UringReactor};
 
-use crate::back::{Back, BackConfig};
+use crate::back::{Back, BackConfig, DurableParts};
 use crate::core;
 use crate::durable::{self, TaskCommand, TaskLook, TaskRefused};
 use crate::front::Front;
@@ -188,7 +188,12 @@ impl Runtime {
                 log: Arc::clone(&config.back.log),
             };
             let tasks = recovered.tasks.get_mut(index).map(std::mem::take).unwrap_or_default();
-            let durable = (Arc::clone(&runtime.homes), recovered.epoch, tasks);
+            let durable = DurableParts {
+                homes: Arc::clone(&runtime.homes),
+                epoch: recovered.epoch,
+                tasks,
+                sweeps: std::mem::take(&mut recovered.sweeps),
+            };
             let jobs = (jobs_out, served);
             let back = Back::parts(core, &config.back, &config.worker, &generation, jobs, &metrics, durable);
             let mut ring = config.ring.clone();

@@ -27,6 +27,12 @@ impl<T> Slots<T> {
         u64::from(slot.0) << 32 | u64::from(index)
     }
 
+    pub(crate) fn get(&self, key: u64) -> Option<&T> {
+        let (index, generation) = split(key);
+        let slot = self.slots.get(index)?;
+        if slot.0 == generation { slot.1.as_ref() } else { None }
+    }
+
     pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut T> {
         let (index, generation) = split(key);
         let slot = self.slots.get_mut(index)?;
@@ -76,6 +82,7 @@ mod tests {
         assert_eq!(slots.remove(a), Some('a'));
         let b = slots.insert('b');
         assert_ne!(a, b);
+        assert_eq!(slots.get(a), None);
         assert_eq!(slots.get_mut(a), None);
         assert_eq!((slots.remove(a), slots.len()), (None, 1));
         assert_eq!(slots.keys().collect::<Vec<_>>(), [b]);

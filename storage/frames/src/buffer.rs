@@ -9,6 +9,9 @@ use crate::batch::Batch;
 /// What a key will be.
 type Will = Option<(Vec<u8>, Option<Timestamp>)>;
 
+/// The same, borrowed.
+pub(crate) type WillBe<'a> = Option<(&'a [u8], Option<Timestamp>)>;
+
 /// Writes that wait for the step's end. The last one of a key counts.
 #[derive(Clone, Debug, Default)]
 pub struct Buffer {
@@ -64,6 +67,11 @@ impl Buffer {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The writes, as they can be kept elsewhere: key, value and expiry.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = (&[u8], WillBe<'_>)> {
+        self.writes.iter().map(|(key, will)| (&**key, will.as_ref().map(|(value, at)| (&**value, *at))))
     }
 
     /// Moves the writes into a batch.

@@ -8,9 +8,12 @@
 //!   fn:<id>:fiber:<f>        what fiber f waits for
 //!   fn:<id>:imports, request
 //!   fn:<id>:r:<effect>       the result of an effect that happened in the batch of this record
+//!   fn:<id>:c:<part>         parts as they will be if the transaction that is being committed was
+//!   fn:<id>:c:rest           which parts are gone then, and the step's plain writes
 //!   fn:<id>:result           what a task that is over answered, or its error
 //!   live:<id>                tasks that aren't over: what a restart reads
 //!   code:<hash>              modules that live tasks run
+//!   sweep:<number>           rows in databases of a task that is over, to be removed
 //!   epoch                    lives of the process
 //! ```
 
@@ -44,6 +47,10 @@ pub enum Record {
     Answer(u32),
     /// `result`.
     Result,
+    /// A part, if the transaction that is being committed was.
+    Commit(Part),
+    /// `c:rest`.
+    CommitRest,
 }
 
 /// The prefix of all tasks' records.
@@ -79,14 +86,46 @@ pub fn record_key(id: &TaskId, record: Record) -> Vec<u8> {
         Record::State => "state".to_owned(),
         Record::Result => "result".to_owned(),
         Record::Answer(effect) => format!("r:{effect:08x}"),
-        Record::Part(Part::Pc) => "pc".to_owned(),
-        Record::Part(Part::Imports) => "imports".to_owned(),
-        Record::Part(Part::Request) => "request".to_owned(),
-        Record::Part(Part::Heap(page)) => format!("heap:{page:08x}"),
-        Record::Part(Part::Fiber(fiber)) => format!("fiber:{fiber:08x}"),
-        Record::Part(Part::Stack(fiber, call)) => format!("stack:{fiber:08x}.{call:08x}"),
+        Record::Part(part) => part.name(),
+        Record::Commit(part) => format!("c:{}", part.name()),
+        Record::CommitRest => "c:rest".to_owned(),
     };
     format!("fn:{id}:{name}").into_bytes()
+}
+
+impl Part {
+    /// As in a key.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Pc => "pc".to_owned(),
+            Self::Imports => "imports".to_owned(),
+            Self::Request => "request".to_owned(),
+            Self::Heap(page) => format!("heap:{page:08x}"),
+            Self::Fiber(fiber) => format!("fiber:{fiber:08x}"),
+            Self::Stack(fiber, call) => format!("stack:{fiber:08x}.{call:08x}"),
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "pc" => Self::Pc,
+            "imports" => Self::Imports,
+            "request" => Self::Request,
+            _ => match name.split_once(':')? {
+                ("heap", page) => Self::Heap(number(page)?),
+                ("fiber", fiber) => Self::Fiber(number(fiber)?),
+                ("stack", place) => {
+                    let (fiber, call) = place.split_once('.')?;
+                    Self::Stack(number(fiber)?, number(call)?)
+                }
+                _ => return None,
+            },
+        })
+    }
+}
+
+fn number(text: &str) -> Option<u32> {
+    (text.len() == 8).then(|| u32::from_str_radix(text, 16).ok()).flatten()
 }
 
 /// The key of the result of an effect.
@@ -99,24 +138,14 @@ pub fn answer_key(id: &TaskId, effect: u32) -> Vec<u8> {
 #[must_use]
 pub fn record(key: &[u8], prefix_bytes: usize) -> Option<Record> {
     let name = std::str::from_utf8(key.get(prefix_bytes..)?).ok()?;
-    let number = |text: &str| -> Option<u32> {
-        (text.len() == 8).then(|| u32::from_str_radix(text, 16).ok()).flatten()
-    };
     Some(match name {
         "state" => Record::State,
         "result" => Record::Result,
-        "pc" => Record::Part(Part::Pc),
-        "imports" => Record::Part(Part::Imports),
-        "request" => Record::Part(Part::Request),
-        _ => match name.split_once(':')? {
-            ("r", effect) => Record::Answer(number(effect)?),
-            ("heap", page) => Record::Part(Part::Heap(number(page)?)),
-            ("fiber", fiber) => Record::Part(Part::Fiber(number(fiber)?)),
-            ("stack", place) => {
-                let (fiber, call) = place.split_once('.')?;
-                Record::Part(Part::Stack(number(fiber)?, number(call)?))
-            }
-            _ => return None,
+        "c:rest" => Record::CommitRest,
+        _ => match name.split_once(':') {
+            Some(("r", effect)) => Record::Answer(number(effect)?),
+            Some(("c", part)) => Record::Commit(Part::from_name(part)?),
+            _ => Record::Part(Part::from_name(name)?),
         },
     })
 }
@@ -144,6 +173,30 @@ pub fn code_key(hash: &[u8; 32]) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// The prefix of what is to be removed from databases.
+#[must_use]
+pub const fn sweep_prefix() -> &'static [u8] {
+    b"sweep:"
+}
+
+/// The key of what is to be removed from databases of the task with this number.
+#[must_use]
+pub fn sweep_key(number: &[u8; 16]) -> Vec<u8> {
+    use std::fmt::Write as _;
+    let mut text = String::from("sweep:");
+    for byte in number {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.into_bytes()
+}
+
+/// The number in such a key.
+#[must_use]
+pub fn swept(key: &[u8]) -> Option<[u8; 16]> {
+    let text = std::str::from_utf8(key.strip_prefix(sweep_prefix())?).ok()?;
+    u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32).map(u128::to_be_bytes)
+}
+
 /// Counts the lives of the process that owns the data folder.
 #[must_use]
 pub const fn epoch_key() -> &'static [u8] {
@@ -168,6 +221,9 @@ mod tests {
             Record::Part(Part::Heap(u32::MAX)),
             Record::Part(Part::Fiber(1)),
             Record::Part(Part::Stack(2, 300)),
+            Record::Commit(Part::Stack(2, 300)),
+            Record::Commit(Part::Pc),
+            Record::CommitRest,
         ] {
             let key = record_key(&id, r);
             assert!(key.starts_with(&prefix) && key < end_of(&id));
@@ -181,5 +237,7 @@ mod tests {
         let other = TaskId::new("a.b-cd").unwrap();
         assert!(!record_key(&other, Record::State).starts_with(&prefix));
         assert_eq!(id_of(b"live:x"), None);
+        assert_eq!(swept(&sweep_key(&[0xab; 16])), Some([0xab; 16]));
+        assert_eq!(swept(b"sweep:12"), None);
     }
 }

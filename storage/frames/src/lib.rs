@@ -34,7 +34,8 @@
 //! | `batch` | operations that own their bytes |
 //!
 //! In the worker: `durable/mod.rs` (what a core knows), `start.rs` (requests that start or ask), `run.rs` (slices,
-//! suspensions, acknowledgements), `load.rs` (from records to a running task), `effects.rs` (which effects need what),
+//! suspensions, acknowledgements), `sql.rs` (statements and transactions exactly once; the server's side is in
+//! `effects/steps.rs`), `load.rs` (from records to a running task), `effects.rs` (which effects need what),
 //! `answers.rs` (202, state and result as HTTP), `control.rs` (`forebay ctl task`). In ctl: `admin/task.rs`,
 //! `commands/task.rs`. A new kind of waiting (signal, promise, child) is a [`Wait`] kind in `state`, a case in the
 //! worker's `durable/effects.rs` that says "waits", and a message to the home core that wakes it (`Back::wake_durable`).
@@ -56,7 +57,7 @@ pub use condition::{Condition, Decided, Given};
 pub use id::{ID_BYTES_MAX, IdError, TaskId};
 pub use keys::{
     Part, Record, answer_key, code_key, end_of, epoch_key, id_of, live_key, live_prefix, prefix, record,
-    record_key, tasks_prefix,
+    record_key, sweep_key, sweep_prefix, swept, tasks_prefix,
 };
 pub use live::Live;
 pub use mail::{
@@ -65,4 +66,4 @@ pub use mail::{
 };
 pub use outcome::{Failure, Outcome};
 pub use state::{BadRecord, Cancel, State, Status, Wait, WaitKind, digest, rfc3339};
-pub use task::{Facts, LoadError, Loaded, Start, Task};
+pub use task::{Commit, Facts, LoadError, Loaded, Start, Task};

@@ -163,6 +163,12 @@ pub struct State {
     pub waiting: bool,
     /// Why it is paused, if it paused itself.
     pub reason: Box<str>,
+    /// The effect that commits a transaction now, and in which database: whether it has is known there alone.
+    pub committing: Option<(u32, Box<str>)>,
+    /// Names the task in databases: its name may be used again, this number never.
+    pub number: [u8; 16],
+    /// Databases (as in `db(name)`) that have rows about its steps.
+    pub databases: Vec<Box<str>>,
     /// Times it was run again after an exception, since its last good step.
     pub tries: u32,
     /// Whether somebody wants it to end.
@@ -213,6 +219,17 @@ impl State {
             ("waits".into(), Value::List(self.waits.iter().map(wait).collect())),
             ("waiting".into(), Value::Bool(self.waiting)),
             ("reason".into(), text(&self.reason)),
+            (
+                "committing".into(),
+                match &self.committing {
+                    Some((effect, database)) => {
+                        Value::List(vec![Value::Int(i64::from(*effect)), text(database)])
+                    }
+                    None => Value::Null,
+                },
+            ),
+            ("number".into(), Value::Bytes(self.number.into())),
+            ("databases".into(), Value::List(self.databases.iter().map(|name| text(name)).collect())),
             ("tries".into(), Value::Int(i64::from(self.tries))),
             ("cancel".into(), text(self.cancel.name())),
         ]);
@@ -274,6 +291,25 @@ impl State {
             waits,
             waiting: of(&map, "waiting")? == Value::Bool(true),
             reason: text(&map, "reason")?,
+            committing: match of(&map, "committing")? {
+                Value::List(pair) => match &*pair {
+                    [Value::Int(effect), Value::Str(database)] => {
+                        Some((u32::try_from(*effect).map_err(|_| BadRecord("committing"))?, database.clone()))
+                    }
+                    _ => return Err(BadRecord("committing")),
+                },
+                _ => None,
+            },
+            number: match of(&map, "number")? {
+                Value::Bytes(bytes) => <[u8; 16]>::try_from(&*bytes).map_err(|_| BadRecord("number"))?,
+                _ => return Err(BadRecord("number")),
+            },
+            databases: {
+                let names = of(&map, "databases")?;
+                let names = names.as_list().ok_or(BadRecord("databases"))?;
+                let name = |name: &Value| name.as_str().map(Into::into).ok_or(BadRecord("databases"));
+                names.iter().map(name).collect::<Result<_, _>>()?
+            },
             tries: u32::try_from(int("tries")?).map_err(|_| BadRecord("tries"))?,
             // Absent in records of before there was cancelling.
             cancel: match map.get("cancel").and_then(Value::as_str) {
@@ -352,6 +388,9 @@ mod tests {
             ],
             waiting: true,
             reason: "".into(),
+            committing: Some((9, "other".into())),
+            number: [3; 16],
+            databases: vec!["".into(), "other".into()],
             tries: 2,
             cancel: Cancel::Asked,
         };

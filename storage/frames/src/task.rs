@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use forebay_base::Timestamp;
+use forebay_base::value::{ValueBuilder, codec};
+use forebay_base::{Timestamp, Value};
 
 use crate::batch::Batch;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, WillBe};
 use crate::id::TaskId;
-use crate::keys::{Part, Record, answer_key, code_key, live_key, prefix, record, record_key};
+use crate::keys::{Part, Record, answer_key, code_key, live_key, prefix, record, record_key, sweep_key};
 use crate::live::Live;
 use crate::outcome::Outcome;
 use crate::state::{BadRecord, Cancel, State, Status, Wait};
@@ -30,6 +31,8 @@ pub struct Task {
     parts: BTreeMap<Part, Vec<u8>>,
     /// Effects whose results have records.
     answers: Vec<u32>,
+    /// Records of a commit that are there.
+    commit: Vec<Record>,
 }
 
 /// What a task starts with.
@@ -47,6 +50,31 @@ pub struct Start {
     pub payload: [u8; 32],
     /// Which life of the process this is.
     pub epoch: i64,
+    /// Names the task in databases: drawn by chance.
+    pub number: [u8; 16],
+}
+
+/// Parts that are gone, and plain writes.
+fn decode_rest(bytes: &[u8]) -> Result<(Vec<Part>, Buffer), BadRecord> {
+    let bad = || BadRecord("c:rest");
+    let mut builder = ValueBuilder::default();
+    codec::decode(bytes, &mut builder).map_err(|_| bad())?;
+    let whole = builder.finish().ok_or_else(bad)?;
+    let [gone, writes] = whole.as_list().ok_or_else(bad)? else { return Err(bad()) };
+    let name = |name: &Value| name.as_str().and_then(Part::from_name).ok_or_else(bad);
+    let gone = gone.as_list().ok_or_else(bad)?.iter().map(name).collect::<Result<_, _>>()?;
+    let mut buffer = Buffer::default();
+    for write in writes.as_list().ok_or_else(bad)? {
+        match write.as_list().ok_or_else(bad)? {
+            [Value::Bytes(key), Value::Bytes(value), Value::Timestamp(at)] => {
+                buffer.set(key.to_vec(), value.to_vec(), Some(Timestamp(*at)));
+            }
+            [Value::Bytes(key), Value::Bytes(value), _] => buffer.set(key.to_vec(), value.to_vec(), None),
+            [Value::Bytes(key), ..] => buffer.del(key.to_vec()),
+            _ => return Err(bad()),
+        }
+    }
+    Ok((gone, buffer))
 }
 
 /// What a suspension says beside the machine's records.
@@ -99,6 +127,17 @@ pub struct Loaded {
     pub answers: Vec<(u32, Vec<u8>)>,
     /// How it ended, if it is over.
     pub outcome: Option<Outcome>,
+    /// How it goes on if the transaction that it was committing was committed.
+    pub commit: Option<Commit>,
+}
+
+/// Where a task is behind a transaction.
+#[derive(Debug)]
+pub struct Commit {
+    /// The machine's records.
+    pub parts: BTreeMap<Part, Vec<u8>>,
+    /// The plain writes of the step.
+    pub buffer: Buffer,
 }
 
 impl Task {
@@ -121,6 +160,9 @@ impl Task {
             waits: Vec::new(),
             waiting: false,
             reason: "".into(),
+            committing: None,
+            number: start.number,
+            databases: Vec::new(),
             tries: 0,
             cancel: Cancel::No,
         };
@@ -132,6 +174,7 @@ impl Task {
             live_bytes: Vec::new(),
             parts: BTreeMap::new(),
             answers: Vec::new(),
+            commit: Vec::new(),
         };
         let mut batch = Batch::new();
         task.state_bytes = task.state.encode();
@@ -159,14 +202,67 @@ impl Task {
         self.state.waiting = facts.waiting;
         self.state.epoch = facts.epoch;
         self.state.status = if facts.paused { Status::Paused } else { Status::Running };
+        self.state.committing = None;
         let mut batch = self.write_state(now, None);
         self.write_parts(parts, &mut batch);
+        self.drop_commit(&mut batch);
         for effect in std::mem::replace(&mut self.answers, answers.to_vec()) {
             batch.drop(answer_key(&self.id, effect));
         }
         self.write_live(&mut batch);
         self.buffer.drain_into(&mut batch);
         batch
+    }
+
+    /// A transaction is about to be committed, by `effect`: the task is as it was when that began, and as it will be
+    /// if it was, until the next suspension says which.
+    pub fn commit<'r>(
+        &mut self,
+        effect: u32,
+        database: &str,
+        facts: Facts,
+        parts: impl IntoIterator<Item = (Part, &'r [u8])>,
+        now: Timestamp,
+    ) -> Batch {
+        self.state.blocked = facts.blocked;
+        self.state.epoch = facts.epoch;
+        self.state.status = Status::Running;
+        self.state.waiting = false;
+        self.state.committing = Some((effect, database.into()));
+        let mut batch = self.write_state(now, None);
+        self.drop_commit(&mut batch);
+        let mut gone: Vec<Part> = self.parts.keys().copied().collect();
+        for (part, bytes) in parts {
+            gone.retain(|other| *other != part);
+            if self.parts.get(&part).is_none_or(|old| old != bytes) {
+                batch.keep(record_key(&self.id, Record::Commit(part)), bytes.to_vec(), None);
+                self.commit.push(Record::Commit(part));
+            }
+        }
+        let write = |(key, will): (&[u8], WillBe<'_>)| {
+            let (value, at) = will.map_or((Value::Null, None), |(v, at)| (Value::Bytes(v.into()), at));
+            Value::List(vec![
+                Value::Bytes(key.into()),
+                value,
+                at.map_or(Value::Null, |at| Value::Timestamp(at.0)),
+            ])
+        };
+        let rest = Value::List(vec![
+            Value::List(gone.into_iter().map(|part| Value::Str(part.name().into())).collect()),
+            Value::List(self.buffer.writes().map(write).collect()),
+        ]);
+        // Bytes and names, three levels deep; too large only if the batch is.
+        let rest = codec::encode(&rest).unwrap_or_default();
+        batch.keep(record_key(&self.id, Record::CommitRest), rest, None);
+        self.commit.push(Record::CommitRest);
+        self.write_live(&mut batch);
+        batch
+    }
+
+    fn drop_commit(&mut self, batch: &mut Batch) {
+        for record in std::mem::take(&mut self.commit) {
+            batch.drop(record_key(&self.id, record));
+        }
     }
 
     /// Another status, with everything else as it is: paused, running again.
@@ -211,7 +307,14 @@ impl Task {
         self.state.blocked = "".into();
         self.state.waits.clear();
         self.state.waiting = false;
+        self.state.committing = None;
         let mut batch = self.write_state(now, Some(expires));
+        self.drop_commit(&mut batch);
+        if !self.state.databases.is_empty() {
+            let names = self.state.databases.iter().map(|name| Value::Str(name.clone())).collect();
+            let names = codec::encode(&Value::List(names)).unwrap_or_default();
+            batch.keep(sweep_key(&self.state.number), names, None);
+        }
         for part in std::mem::take(&mut self.parts).into_keys() {
             batch.drop(record_key(&self.id, Record::Part(part)));
         }
@@ -239,6 +342,9 @@ impl Task {
         let mut outcome = None;
         let mut parts = BTreeMap::new();
         let mut answers = Vec::new();
+        let mut changed = BTreeMap::new();
+        let mut rest = None;
+        let mut commit_records = Vec::new();
         for (key, value) in records {
             match record(key, prefix_bytes).ok_or(BadRecord("a record's name"))? {
                 Record::State => state = Some((State::decode(value)?, value.to_vec())),
@@ -247,8 +353,25 @@ impl Task {
                 Record::Part(part) => {
                     parts.insert(part, value.to_vec());
                 }
+                Record::Commit(part) => {
+                    changed.insert(part, value.to_vec());
+                    commit_records.push(Record::Commit(part));
+                }
+                Record::CommitRest => {
+                    rest = Some(decode_rest(value)?);
+                    commit_records.push(Record::CommitRest);
+                }
             }
         }
+        let commit = match rest {
+            Some((gone, buffer)) => {
+                let mut parts: BTreeMap<Part, Vec<u8>> = parts.clone();
+                parts.retain(|part, _| !gone.contains(part));
+                parts.extend(changed);
+                Some(Commit { parts, buffer })
+            }
+            None => None,
+        };
         let (state, state_bytes) = state.ok_or(LoadError::Missing)?;
         let mut task = Self {
             id,
@@ -258,9 +381,11 @@ impl Task {
             live_bytes: Vec::new(),
             parts,
             answers: answers.iter().map(|(effect, _)| *effect).collect(),
+            commit: commit_records,
         };
+        let commit = commit.filter(|_| task.state.committing.is_some());
         task.live_bytes = task.live().encode();
-        Ok(Loaded { task, answers, outcome })
+        Ok(Loaded { task, answers, outcome, commit })
     }
 
     /// The machine's records, as the store has them.

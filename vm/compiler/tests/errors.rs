@@ -171,7 +171,7 @@ fn works() {
     check("work('A').post('/a', () => 1).durable(¦1);", "FB0503", "object literal");
     check("work('A').post('/a', () => 1).durable({¦ttl: 1});", "FB0503", "no option `ttl`");
     check("work('A').post('/a', () => 1).durable({id: ¦'a b'});", "FB0503", "letters, digits");
-    check("work('A').post('/a', () => 1)¦.retry(2);", "FB0512", "only durable works");
+    check("work('A').post('/a', () => 1).¦retry(2);", "FB0512", "only durable works");
     check("work('A').post('/a', () => 1).retry(¦1.5).durable();", "FB0503", "a whole number");
     check("work('A').post('/a', () => 1).retry(1, ¦'soon').durable();", "FB0503", "a duration");
     check("work('A').¦post('/a', () => 1).static('1h').durable();", "FB0512", "no `static()`");

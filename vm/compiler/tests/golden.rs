@@ -247,6 +247,35 @@ fn a_tagged_template_passes_its_own_object() {
     );
 }
 
+#[test]
+fn a_class_is_a_closure_and_its_fields_are_the_constructors() {
+    check(
+        "class A { x = 1; get() { return this.x; } } return new A();",
+        "function 0 A parameters 0 registers 3 class
+         CreateThis r0, r1
+         LoadInt r2, 1
+         DefField r0, r2, .x
+         Return r0
+         function 1 get parameters 0 registers 2 method
+         GetField r1, r0, .x
+         Return r1
+         LoadUndefined r1
+         Return r1
+         function 2 <anonymous> parameters 0 registers 5 script
+         NewObject r2, 3
+         Closure r1, function 0 A
+         DefClass r1, r2, r0
+         LoadConst r3, \"get\"
+         Closure r4, function 1 get
+         DefElem r2, r3, r4, hidden
+         Move r2, r1
+         New r2, r2()
+         Return r2
+         LoadUndefined r2
+         Return r2",
+    );
+}
+
 /// The blueprints of examples/ as bytecode, in vm/compiler/tests/examples/. A change shows in review what it does to
 /// code that people write; `FOREBAY_GOLDEN=write cargo test -p forebay-compiler --test golden` accepts it.
 #[test]

@@ -25,12 +25,12 @@ impl Back {
             arg(0).as_str().ok_or_else(|| wrong("the work is its name, a string".into()))?.into();
         let adopted = self.generations.back().ok_or_else(|| wrong("there are no works".into()))?;
         let of = std::sync::Arc::clone(&adopted.generation);
-        let named = |entry: &&crate::generation::Entry| entry.work == work;
+        let named = |entry: &crate::generation::Entry| entry.work == work;
         let durable = |entry: &crate::generation::Entry| {
             entry.work == work && entry.durable.is_some() && matches!(entry.target, Target::Script { .. })
         };
         let Some(entry) = of.entries.iter().position(durable) else {
-            let there = of.entries.iter().find(named).is_some();
+            let there = of.entries.iter().any(named);
             let why = if there { "isn't durable" } else { "doesn't exist" };
             return Err(wrong(format!("the work {work:?} {why}")));
         };

@@ -5,13 +5,14 @@
 //! | kv.get, exists, scan, iterate | at once; the step's own writes are seen |
 //! | kv.set, del, batch | kept until the step ends |
 //! | kv.snx, cas, incr | end the step; in its batch, with their result |
-//! | a query that only reads | at once |
+//! | a query that only reads, or is inside of a transaction | at once |
 //! | http | ends the step; sent when the batch is on disk, with an Idempotency-Key |
 //! | sleep | ends the step; the task is put away |
+//! | a query that writes | ends the step; with its row in a transaction of its own (sql.rs) |
+//! | tx | ends the step; what is inside runs without suspensions, and can't send requests, sleep, cas, snx or incr |
 //! | task.signal, promise | kept until the step ends (mail.rs) |
 //! | task.wait, join, a promise's wait | end the step, unless it is there; the task is put away |
 //! | task.start, cancel | end the step; done once under the effect's name |
-//! | a query that writes, tx | refused |
 
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, TASK_STEP_BYTES_MAX, TASK_STEP_WRITES_MAX};
 use forebay_base::value::codec;
@@ -66,28 +67,22 @@ impl Back {
     ) {
         let (now, timestamp) = Self::now_of(reactor);
         let call = Call { run, task, effect, now, timestamp, tenant: TenantId(0), once: None };
+        let inside = self.vm.transaction(task, effect.id) != 0;
         let begun = match effect.func {
+            func if inside && needs_suspension(func) => {
+                let path = if effect.func == HostFn::HttpRequest { "http" } else { effect.func.path() };
+                let why = "isn't possible inside of tx() in a durable task: do it before or after";
+                Err(("TypeError", format!("{path} {why}")))
+            }
             HostFn::KvSet | HostFn::KvDel | HostFn::KvBatch => self.write_later(key, &call),
             HostFn::KvSnx | HostFn::KvCas | HostFn::KvIncr => self.condition(key, &call),
             HostFn::KvGet | HostFn::KvExists => self.read_own(reactor, key, &call),
             HostFn::KvScan | HostFn::KvIterate => Ok(self.read_page(reactor, key, &call)),
             HostFn::Sleep => self.sleep_long(key, &call),
             HostFn::HttpRequest => Ok(Begun::Held),
-            HostFn::Query => {
-                let outside = self.vm.transaction(task, effect.id) == 0;
-                if outside && self.effects.only_reads(&self.vm, &call) {
-                    self.effects.begin_one(reactor, &mut self.vm, &call);
-                    Ok(Begun::Done)
-                } else {
-                    Err((
-                        "TypeError",
-                        "in a durable task db() can only read yet: write through kv".to_owned(),
-                    ))
-                }
-            }
-            HostFn::TxBegin | HostFn::TxEnd => {
-                Err(("TypeError", "tx() isn't possible in a durable task yet".to_owned()))
-            }
+            HostFn::Query => self.durable_query(reactor, key, &call),
+            HostFn::TxBegin => self.durable_tx_begin(reactor, key, &call),
+            HostFn::TxEnd => Ok(self.durable_tx_end(reactor, key, &call)),
             HostFn::CopyIn
             | HostFn::CopyOut
             | HostFn::CursorOpen
@@ -257,6 +252,8 @@ impl Back {
             let text = |index| vm.arg(task, effect.id, index).as_str().unwrap_or_default().to_owned();
             words.push(match effect.func {
                 HostFn::HttpRequest => format!("http {} {}", text(0), text(1)),
+                HostFn::Query => "sql".to_owned(),
+                HostFn::TxBegin => "tx".to_owned(),
                 HostFn::TaskStart => format!("task.start {}", text(0)),
                 other => other.path().to_owned(),
             });
@@ -281,6 +278,26 @@ impl Back {
         }
         words.join(", ")
     }
+}
+
+/// What ends a step, or reaches others when it ends: not possible while a transaction is open.
+fn needs_suspension(func: HostFn) -> bool {
+    matches!(
+        func,
+        HostFn::KvSnx
+            | HostFn::KvCas
+            | HostFn::KvIncr
+            | HostFn::Sleep
+            | HostFn::HttpRequest
+            | HostFn::TaskWait
+            | HostFn::TaskSignal
+            | HostFn::TaskPromiseMake
+            | HostFn::TaskPromiseWait
+            | HostFn::TaskStart
+            | HostFn::TaskJoin
+            | HostFn::TaskCancel
+            | HostFn::TaskDeferWait
+    )
 }
 
 /// What the store would refuse later, with everything else of the step, is refused here.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::{AGAIN_MICROS, Active, Known, SaveKind};
 use crate::back::{Back, Level, Run, Whose};
+use crate::effects::steps::StepName;
 use forebay_frames::Decided;
 
 /// All records of a task. Only its home writes them, so several pages are of one moment.
@@ -67,7 +68,24 @@ impl Back {
             self.durable.known.insert(id, Known::Paused);
             return;
         }
-        self.durable_revive(reactor, loaded);
+        if let (Some((effect, database)), Some(_)) = (&loaded.task.state.committing, &loaded.commit) {
+            let name = StepName {
+                number: loaded.task.state.number,
+                task: id.as_str().into(),
+                effect: *effect,
+                again: true,
+            };
+            return self.durable_ask(reactor, id, database, name);
+        }
+        self.durable_revive(reactor, loaded, false);
+    }
+
+    /// Loads a task whose last transaction was committed, or not.
+    pub(super) fn durable_load_after<R: Reactor>(&mut self, reactor: &mut R, id: TaskId, committed: bool) {
+        match self.durable_read(reactor.timestamp(), &id) {
+            Ok(Some(loaded)) => self.durable_revive(reactor, loaded, committed),
+            _ => self.durable.put_away(id, Some(reactor.timestamp().0 + AGAIN_MICROS)),
+        }
     }
 
     /// The code that a task runs, adopted.
@@ -96,9 +114,10 @@ impl Back {
     }
 
     /// Makes a run of what was read.
-    fn durable_revive<R: Reactor>(&mut self, reactor: &mut R, loaded: Loaded) {
+    fn durable_revive<R: Reactor>(&mut self, reactor: &mut R, loaded: Loaded, committed: bool) {
         let (now, wall) = Self::now_of(reactor);
-        let Loaded { task: frames, answers, .. } = loaded;
+        let Loaded { task: mut frames, answers, commit, .. } = loaded;
+        let commit = commit.filter(|_| committed);
         let id = frames.id.clone();
         let hash = frames.state.code;
         if let Err(why) = self.durable_code(wall, &hash) {
@@ -108,8 +127,17 @@ impl Back {
         let Self { durable, vm, .. } = self;
         let Some(code) = durable.codes.get_mut(&hash) else { return };
         let input = RestoreInput { limits: &limits, tenant: TenantId(0), now, fresh_wall_time: true };
-        let records = frames.parts().map(|(part, bytes)| (super::run::key_of(part), bytes));
-        let task = match vm.restore(code.id, records, &input) {
+        let restored = match &commit {
+            Some(commit) => {
+                let parts = commit.parts.iter();
+                vm.restore(code.id, parts.map(|(part, b)| (super::run::key_of(*part), &**b)), &input)
+            }
+            None => {
+                let parts = frames.parts();
+                vm.restore(code.id, parts.map(|(part, b)| (super::run::key_of(part), b)), &input)
+            }
+        };
+        let task = match restored {
             Ok(task) => task,
             Err(SnapshotError::Full) => {
                 durable.put_away(id, Some(wall.0 + AGAIN_MICROS));
@@ -125,7 +153,11 @@ impl Back {
         let run = self.runs.insert(Run::durable(task));
         let waits = frames.state.waits.clone();
         // It has run since its first batch: only then is there anything to wait for.
-        let dirty = frames.state.status == Status::Initialized;
+        let dirty = frames.state.status == Status::Initialized || commit.is_some();
+        let done = commit.as_ref().and_then(|_| frames.state.committing.as_ref().map(|(effect, _)| *effect));
+        if let Some(commit) = commit {
+            frames.buffer = commit.buffer;
+        }
         let active = Active {
             run: Some(run),
             works: Rc::from([frames.state.work.clone()]),
@@ -134,6 +166,7 @@ impl Back {
             conditions: Vec::new(),
             waits: waits.clone(),
             full: Vec::new(),
+            commit: None,
             must_save: false,
             dirty,
             saving: false,
@@ -157,6 +190,11 @@ impl Back {
             crate::effects::resume(&mut self.vm, task, effect, &mut |sink| codec::decode(value, sink));
             self.effects.resumed.push(run);
         }
+        if let Some(effect) = done {
+            let effect = forebay_engine::EffectId(effect);
+            crate::effects::resume(&mut self.vm, task, effect, &mut |sink| sink.undefined());
+            self.effects.resumed.push(run);
+        }
         let mut taken = std::mem::take(&mut self.durable.taken);
         taken.clear();
         self.vm.take_effects(task, &mut taken);
@@ -168,7 +206,7 @@ impl Back {
         self.durable.taken = taken;
         self.tell_cancelled(run, key, task);
         // What leaves the machine was on disk before it was asked for.
-        self.durable_release(reactor, run, key, task);
+        self.durable_release(reactor, run, key, task, true);
         self.end_waits(run, key, task, wall);
         if self.took_resumed(run) || dirty {
             return self.queue_run(run);
@@ -190,7 +228,7 @@ impl Back {
         let Some(id) = self.durable.active.get_mut(key).map(|active| active.task.id.clone()) else { return };
         self.durable_drop_run(reactor, key);
         match self.durable_read(now, &id) {
-            Ok(Some(loaded)) => self.durable_revive(reactor, loaded),
+            Ok(Some(loaded)) => self.durable_revive(reactor, loaded, false),
             Ok(None) => {
                 self.durable.known.remove(&id);
             }

@@ -633,8 +633,7 @@ pub(super) const fn error_name(refused: &TaskRefused) -> &'static str {
     }
 }
 
-/// The first signal of a name that the step hasn't taken yet.
-#[expect(clippy::option_option, reason = "none: no signal; some none: a signal without a value")]
+/// The first signal of a name that the step hasn't taken yet; inside: its value, none for undefined.
 fn take_signal(
     store: &Store,
     now: Timestamp,

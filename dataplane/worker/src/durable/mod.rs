@@ -31,6 +31,7 @@ mod inspect;
 mod load;
 mod mail;
 mod run;
+mod sql;
 mod start;
 
 use std::collections::hash_map::Entry;
@@ -47,6 +48,7 @@ use forebay_ring::{Reactor, TimerId};
 
 use crate::back::{Answers, Back, Origin};
 use crate::effects::kv::SAVE;
+use crate::effects::steps::StepName;
 use crate::mailbox::{Command, Mailbox};
 use crate::slots::Slots;
 use crate::tokens;
@@ -184,6 +186,10 @@ pub(crate) struct Durable {
     asked: Slots<Asked>,
     /// Who wants to know when a task of this home is over.
     waiters: HashMap<TaskId, Vec<Asker>>,
+    /// Tasks of which the database is asked whether their transaction was committed.
+    looks: HashMap<u64, TaskId>,
+    last_look: u64,
+    sweeps: sql::Sweeps,
     inbox: VecDeque<Message>,
     /// Reused for every suspension.
     snapshot: Snapshot,
@@ -221,7 +227,9 @@ struct Active {
     waits: Vec<Wait>,
     /// Writes that have made the step too large: answered when it is on disk.
     full: Vec<EffectId>,
-    /// One of those isn't on disk yet, or the step has written so much that it has to end.
+    /// The end of its transaction, which waits for "committing" to be on disk.
+    commit: Option<EffectId>,
+    /// One of those waits isn't on disk yet, or the step has written so much that it has to end.
     must_save: bool,
     /// It has run since the last batch.
     dirty: bool,
@@ -246,6 +254,14 @@ struct Active {
     heard: Vec<mail::Caller>,
 }
 
+impl Active {
+    /// What the database calls this step of the task.
+    fn step_name(&self, effect: EffectId, again: bool) -> StepName {
+        let task = self.task.id.as_str().into();
+        StepName { number: self.task.state.number, task, effect: effect.0, again }
+    }
+}
+
 /// A batch under way.
 struct Save {
     kind: SaveKind,
@@ -259,8 +275,12 @@ enum SaveKind {
     Start(u64),
     /// A suspension.
     Suspend(u64),
+    /// The end of a transaction, not yet committed.
+    Commit(u64),
     /// The end; how it went, for the log.
     Finish(u64),
+    /// Rows of tasks that are over are gone.
+    Swept,
     /// Of a task that is put away.
     Turn { id: TaskId, then: Known, over: bool, reply: Option<SyncSender<Result<(), TaskRefused>>> },
     /// A signal, or a promise's value, for this task.
@@ -297,13 +317,16 @@ pub(crate) struct Recovered {
     pub(crate) epoch: i64,
     /// Live tasks, by home.
     pub(crate) tasks: Vec<Vec<(TaskId, Live)>>,
+    /// Rows of tasks that are over: their numbers, and where the rows are.
+    pub(crate) sweeps: Vec<([u8; 16], Vec<Box<str>>)>,
 }
 
 /// Reads the index of live tasks and removes code that none of them runs. Before any core starts.
 pub(crate) fn recover(store: &Arc<Store>, now: Timestamp, cores: u16) -> Result<Recovered, String> {
     let space = Space::hidden(TenantId(0));
     let text = |error: &dyn std::fmt::Display| format!("durable tasks: {error}");
-    let mut found = Recovered { epoch: 0, tasks: (0..cores).map(|_| Vec::new()).collect() };
+    let tasks = (0..cores).map(|_| Vec::new()).collect();
+    let mut found = Recovered { epoch: 0, tasks, sweeps: Vec::new() };
     let mut codes = BTreeSet::new();
     let each = |prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8])| -> Result<(), String> {
         let mut after: Option<Vec<u8>> = None;
@@ -327,6 +350,16 @@ pub(crate) fn recover(store: &Arc<Store>, now: Timestamp, cores: u16) -> Result<
         if let (Some(id), Some(live)) = (id, Live::decode(value)) {
             codes.insert(forebay_frames::code_key(&live.code));
             found.tasks[usize::from(id.home(cores))].push((id, live));
+        }
+    })?;
+    each(forebay_frames::sweep_prefix(), &mut |key, value| {
+        let mut builder = forebay_base::value::ValueBuilder::default();
+        let read =
+            forebay_base::value::codec::decode(value, &mut builder).ok().and_then(|()| builder.finish());
+        let names = read.as_ref().and_then(forebay_base::Value::as_list).unwrap_or_default();
+        let names = names.iter().filter_map(|name| name.as_str().map(Into::into)).collect();
+        if let Some(number) = forebay_frames::swept(key) {
+            found.sweeps.push((number, names));
         }
     })?;
     let mut unused = Vec::new();
@@ -357,6 +390,7 @@ impl Durable {
         homes: Arc<[Arc<Mailbox>]>,
         epoch: i64,
         tasks: Vec<(TaskId, Live)>,
+        sweeps: Vec<([u8; 16], Vec<Box<str>>)>,
     ) -> Self {
         let mut durable = Self {
             core,
@@ -372,6 +406,9 @@ impl Durable {
             codes: HashMap::new(),
             asked: Slots::new(),
             waiters: HashMap::new(),
+            looks: HashMap::new(),
+            last_look: 0,
+            sweeps: sql::Sweeps { tasks: sweeps, ..sql::Sweeps::default() },
             inbox: VecDeque::new(),
             snapshot: Snapshot::new(),
             taken: Vec::new(),
@@ -477,6 +514,7 @@ impl Back {
         if self.effects.saved.is_empty() {
             self.effects.saved = saved;
         }
+        self.durable_sql_turn(reactor);
         self.wake_due(reactor);
         for _ in 0..LOADS_PER_TURN {
             if self.durable.draining || !self.has_room_to_load() {
@@ -571,7 +609,8 @@ impl Back {
     }
 
     /// Once a second: code that no task runs any more is let go of.
-    pub(crate) fn durable_tick(&mut self) {
+    pub(crate) fn durable_tick<R: Reactor>(&mut self, reactor: &R) {
+        self.durable_sweep(reactor);
         let Self { durable, vm, .. } = self;
         durable.codes.retain(|_, code| {
             code.idle_seconds = if code.tasks == 0 { code.idle_seconds + 1 } else { 0 };

@@ -2,6 +2,7 @@
 
 use forebay_base::limits::TASK_RESULT_KEPT;
 use forebay_base::{TenantId, Timestamp};
+use forebay_bytecode::HostFn;
 use forebay_engine::{Packing, RecordKey, Run as VmRun, Snapshot, TaskHandle, Trap};
 use forebay_frames::{Batch, Decided, Facts, Failure, Given, Outcome, Part, Status};
 use forebay_kv::{BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Outcome as Written, Space, Unavailable};
@@ -44,6 +45,19 @@ pub(super) const fn key_of(part: Part) -> RecordKey {
         Part::Fiber(fiber) => RecordKey::Fiber(fiber),
         Part::Stack(fiber, call) => RecordKey::Frame(fiber, call),
     }
+}
+
+/// Whether a batch is one that the store takes.
+pub(super) fn fits(batch: &Batch) -> Result<(), String> {
+    if batch.len() + OPS_BESIDE <= BATCH_OPS_MAX && batch.bytes() <= BATCH_BYTES_MAX / 2 {
+        return Ok(());
+    }
+    Err(format!(
+        "a step changed {} records and {} bytes; one batch of the store holds {BATCH_OPS_MAX} and {}",
+        batch.len(),
+        batch.bytes(),
+        BATCH_BYTES_MAX / 2
+    ))
 }
 
 impl Back {
@@ -111,7 +125,16 @@ impl Back {
     /// Every fiber waits. True if something was answered after all, so that the task can run on.
     fn durable_parked<R: Reactor>(&mut self, reactor: &mut R, run: u64, key: u64, task: TaskHandle) -> bool {
         let in_flight = self.effects.in_flight(run);
+        let in_transaction = self.effects.in_transaction(run);
         let Some(active) = self.durable.active.get_mut(key) else { return false };
+        if let Some(commit) = active.commit {
+            self.durable_commit(reactor, run, key, task, commit);
+            return false;
+        }
+        if in_transaction {
+            // It can't be taken up again in the middle: it is suspended when it is over.
+            return false;
+        }
         let asks = !active.held.is_empty() || !active.conditions.is_empty() || active.must_save;
         let rests = in_flight == 0 && active.dirty;
         let only_defers = active.waits.iter().all(|wait| wait.kind == forebay_frames::WaitKind::Defer);
@@ -239,13 +262,7 @@ impl Back {
         active.must_save = false;
         active.dirty = false;
         active.saving = true;
-        if batch.len() + OPS_BESIDE > BATCH_OPS_MAX || batch.bytes() > BATCH_BYTES_MAX / 2 {
-            let detail = format!(
-                "a step changed {} records and {} bytes; one batch of the store holds {BATCH_OPS_MAX} and {}",
-                batch.len(),
-                batch.bytes(),
-                BATCH_BYTES_MAX / 2
-            );
+        if let Err(detail) = fits(&batch) {
             return self.durable_fail(reactor, key, "step_too_large", &detail);
         }
         self.durable_save(reactor, SaveKind::Suspend(key), batch, decided);
@@ -294,7 +311,8 @@ impl Back {
                 }
                 self.durable_forget(key);
             }
-            SaveKind::Suspend(key) | SaveKind::Finish(key) => {
+            SaveKind::Swept => {}
+            SaveKind::Suspend(key) | SaveKind::Commit(key) | SaveKind::Finish(key) => {
                 let id = self.durable.active.get_mut(key).map(|active| active.task.id.clone());
                 self.durable_drop_run(reactor, key);
                 if let Some(id) = id {
@@ -345,7 +363,11 @@ impl Back {
                 self.durable_drop_run(reactor, key);
                 self.durable_forget(key);
             }
-            SaveKind::Suspend(key) | SaveKind::Finish(key) => self.durable_let_go(reactor, key, &why),
+            SaveKind::Suspend(key) | SaveKind::Commit(key) | SaveKind::Finish(key) => {
+                self.durable_let_go(reactor, key, &why);
+            }
+            // A restart finds them again.
+            SaveKind::Swept => {}
             SaveKind::Post { .. } | SaveKind::Turned { .. } | SaveKind::Sweep => {}
             SaveKind::Turn { id, reply, .. } => {
                 let again = reactor.timestamp().0 + AGAIN_MICROS;
@@ -385,6 +407,8 @@ impl Back {
                 }
             }
             SaveKind::Suspend(key) => self.durable_suspended(reactor, key, save.decided),
+            SaveKind::Commit(key) => self.durable_committing(reactor, key),
+            SaveKind::Swept => {}
             SaveKind::Finish(key) => {
                 self.wake_tasks(key);
                 let Some(mut active) = self.durable.active.remove(key) else { return };
@@ -392,6 +416,10 @@ impl Back {
                 self.durable.release_code(&active.task.state.code);
                 if let Some((_, reply)) = active.order {
                     let _ = reply.try_send(Ok(()));
+                }
+                if !active.task.state.databases.is_empty() {
+                    let state = &active.task.state;
+                    self.durable.sweeps.tasks.push((state.number, state.databases.clone()));
                 }
                 self.durable_over(reactor, &active.task.id);
             }
@@ -461,7 +489,7 @@ impl Back {
             return self.durable_rest(reactor, key);
         }
         self.tell_cancelled(run, key, task);
-        self.durable_release(reactor, run, key, task);
+        self.durable_release(reactor, run, key, task, false);
         self.end_waits(run, key, task, wall);
         if self.took_resumed(run) {
             return self.queue_run(run);
@@ -471,22 +499,34 @@ impl Back {
         }
     }
 
-    /// Begins what was held until the records were on disk.
+    /// Begins what was held until the records were on disk. `again`: an earlier life may have begun it, too.
     pub(super) fn durable_release<R: Reactor>(
         &mut self,
         reactor: &mut R,
         run: u64,
         key: u64,
         task: TaskHandle,
+        again: bool,
     ) {
         let (now, timestamp) = Self::now_of(reactor);
-        let Self { durable, effects, vm, .. } = self;
-        let Some(active) = durable.active.get_mut(key) else { return };
+        let Some(active) = self.durable.active.get_mut(key) else { return };
+        let id = active.task.id.clone();
         for effect in std::mem::take(&mut active.held) {
-            let once = format!("{}-{}", active.task.id, effect.id.0);
+            let once = format!("{id}-{}", effect.id.0);
             let call =
                 Call { run, task, effect: &effect, now, timestamp, tenant: TenantId(0), once: Some(&once) };
-            effects.begin_one(reactor, vm, &call);
+            if matches!(effect.func, HostFn::Query | HostFn::TxBegin) {
+                let Some(active) = self.durable.active.get_mut(key) else { return };
+                let name = active.step_name(effect.id, again);
+                if !self.release_sql(&call, name)
+                    && let Some(active) = self.durable.active.get_mut(key)
+                {
+                    // When the transaction that is open is over.
+                    active.held.push(effect);
+                }
+                continue;
+            }
+            self.effects.begin_one(reactor, &mut self.vm, &call);
         }
     }
 
@@ -674,7 +714,7 @@ impl Back {
     }
 
     /// Ends a task that can't go on, for a reason that isn't the script's.
-    fn durable_fail<R: Reactor>(&mut self, reactor: &mut R, key: u64, code: &str, message: &str) {
+    pub(super) fn durable_fail<R: Reactor>(&mut self, reactor: &mut R, key: u64, code: &str, message: &str) {
         let failure = Failure { code: code.into(), message: message.into(), ..Failure::default() };
         self.durable_finish(reactor, key, &Outcome::Failed(failure));
     }

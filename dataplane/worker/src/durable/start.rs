@@ -254,7 +254,10 @@ impl Back {
         let there = self.effects.store().is_some_and(|store| store.exists(wall, space, &code_key(&hash)));
         let module = (!there).then(|| encode(blueprint.module()));
         let epoch = self.durable.epoch;
-        let start = Start { id: id.clone(), work: route.work.clone(), code: hash, module, payload, epoch };
+        let mut number = [0; 16];
+        forebay_engine::Host::random(&mut self.host, &mut number);
+        let work = route.work.clone();
+        let start = Start { id: id.clone(), work, code: hash, module, payload, epoch, number };
         let (frames, batch) = Task::start(start, super::run::parts(&self.durable.snapshot), wall);
         let run = Run::durable(task);
         let run = self.runs.insert(run);
@@ -266,6 +269,7 @@ impl Back {
             conditions: Vec::new(),
             waits: Vec::new(),
             full: Vec::new(),
+            commit: None,
             must_save: false,
             dirty: true,
             saving: false,

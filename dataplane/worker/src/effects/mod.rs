@@ -15,6 +15,7 @@ pub(crate) mod kv;
 mod listen;
 mod plans;
 mod sql;
+pub(crate) mod steps;
 mod time;
 mod tx;
 
@@ -73,6 +74,8 @@ pub(crate) enum What {
     Copy(usize, Box<bulk::Copy>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
+    /// A step of a durable task in this database.
+    Step(usize),
     Http,
     Sleep(TimerId),
     /// An answer about a durable task; the one that was started.
@@ -109,6 +112,9 @@ pub(crate) struct Effects {
     /// The first is the one that `db()` means.
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
+    pub(crate) steps: steps::Steps,
+    /// Runs of durable tasks whose last statement was done or not: nobody knows. And why.
+    pub(crate) uncertain: Vec<(u64, String)>,
     cursors: bulk::Cursors,
     plans: plans::Plans,
     upstream: Upstream,
@@ -149,6 +155,8 @@ impl Effects {
             cores: config.cores,
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
+            steps: steps::Steps::default(),
+            uncertain: Vec::new(),
             cursors: bulk::Cursors::default(),
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
@@ -429,7 +437,11 @@ impl Effects {
                 && let Some(waiting) = self.waiting.remove(key)
             {
                 match waiting.what {
-                    What::Sql(database, _) | What::Copy(database, _) | What::Tx(database, _) => {
+                    What::Sql(database, _)
+                    | What::Copy(database, _)
+                    | What::Tx(database, _)
+                    | What::Step(database) => {
+                        self.steps.forget(key);
                         if let Some(sql) = self.databases.get_mut(database) {
                             sql.abandon(key, reactor.now());
                         }

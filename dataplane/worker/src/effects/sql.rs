@@ -244,6 +244,7 @@ fn endpoint_of(config: &Config, host: usize) -> Result<Endpoint, String> {
 struct Sinks<'a> {
     vm: &'a mut Vm,
     waiting: &'a mut Slots<Waiting>,
+    steps: &'a mut super::steps::Steps,
     room: &'a mut Room,
 }
 
@@ -254,6 +255,9 @@ impl Receiver for Sinks<'_> {
                 Room::Asked(answer) => Some(answer),
                 _ => None,
             };
+        }
+        if self.steps.owns(token) {
+            return self.steps.sink(token);
         }
         let waiting = self.waiting.get_mut(token.0)?;
         self.vm.result_sink(waiting.task, waiting.effect)
@@ -323,6 +327,11 @@ impl Effects {
         sent
     }
 
+    /// What `db(name)` calls a database.
+    pub(crate) fn label_of(&self, database: usize) -> &str {
+        self.databases.get(database).map_or("", |sql| &sql.label)
+    }
+
     /// Which database a query of `db(label)` is of, and in which transaction; `number` is that of its fiber.
     pub(super) fn place_of_query(
         &self,
@@ -378,9 +387,9 @@ impl Effects {
         bytes: &[u8],
         now: Monotonic,
     ) {
-        let Self { databases, waiting, .. } = self;
+        let Self { databases, waiting, steps, .. } = self;
         if let Some(Sql { pool: Some(pool), room, .. }) = databases.get_mut(database) {
-            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, room });
+            pool.handle_bytes(link, bytes, now, &mut Sinks { vm, waiting, steps, room });
         }
     }
 
@@ -394,9 +403,23 @@ impl Effects {
             };
             match event {
                 Event::Done { token: ROOM, .. } => self.compare_room(database),
+                Event::Done { token, result } if self.steps.owns(token) => {
+                    self.step_answered(vm, token, result, now);
+                }
                 Event::Done { token, result } => {
                     self.unguard(token.0, result.is_ok());
                     self.begin_queued(vm, now);
+                    // Asked whatever came: the end of a transaction is watched once.
+                    let watched = self.was_committing(token.0);
+                    if let Err(error) = &result
+                        && watched
+                        && !matches!(error, QueryError::Server(_))
+                        && let Some(waiting) = self.done(token.0)
+                    {
+                        let why = error.to_string();
+                        self.uncertain.push((waiting.run, why));
+                        continue;
+                    }
                     let Some(waiting) = self.done(token.0) else { continue };
                     self.metrics.sql.record(now.since(waiting.since));
                     let outcome = match &waiting.what {

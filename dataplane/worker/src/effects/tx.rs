@@ -38,6 +38,7 @@ struct Level {
     /// Number of the level around it; 0: this is BEGIN's.
     parent: u32,
     depth: u32,
+    read_only: bool,
     /// COMMIT, ROLLBACK or their savepoint kin are on their way.
     ending: bool,
 }
@@ -89,6 +90,21 @@ impl Transactions {
                 return self.last;
             }
         }
+    }
+
+    /// Whether this task has one.
+    pub(crate) fn has(&self, run: u64) -> bool {
+        self.levels.iter().any(|level| level.run == run)
+    }
+
+    /// Whether it is one, rather than a savepoint, and writes.
+    pub(crate) fn is_outermost(&self, number: u32, run: u64) -> bool {
+        self.find(number, run).is_some_and(|level| level.parent == 0 && !level.read_only)
+    }
+
+    /// Which database it is in.
+    pub(crate) fn database_of(&self, number: u32, run: u64) -> Option<usize> {
+        self.find(number, run).map(|level| level.database)
     }
 
     /// Whether it is the transaction around a test.
@@ -145,6 +161,13 @@ impl Effects {
         }
     }
 
+    /// In which database `%txBegin` begins.
+    pub(crate) fn tx_database(&self, vm: &Vm, call: &Call<'_>) -> Result<usize, Refusal> {
+        let options = vm.arg(call.task, call.effect.id, 0);
+        let options = Options::read(&options).map_err(|message| ("TypeError", message, None))?;
+        self.database(options.database)
+    }
+
     pub(super) fn refuse(&mut self, vm: &mut Vm, call: &Call<'_>, (name, message, code): &Refusal) {
         self.fail(vm, call, &Fault { name, message, code: code.as_deref() });
     }
@@ -164,7 +187,16 @@ impl Effects {
             self.unwait(key);
             return Err(refusal);
         }
-        let level = Level { number, run: call.run, database, root: key, parent: 0, depth: 0, ending: false };
+        let level = Level {
+            number,
+            run: call.run,
+            database,
+            root: key,
+            parent: 0,
+            depth: 0,
+            read_only: options.mode.read_only,
+            ending: false,
+        };
         self.transactions.levels.push(level);
         if self.test.is_some() && self.transactions.around.is_none() {
             self.transactions.around = Some((call.run, number));
@@ -189,7 +221,16 @@ impl Effects {
             self.unwait(key);
             return Err(refusal);
         }
-        let level = Level { number, run: call.run, database, root: root.0, parent, depth, ending: false };
+        let level = Level {
+            number,
+            run: call.run,
+            database,
+            root: root.0,
+            parent,
+            depth,
+            read_only: false,
+            ending: false,
+        };
         self.transactions.levels.push(level);
         Ok(())
     }

@@ -17,7 +17,9 @@
 use std::time::Duration;
 
 /// Members of a group: the first waits for the last, as the server flushes at the Sync only.
-pub const GROUP_MAX: usize = 8;
+pub const GROUP_MAX: usize = 32;
+/// Nobody joins a group whose members take longer than this together, by their averages: the first waits for all.
+pub(super) const GROUP_TIME_MAX: Duration = Duration::from_millis(4);
 /// Runs of a statement on one connection before a proof is worth its round trip.
 pub(super) const PROOF_AFTER_USES: u32 = 8;
 /// How long a proof holds.

@@ -304,6 +304,8 @@ pub struct Connection {
     /// Members of the group whose Sync is the end of `out`, and where that end is. 0: nobody can join.
     group: usize,
     group_end: usize,
+    /// How long its members take together, by their averages.
+    group_time: Duration,
     /// As of the last [`Connection::advance`].
     now: Monotonic,
     /// Since when the server is at work for the head of the FIFO, as far as we know.
@@ -372,6 +374,7 @@ impl Connection {
             decode: decode::Scratch::default(),
             group: 0,
             group_end: 0,
+            group_time: Duration::ZERO,
             now: Monotonic::default(),
             busy_since: Monotonic::default(),
             joined: 0,
@@ -390,7 +393,7 @@ impl Connection {
     /// True if a read that is queried now would share the Sync of one that waits to be sent.
     #[must_use]
     pub fn has_open_group(&self) -> bool {
-        self.group > 0 && self.group < GROUP_MAX
+        self.group > 0 && self.group < GROUP_MAX && self.group_time < group::GROUP_TIME_MAX
     }
 
     /// Queries so far that shared the Sync of one before them.
@@ -637,7 +640,7 @@ impl Connection {
             Some(slot) => match &mut slot.state {
                 State::Ready(prepared) => {
                     let shared = self.usage == Use::Shared && sql.access == Access::Read;
-                    let groupable = shared && slot.merit.may_share(self.now);
+                    let groupable = if shared { slot.merit.may_share(self.now) } else { None };
                     if shared && slot.merit.wants_proof(self.now) {
                         slot.merit.proof = Proof::Asked;
                         ask = Some(slot.id);
@@ -920,11 +923,11 @@ impl Connection {
         (token, access, shape, delivery, portal): (Token, Access, Shape, Delivery, Option<Portal>),
         prepared: Arc<Prepared>,
         params: &[Param<'_>],
-        groupable: bool,
+        groupable: Option<Duration>,
     ) -> Result<(), QueryError> {
         let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.clear();
-        let joins = groupable && self.has_open_group() && self.group_end == self.out.len();
+        let joins = groupable.is_some() && self.has_open_group() && self.group_end == self.out.len();
         if joins {
             self.out.truncate(self.group_end - wire::SYNC.len());
         }
@@ -941,7 +944,9 @@ impl Connection {
             }
             return Err(error.into());
         }
-        self.group = usize::from(groupable) + if joins { self.group } else { 0 };
+        let before = if joins { (self.group, self.group_time) } else { (0, Duration::ZERO) };
+        self.group = before.0 + usize::from(groupable.is_some());
+        self.group_time = before.1 + groupable.unwrap_or_default();
         self.group_end = self.out.len();
         if joins && let Some(Entry::Query(before)) = self.fifo.back_mut() {
             before.synced = false;

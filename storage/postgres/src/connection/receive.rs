@@ -645,7 +645,7 @@ impl Connection {
         let result = match input {
             Input::Values(values) => {
                 let params: Vec<Param<'_>> = values.iter().map(Param::from).collect();
-                self.bind((token, access, shape, delivery, portal), Arc::clone(prepared), &params, false)
+                self.bind((token, access, shape, delivery, portal), Arc::clone(prepared), &params, None)
             }
             Input::Types => {
                 self.copy_starts(token, Some(Arc::clone(prepared)));

@@ -181,8 +181,11 @@ impl Merit {
         self.runs >= group::PROOF_AFTER_USES && Duration::from_nanos(self.average_ns) < group::FAST_MAX
     }
 
-    pub(super) fn may_share(&self, now: Monotonic) -> bool {
-        self.proof == Proof::Proven && self.is_fast() && now.since(self.asked_at) < group::PROOF_AGE_MAX
+    /// How long it takes on average, if it may share its Sync.
+    pub(super) fn may_share(&self, now: Monotonic) -> Option<Duration> {
+        let may =
+            self.proof == Proof::Proven && self.is_fast() && now.since(self.asked_at) < group::PROOF_AGE_MAX;
+        may.then_some(Duration::from_nanos(self.average_ns))
     }
 
     pub(super) fn wants_proof(&self, now: Monotonic) -> bool {
