@@ -4,7 +4,7 @@ SHELL := /bin/bash
 LISTEN ?= 127.0.0.1:8080
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build run test bench bench-db bench-vm fmt lint
+.PHONY: help setup build run test bench bench-db bench-durable bench-vm fmt lint
 
 help: ## Show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -34,6 +34,10 @@ bench-db: ## Print what a database endpoint costs beside axum, may and fastify; 
 	@cd benches/peers-http/fastify && npm ci --silent
 	@[[ -z "$(MAY_POSTGRES)" ]] || benches/peers-http/may/build.sh "$(MAY_POSTGRES)" benches/peers-http/target
 	@exec "$(TARGET_DIR)/release/forebay-bench" database --bin "$(TARGET_DIR)/release"
+
+bench-durable: setup ## Print what a durable task's step and a parked task cost
+	@cargo build --release --locked -p forebay-ctl -p forebay-bench
+	@exec "$(TARGET_DIR)/release/forebay-bench" durable --bin "$(TARGET_DIR)/release" --folder "$(TARGET_DIR)"
 
 bench-vm: setup ## Print the engine's figures beside QuickJS-ng, boa and node; ROUNDS=5
 	@cd benches/peers-vm && cargo run --release --locked -- --rounds "$(or $(ROUNDS),5)"

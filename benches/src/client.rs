@@ -254,7 +254,7 @@ fn verify(input: &mut Vec<u8>, exchange: &Exchange, missing: usize) -> Result<us
     Ok(answers)
 }
 
-fn content_length(head: &[u8]) -> Option<usize> {
+pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
     for line in head.split(|&b| b == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > 15 && line[..15].eq_ignore_ascii_case(b"content-length:") {

@@ -10,6 +10,7 @@
 
 mod client;
 mod database;
+mod durable;
 mod server;
 
 use std::fs;
@@ -52,6 +53,8 @@ struct Args {
 enum Bench {
     /// TechEmpower's db, queries, fortunes and updates, beside other servers in front of the same PostgreSQL
     Database(database::DatabaseArgs),
+    /// A durable task's step beside the device's floor, memory of parked tasks
+    Durable(durable::DurableArgs),
 }
 
 /// One row of the table: a way of asking.
@@ -77,6 +80,7 @@ fn main() {
     let args = Args::parse();
     let result = match &args.command {
         Some(Bench::Database(args)) => database::bench(args),
+        Some(Bench::Durable(args)) => durable::bench(args),
         None => bench(&args),
     };
     if let Err(message) = result {
