@@ -6,7 +6,7 @@ mod e2e;
 
 use std::time::{Duration, Instant};
 
-use e2e::{Answer, App, Counter, Server, eventually, forebay};
+use e2e::{Answer, App, Counter, Server, ask, eventually, forebay};
 use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
@@ -42,19 +42,6 @@ work("Get").get("/kv/{key}", req => kv.get(req.params.key) ?? "nothing");
 work("Stop").post("/stop/{note}", req => { kv.set("stop/" + req.params.note, 1); return "ok"; });
 work("Count").get("/count", () => kv.get("count") ?? 0);
 "#;
-
-fn ask(server: &Server, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut client = server.client();
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n", body.len());
-    if !body.is_empty() {
-        text.push_str("Content-Type: application/json\r\n");
-    }
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    client.send(format!("{text}\r\n{body}").as_bytes());
-    client.answer(method)
-}
 
 /// Starts a task; where it is.
 fn start(server: &Server, path: &str, body: &str) -> String {

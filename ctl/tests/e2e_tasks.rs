@@ -6,7 +6,7 @@ mod e2e;
 
 use std::time::Duration;
 
-use e2e::{Answer, App, Server, eventually, forebay};
+use e2e::{App, Server, ask, eventually, forebay};
 use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
@@ -103,19 +103,6 @@ work("Plain").post("/plain/{what}", req => {
 });
 work("Get").get("/kv/{key}", req => kv.get(req.params.key) ?? "nothing");
 "#;
-
-fn ask(server: &Server, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut client = server.client();
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n", body.len());
-    if !body.is_empty() {
-        text.push_str("Content-Type: application/json\r\n");
-    }
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    client.send(format!("{text}\r\n{body}").as_bytes());
-    client.answer(method)
-}
 
 fn start(server: &Server, path: &str, body: &Value) -> String {
     let answer = ask(server, "POST", path, &body.to_string(), &[]);

@@ -30,7 +30,7 @@ pub(crate) use app::{App, repository, shop_folder};
 pub(crate) use counter::Counter;
 pub(crate) use http::{Answer, Client, request};
 pub(crate) use postgres::{Postgres, psql};
-pub(crate) use process::{Run, Server, binary, forebay, is_alive, shell};
+pub(crate) use process::{Run, Server, ask, binary, forebay, is_alive, shell};
 
 use std::time::{Duration, Instant};
 

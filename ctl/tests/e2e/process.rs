@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{App, Client, SOON, eventually};
+use super::{Answer, App, Client, SOON, eventually};
 
 /// The binary under test. `FOREBAY_BIN` names another one (a release build, to measure).
 pub(crate) fn binary() -> PathBuf {
@@ -419,4 +419,18 @@ fn stat(pid: Pid) -> Option<(String, Pid, char)> {
     let state = rest.next()?.chars().next()?;
     let parent = Pid::from_raw(rest.next()?.parse().ok()?);
     Some((text[start + 1..end].to_owned(), parent, state))
+}
+
+/// One request on a connection of its own, its body as JSON.
+pub(crate) fn ask(server: &Server, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut client = server.client();
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n", body.len());
+    if !body.is_empty() {
+        text.push_str("Content-Type: application/json\r\n");
+    }
+    for (name, value) in headers {
+        text.push_str(&format!("{name}: {value}\r\n"));
+    }
+    client.send(format!("{text}\r\n{body}").as_bytes());
+    client.answer(method)
 }
