@@ -6,7 +6,7 @@ mod e2e;
 
 use std::time::{Duration, Instant};
 
-use e2e::{Answer, App, Counter, Server, ask, eventually, forebay};
+use e2e::{App, Counter, Server, ask, eventually, forebay};
 use serde_json::{Value, json};
 
 const SCRIPT: &str = r#"
