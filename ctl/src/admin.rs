@@ -13,6 +13,7 @@
 //! of the socket's group.
 
 pub mod client;
+pub mod eval;
 pub mod server;
 pub mod store;
 pub mod task;
@@ -74,6 +75,11 @@ pub trait Control: Send + Sync + 'static {
     /// # Errors
     /// 400 if the command isn't one, 404 without such a task, 409 if it can't be done to it now, 503 later.
     fn task(&self, command: &Value) -> Result<Value, ControlError>;
+    /// Runs S-expressions on the store: `command` is `{"text": ...}`.
+    ///
+    /// # Errors
+    /// 400 if there is no text, 422 with a code frame if it doesn't compile or fails.
+    fn eval(&self, command: &Value) -> Result<Value, ControlError>;
 }
 
 /// A command that was understood and refused.

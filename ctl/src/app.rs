@@ -251,10 +251,6 @@ fn parts_by(root: &Path, options: Options, schema: Option<Schema>) -> Result<Par
     let mut warnings = Vec::new();
     let mut hash = Sha256::new();
     for path in &paths {
-        if path.ends_with(".sxs") {
-            let why = format!("{path}: S-expressions are not built yet; write this blueprint in JavaScript");
-            problems.sentence("app/sxs", why);
-        }
         if !is_blueprint(path) {
             continue;
         }
@@ -382,7 +378,8 @@ fn more_about(code: &str) -> String {
 }
 
 fn is_blueprint(path: &str) -> bool {
-    is_source(path) && !path.ends_with(".test.js") && !path.ends_with(".test.ts")
+    let is_test = path.ends_with(".test.js") || path.ends_with(".test.ts");
+    path.ends_with(".sxs") || (is_source(path) && !is_test)
 }
 
 fn is_source(path: &str) -> bool {

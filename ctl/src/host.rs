@@ -233,6 +233,9 @@ impl Control for Hosted {
     fn task(&self, command: &Value) -> Result<Value, ControlError> {
         self.service.task(command)
     }
+    fn eval(&self, command: &Value) -> Result<Value, ControlError> {
+        self.service.eval(command)
+    }
 
     fn deploy(&self) -> Result<Value, ControlError> {
         let _one = self.deploying.lock().unwrap_or_else(PoisonError::into_inner);

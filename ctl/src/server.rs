@@ -469,6 +469,10 @@ impl Control for Server {
         crate::admin::task::run(&self.store, &self.runtime, command)
     }
 
+    fn eval(&self, command: &Value) -> Result<Value, ControlError> {
+        crate::admin::eval::run(&self.store, &self.logger, command)
+    }
+
     fn status(&self) -> Value {
         let generation = self.runtime.generation();
         let store = self.store.stats();

@@ -25,6 +25,9 @@ impl Control for Fake {
     fn kv(&self, command: &Value) -> Result<Value, ControlError> {
         Ok(command.clone())
     }
+    fn eval(&self, command: &Value) -> Result<Value, ControlError> {
+        Ok(command.clone())
+    }
     fn task(&self, command: &Value) -> Result<Value, ControlError> {
         Ok(command.clone())
     }

@@ -149,11 +149,6 @@ fn check_finds_what_only_the_whole_app_shows() {
         "work(\"A\").get(\"/b\", () => 1);\nwork(\"C\").get(\"/a/{y}\", () => 1);\n",
     );
     app.write("blueprints/f.js", "work(\"F\").get(\"/f\").file(\"public/gone.txt\");\n");
-    app.write("blueprints/s.sxs", "(core/kv/get k)\n");
-    let run = forebay(app.path(), &["check"]);
-    assert_eq!(run.code, 1);
-    app.remove("blueprints/s.sxs");
-    assert!(run.err.contains("S-expressions are not built yet"), "{}", run.err);
     let run = forebay(app.path(), &["check"]);
     for part in ["\"A\"", "main.js", "b.js", "/a/{y}", "gone.txt", "3 problems"] {
         assert!(run.err.contains(part), "{part:?} not in\n{}", run.err);

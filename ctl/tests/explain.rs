@@ -195,7 +195,7 @@ fn outcome(page: &Page, fences: &[Fence]) -> Vec<String> {
             problems.iter().map(|problem| problem["code"].as_str().unwrap().to_owned()).collect()
         }
         kind => {
-            let suffix = if kind == "ts" { "ts" } else { "js" };
+            let suffix = if matches!(kind, "ts" | "sxs") { kind } else { "js" };
             let path = format!("blueprints/example.{suffix}");
             let mut files = files;
             files.entry(path.clone()).or_insert_with(|| "return 1;\n".to_owned());

@@ -222,15 +222,16 @@ fn route(request: &Request, control: &dyn Control) -> Answer {
         },
         ("/v1/deploy", "POST") => result(control.deploy()),
         ("/v1/drain", "POST") => result(control.drain()),
-        ("/v1/kv" | "/v1/task", "POST") => match serde_json::from_slice(&request.body) {
+        ("/v1/kv" | "/v1/task" | "/v1/eval", "POST") => match serde_json::from_slice(&request.body) {
             Ok(command) if path == "/v1/kv" => result(control.kv(&command)),
+            Ok(command) if path == "/v1/eval" => result(control.eval(&command)),
             Ok(command) => result(control.task(&command)),
             Err(error) => problem(400, "admin/json", &format!("the body isn't JSON: {error}")),
         },
         ("/v1/status" | "/v1/routes" | "/v1/topology" | "/v1/metrics", _) => {
             Answer { allow: Some("GET"), ..problem(405, "admin/method", "this is read with GET") }
         }
-        ("/v1/deploy" | "/v1/drain" | "/v1/kv" | "/v1/task", _) => {
+        ("/v1/deploy" | "/v1/drain" | "/v1/kv" | "/v1/task" | "/v1/eval", _) => {
             Answer { allow: Some("POST"), ..problem(405, "admin/method", "this is done with POST") }
         }
         _ => problem(404, "admin/not-found", "there is no such path on the admin socket"),

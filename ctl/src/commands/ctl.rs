@@ -41,6 +41,12 @@ pub enum CtlCommand {
     /// Read and write the store of the running server
     #[command(subcommand)]
     Kv(StoreCommand),
+    /// Run S-expressions on the store of the running server (docs/SEXPR.md)
+    Eval {
+        /// As in '(core/kv/get "key")'
+        #[arg(value_name = "EXPR")]
+        text: String,
+    },
     /// Look at and steer durable tasks
     #[command(subcommand)]
     Task(TaskCommand),
@@ -176,6 +182,7 @@ impl CtlCommand {
             Self::Drain => ("POST", "/v1/drain"),
             Self::Kv(_) => ("POST", "/v1/kv"),
             Self::Task(_) => ("POST", "/v1/task"),
+            Self::Eval { .. } => ("POST", "/v1/eval"),
         }
     }
 }
@@ -192,6 +199,7 @@ pub fn run(args: &CtlArgs) -> Outcome {
     let (method, path) = args.command.request();
     let body = match &args.command {
         CtlCommand::Kv(command) => command.body().to_string(),
+        CtlCommand::Eval { text } => json!({ "text": text }).to_string(),
         _ => String::new(),
     };
     let reply = client::send(&socket, method, path, &body)
@@ -213,6 +221,13 @@ pub fn run(args: &CtlArgs) -> Outcome {
     }
     if let CtlCommand::Kv(command) = &args.command {
         return command.print(&value);
+    }
+    if let CtlCommand::Eval { .. } = &args.command {
+        match value["value"].as_str() {
+            Some(text) => print(&format!("{text}\n")),
+            None => print(&format!("{}\n", value["value"])),
+        }
+        return Ok(());
     }
     print(&format!("{}\n", client::render(&value)));
     Ok(())

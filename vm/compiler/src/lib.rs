@@ -1,4 +1,4 @@
-//! Front ends: JavaScript/TypeScript to bytecode.
+//! Front ends: JavaScript/TypeScript and S-expressions to bytecode.
 //!
 //! ```text
 //! text --parse--> tree --check, resolve--> symbols --lower--> Module
@@ -15,6 +15,7 @@
 //! | [`sqlfile`] | `sql/*.sql`: named queries |
 //! | [`schema`] | names in chains against the tables of the lock file |
 //! | `lower` | tree to instructions: statements, expressions, patterns, calls, chains |
+//! | `sexpr` | S-expressions: forms to statements |
 //! | `work` | `work()` chains, read at build time |
 //!
 //! Whatever the language subset doesn't have is a build error with a code frame;
@@ -28,6 +29,7 @@ mod lower;
 mod nesting;
 pub mod schema;
 mod scope;
+mod sexpr;
 pub mod sqlfile;
 
 use std::collections::{BTreeMap, HashMap};
@@ -113,6 +115,18 @@ fn compile_here(
     path: &str,
     options: Options,
 ) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
+    match loader.load(path) {
+        Some(text) if sexpr::is_path(path) => sexpr::compile(loader, path, &text, options),
+        _ => compile_tree(loader, path, options),
+    }
+}
+
+/// The JavaScript front end, which the other one ends in.
+fn compile_tree(
+    loader: &dyn Loader,
+    path: &str,
+    options: Options,
+) -> Result<(Module, Vec<Diagnostic>), Vec<Diagnostic>> {
     let allocator = oxc_allocator::Allocator::default();
     let mut sink = diagnostic::Sink::default();
     let files = files::Files::load(&allocator, loader, path, options, &mut sink);
@@ -139,6 +153,9 @@ pub fn static_statements(
     path: &str,
     leaf: &(dyn Fn(u16) -> forebay_base::Value + Sync),
 ) -> Vec<schema::StaticStatement> {
+    if sexpr::is_path(path) {
+        return Vec::new();
+    }
     let here = || {
         let allocator = oxc_allocator::Allocator::default();
         let mut sink = diagnostic::Sink::default();

@@ -27,7 +27,7 @@ use forebay_bytecode::{Verified, decode, verify};
 use forebay_compiler::{Diagnostic, Loader, SourceSet, compile};
 
 use crate::api::{
-    Effect, Entry, ErrorReport, ErrorSpec, Host, LoadError, NoHost, RequestInput, Run, VmConfig,
+    BodyKind, Effect, Entry, ErrorReport, ErrorSpec, Host, LoadError, NoHost, RequestInput, Run, VmConfig,
 };
 use crate::blueprint::Blueprint;
 use crate::vm::Vm;
@@ -65,6 +65,8 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     /// JSON, text or bytes: as an HTTP client would get it.
     pub body: Vec<u8>,
+    /// Which of them.
+    pub kind: BodyKind,
     /// Fuel used, and bytes of memory: what the budgets are compared with.
     pub used: (u64, usize),
 }
@@ -250,7 +252,8 @@ impl Engine {
                 Run::Trap(_) => return Err(Error::Run(Box::new(self.vm.error(task)))),
             }
         }
-        let status = self.vm.response(task).map_or(500, |head| head.status);
+        let (status, kind) =
+            self.vm.response(task).map_or((500, BodyKind::Empty), |head| (head.status, head.body));
         let mut headers = Vec::new();
         self.vm.response_headers(task, &mut |name, value| headers.push((name.to_owned(), value.to_owned())));
         let mut body = Vec::new();
@@ -259,7 +262,7 @@ impl Engine {
             Error::Run(Box::new(ErrorReport { code, message, ..ErrorReport::default() }))
         })?;
         let (memory, fuel) = self.vm.usage(task);
-        Ok(Answer { status, headers, body, used: (fuel, memory) })
+        Ok(Answer { status, headers, body, kind, used: (fuel, memory) })
     }
 
     fn answer(&mut self, task: TaskHandle, effect: &Effect) {
