@@ -282,7 +282,7 @@ fn help_lists_only_what_works() {
     }
     assert_eq!(
         pages,
-        13 + 7 + 5 + 14 + 9,
+        13 + 7 + 5 + 15 + 9,
         "with db, which has seven, kv and ctl, whose kv has six and whose task has nine"
     );
 }
