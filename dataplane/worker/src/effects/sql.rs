@@ -488,7 +488,8 @@ impl Effects {
         // One that stops may say so behind a COMMIT.
         let unknown = commits && !matches!(error, QueryError::Server(error) if !stops(&error.code));
         let Some(run) = self.waiting.get_mut(key).map(|waiting| waiting.run) else { return false };
-        if !unknown && !(self.patient.contains(&run) && passes(&fault_of(error))) {
+        let waits = unknown || self.patient.contains(&run) && passes(&fault_of(error));
+        if !waits {
             return false;
         }
         // It stays in flight until the task is let go of: nobody takes it for one that rests.
