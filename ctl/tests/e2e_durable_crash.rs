@@ -220,3 +220,105 @@ fn statements_of_a_durable_task_answer_as_any_others() {
     assert!(server.log().contains("sleep isn't possible inside of tx()"), "{}", server.log());
     server.stop();
 }
+
+const WAITING: &str = r#"
+work("Later").put("/later/{flow}", req => {
+  const flow = req.params.flow;
+  sleep(Number(req.query.ms));
+  const seen = db().table("done").where("flow", flow).count();
+  db().table("done").insert({ flow, step: 0 });
+  const inside = tx(() => {
+    db().table("done").insert({ flow, step: 1 });
+    return db().table("done").where("flow", flow).count();
+  });
+  return { seen, inside };
+}).durable({ id: "later-{flow}" });
+work("Free").put("/free", () => { sleep(1); return "free"; }).durable({ id: "free" });
+"#;
+
+/// Starts a task of `WAITING`.
+fn later(client: &mut Client, flow: usize, query: &str) {
+    let answer = client.ask("PUT", &format!("/later/{flow}?{query}"), Some(""));
+    assert_eq!(answer.status, 202, "{answer}");
+}
+
+/// Looks at a task until it is over.
+fn over(client: &mut Client, id: &str) -> Value {
+    e2e::eventually(&format!("{id} ends"), || {
+        let answer = client.get(&format!("/_forebay/tasks/{id}"));
+        assert_eq!(answer.status, 200, "{id}: {answer}");
+        let state = answer.json();
+        (!["running", "initialized"].contains(&state["status"].as_str().unwrap())).then_some(state)
+    })
+}
+
+fn all_done_once(postgres: &Postgres, client: &mut Client, flows: usize) {
+    for flow in 0..flows {
+        let state = over(client, &format!("later-{flow}"));
+        assert_eq!(state["status"], "done", "{state}");
+        assert_eq!(state["result"]["body"], json!({ "seen": 0, "inside": 2 }), "{state}");
+    }
+    assert_eq!(
+        postgres.psql("SELECT count(*), count(DISTINCT (flow, step)) FROM done"),
+        format!("{0}|{0}", 2 * flows)
+    );
+}
+
+#[test]
+fn a_restart_wakes_more_tasks_than_have_a_place_at_the_database() {
+    const FLOWS: usize = 400;
+    let app = App::with(WAITING);
+    let postgres = Postgres::start(&app);
+    postgres.psql("CREATE TABLE done (flow text, step int)");
+    let env = [("DATABASE_URL", postgres.url())];
+    // Fewer places than are woken at a time, too: those who find none ask again.
+    for (queue, kept) in [(1024, "long"), (4, "short")] {
+        app.write("forebay.toml", &format!("[database]\nurl = \"$DATABASE_URL\"\nqueue = {queue}\n"));
+        let server = Server::start("dev", app.path(), &[], &env);
+        let mut client = server.client();
+        for flow in 0..FLOWS {
+            let id = if kept == "long" { flow } else { FLOWS + flow };
+            later(&mut client, id, "ms=1500");
+        }
+        drop(client);
+        server.kill();
+        std::thread::sleep(Duration::from_millis(1600));
+        let server = Server::start("dev", app.path(), &[], &env);
+        let flows = if kept == "long" { FLOWS } else { 2 * FLOWS };
+        all_done_once(&postgres, &mut server.client(), flows);
+        assert!(!server.log().contains("durable task failed"), "{}", server.log());
+        server.kill();
+    }
+}
+
+#[test]
+fn tasks_wait_for_a_database_that_is_away() {
+    const FLOWS: usize = 60;
+    let app = App::with(WAITING);
+    let mut postgres = Postgres::start(&app);
+    postgres.psql("CREATE TABLE done (flow text, step int)");
+    app.write("forebay.toml", "[database]\nurl = \"$DATABASE_URL\"\n");
+    let url = postgres.url().to_owned();
+    let server = Server::start("dev", app.path(), &[], &[("DATABASE_URL", &url)]);
+    let mut client = server.client();
+    for flow in 0..FLOWS {
+        // Some are in the middle of it when the server stops, and some get there when it isn't there.
+        later(&mut client, flow, if flow % 2 == 0 { "ms=300" } else { "ms=4000" });
+    }
+    postgres.stop();
+    let last = format!("later-{}", FLOWS - 1);
+    let shown = e2e::eventually("a task says that it waits for the database", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let run = e2e::forebay(app.path(), &["ctl", "task", "show", &last, "--json"]);
+        let shown: Value = serde_json::from_str(&run.out).ok()?;
+        shown["waits_for_database"].is_string().then_some(shown)
+    });
+    assert_eq!(shown["status"], "running", "{shown}");
+    let free = client.ask("PUT", "/free", Some(""));
+    assert_eq!(free.status, 202, "{free}");
+    assert_eq!(over(&mut client, "free")["status"], "done", "what needs no database goes on");
+    postgres.start_again();
+    all_done_once(&postgres, &mut client, FLOWS);
+    drop(client);
+    server.stop();
+}

@@ -134,6 +134,9 @@ fn add_look(shown: &mut Value, look: &forebay_worker::TaskLook) {
         json!(format!("{}:{}:{}: {}", place.file, place.line, place.column, place.text))
     };
     shown["waits_at"] = look.places.iter().map(place).collect();
+    if let Some(why) = &look.without_database {
+        shown["waits_for_database"] = json!(why);
+    }
 }
 
 fn line(id: &TaskId, state: &State) -> Value {

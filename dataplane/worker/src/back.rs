@@ -364,6 +364,7 @@ impl Back {
         !self.runnable.is_empty()
             || (!self.jobs.is_empty() && self.has_room())
             || !self.effects.saved.is_empty()
+            || !self.effects.uncertain.is_empty()
             || self.may_begin_event()
             || self.durable.has_work(self.has_room_to_load())
     }

@@ -99,6 +99,8 @@ pub enum QueryError {
     },
     /// Never sent: no connection, no place in time, the queue is full. Safe to retry: 503.
     Unavailable(Box<str>),
+    /// More statements at once than the connection of one transaction takes: its own doing, another time is no better.
+    Crowded(&'static str),
     /// The connection died while the query was in flight. A read can be retried; of a write nobody
     /// knows whether it took effect.
     Lost {
@@ -119,6 +121,7 @@ impl fmt::Display for QueryError {
             Self::Value(e) => write!(f, "result: {e}"),
             Self::ResultTooLarge { limit } => write!(f, "result is longer than {limit} bytes"),
             Self::Unavailable(why) => write!(f, "database unavailable: {why}"),
+            Self::Crowded(why) => write!(f, "database unavailable: {why}"),
             Self::Lost { unknown_outcome: true, cause } => {
                 write!(f, "database connection lost, whether the statement took effect is unknown: {cause}")
             }

@@ -24,6 +24,8 @@ pub struct TaskLook {
     pub locals: Vec<(String, Option<String>)>,
     /// Where its fibers wait.
     pub places: Vec<Place>,
+    /// Why it waits for the database, if it has asked in vain since its last step.
+    pub without_database: Option<String>,
 }
 
 fn refused(status: u16, code: &'static str, detail: impl Into<String>) -> TaskRefused {
@@ -42,6 +44,11 @@ impl Back {
     }
 
     fn inspected<R: Reactor>(&mut self, reactor: &mut R, id: &TaskId) -> Result<TaskLook, TaskRefused> {
+        let without_database = self.durable.without_database.get(id).map(|known| known.why.clone());
+        self.held_by(reactor, id).map(|look| TaskLook { without_database, ..look })
+    }
+
+    fn held_by<R: Reactor>(&mut self, reactor: &mut R, id: &TaskId) -> Result<TaskLook, TaskRefused> {
         if let Some(Known::Active(key)) = self.durable.known.get(id).copied() {
             let run = self.durable.active.get_mut(key).and_then(|active| active.run);
             let task = run.and_then(|run| self.runs.get_mut(run)).map(|run| run.task);
@@ -90,6 +97,7 @@ impl Back {
         TaskLook {
             locals: self.vm.locals(task).into_iter().map(each).collect(),
             places: self.vm.places(task),
+            without_database: None,
         }
     }
 

@@ -151,6 +151,7 @@ impl Back {
         code.tasks += 1;
         vm.renew(task, now);
         let run = self.runs.insert(Run::durable(task));
+        self.effects.patient.insert(run);
         let waits = frames.state.waits.clone();
         // It has run since its first batch: only then is there anything to wait for.
         let dirty = frames.state.status == Status::Initialized || commit.is_some();

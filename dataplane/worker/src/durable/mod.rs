@@ -10,7 +10,7 @@
 //!               |                |
 //!               |            one batch, synced ---> held effects leave the machine
 //!               |                |
-//!               |            only long waits left ---> put away: an entry of `known`, perhaps a time in `timers`
+//!               |            only long waits left ---> put away (away.rs): an entry of `known`, perhaps a time in `timers`
 //!               |                                           |
 //!               +------------ load.rs: records -> task <----+ woken by time, by a message, by a restart
 //! ```
@@ -22,6 +22,7 @@
 //! loaded again a little later from what the store has. That is also what a restart does, so there is one path.
 
 mod answers;
+mod away;
 mod body;
 mod children;
 mod control;
@@ -190,6 +191,8 @@ pub(crate) struct Durable {
     looks: HashMap<u64, TaskId>,
     last_look: u64,
     sweeps: sql::Sweeps,
+    /// Tasks that have asked the database in vain since their last step.
+    without_database: HashMap<TaskId, away::WithoutDatabase>,
     inbox: VecDeque<Message>,
     /// Reused for every suspension.
     snapshot: Snapshot,
@@ -409,6 +412,7 @@ impl Durable {
             looks: HashMap::new(),
             last_look: 0,
             sweeps: sql::Sweeps { tasks: sweeps, ..sql::Sweeps::default() },
+            without_database: HashMap::new(),
             inbox: VecDeque::new(),
             snapshot: Snapshot::new(),
             taken: Vec::new(),
@@ -532,9 +536,9 @@ impl Back {
         self.metrics.tasks.set(self.runs.len() as u64);
     }
 
-    /// Requests have their share of the places, too.
+    /// Requests have their share of the places, too, and tasks that a restart wakes stand in line for the database by and by.
     pub(crate) fn has_room_to_load(&self) -> bool {
-        self.runs.len() < self.limits.tasks / 4 * 3
+        self.runs.len() < self.limits.tasks / 4 * 3 && !self.effects.is_crowded()
     }
 
     pub(crate) fn durable_message<R: Reactor, A: Answers<R>>(

@@ -446,6 +446,7 @@ impl Back {
         let Some(active) = self.durable.active.get_mut(key) else { return };
         active.saving = false;
         active.tries = 0;
+        self.durable.without_database.remove(&active.task.id);
         self.wake_tasks(key);
         let Some(active) = self.durable.active.get_mut(key) else { return };
         match &active.order {
@@ -547,79 +548,6 @@ impl Back {
         self.end_mail(run, key, task, wall);
     }
 
-    /// Only long waits are left, and everything is on disk: the machine forgets the task.
-    pub(super) fn durable_put_away<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
-        let Some(mut active) = self.durable.active.remove(key) else { return };
-        self.ask_again(&mut active);
-        let wake = active.waits.iter().filter_map(|wait| wait.until).min().map(|at| at.0);
-        if let Some(run) = active.run.and_then(|run| self.runs.remove(run)) {
-            self.vm.finish(run.task);
-        }
-        self.durable.release_code(&active.task.state.code);
-        let id = active.task.id.clone();
-        match active.order.take() {
-            None => self.durable.put_away(id, wake),
-            // It came while the last batch was under way.
-            Some((_, reply)) => {
-                let now = reactor.timestamp();
-                let batch = active.task.turn(Status::Paused, "paused by hand", self.durable.epoch, now);
-                self.durable.known.insert(id.clone(), Known::Busy);
-                let kind = SaveKind::Turn { id, then: Known::Paused, over: false, reply: Some(reply) };
-                self.durable_save(reactor, kind, batch, Vec::new());
-            }
-        }
-    }
-
-    /// The server stops: the task goes on in the next life.
-    fn durable_rest<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
-        let id = self.durable.active.get_mut(key).map(|active| active.task.id.clone());
-        self.durable_drop_run(reactor, key);
-        if let Some(id) = id {
-            self.durable.known.insert(id, Known::Away(None));
-        }
-    }
-
-    /// Takes a loaded task out of the machine, whatever it waits for.
-    pub(super) fn durable_drop_run<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
-        let Some(mut active) = self.durable.active.remove(key) else { return };
-        self.ask_again(&mut active);
-        if let Some(run) = active.run {
-            self.effects.abandon(reactor, run);
-            if let Some(run) = self.runs.remove(run) {
-                self.vm.finish(run.task);
-            }
-        }
-        self.durable.release_code(&active.task.state.code);
-        if let Some((_, reply)) = active.order {
-            let detail = "the task was let go of meanwhile: try again".to_owned();
-            let _ = reply.try_send(Err(super::TaskRefused { status: 503, code: "task/busy", detail }));
-        }
-        // Until the caller says otherwise.
-        self.durable.known.insert(active.task.id, Known::Busy);
-    }
-
-    fn durable_forget(&mut self, key: u64) {
-        if let Some(active) = self.durable.active.remove(key) {
-            if let Some(run) = active.run.and_then(|run| self.runs.remove(run)) {
-                self.vm.finish(run.task);
-            }
-            self.durable.release_code(&active.task.state.code);
-            self.durable.known.remove(&active.task.id);
-            self.durable.waiters.remove(&active.task.id);
-        } else {
-            self.durable.known.retain(|_, known| *known != Known::Active(key));
-        }
-    }
-
-    /// What the store has is all that counts: the task is loaded again in a while.
-    pub(super) fn durable_let_go<R: Reactor>(&mut self, reactor: &mut R, key: u64, why: &str) {
-        let Some(active) = self.durable.active.get_mut(key) else { return };
-        let id = active.task.id.clone();
-        self.log.line(Level::Warn, "a durable task is loaded again", &[("task", &id), ("why", &why)]);
-        self.durable_drop_run(reactor, key);
-        self.durable.put_away(id, Some(reactor.timestamp().0 + AGAIN_MICROS));
-    }
-
     /// The run is over.
     fn durable_end<R: Reactor>(&mut self, reactor: &mut R, run: u64, key: u64, how: VmRun) {
         let Some(task) = self.runs.get_mut(run).map(|run| run.task) else { return };
@@ -684,6 +612,7 @@ impl Back {
         }
         if let Some(run) = active.run.take() {
             self.effects.abandon(reactor, run);
+            self.effects.patient.remove(&run);
             if let Some(run) = self.runs.remove(run) {
                 self.vm.finish(run.task);
             }
@@ -747,6 +676,7 @@ impl Back {
     /// The last batch of a task is on disk.
     fn durable_over<R: Reactor>(&mut self, reactor: &mut R, id: &forebay_frames::TaskId) {
         self.durable.known.remove(id);
+        self.durable.without_database.remove(id);
         self.mail_over(reactor, id);
         for waiter in self.durable.waiters.remove(id).unwrap_or_default() {
             self.durable.tell(waiter, Told::Over);

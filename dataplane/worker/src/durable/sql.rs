@@ -9,6 +9,8 @@
 //!                                                         no: fn from its beginning
 //! ```
 
+use std::collections::HashSet;
+
 use forebay_base::{Monotonic, TenantId};
 use forebay_bytecode::HostFn;
 use forebay_engine::{Effect, EffectId, Packing, TaskHandle};
@@ -16,14 +18,12 @@ use forebay_frames::{Batch, Facts, TaskId, sweep_key};
 use forebay_ring::Reactor;
 
 use super::effects::Begun;
-use super::{AGAIN_MICROS, Known, SaveKind, TaskCommand};
+use super::{Known, SaveKind, TaskCommand};
 use crate::back::{Back, Whose};
 use crate::effects::Call;
 use crate::effects::kv::Refusal;
-use crate::effects::steps::StepName;
+use crate::effects::steps::{SWEEP_MAX, StepName};
 
-/// Tasks whose rows are removed at a time.
-const SWEEP_TASKS: usize = 64;
 /// After a failure, before it is tried again.
 const SWEEP_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -173,7 +173,11 @@ impl Back {
         while let Some((run, why)) = self.effects.uncertain.pop() {
             if let Some(Whose::Durable(key)) = self.runs.get_mut(run).map(|run| &run.whose) {
                 let key = *key;
-                self.durable_let_go(reactor, key, &why);
+                let id = self.durable.active.get_mut(key).map(|active| active.task.id.clone());
+                self.durable_drop_run(reactor, key);
+                if let Some(id) = id {
+                    self.wait_for_database(id, reactor.timestamp(), why);
+                }
             }
         }
         while let Some((asker, said)) = self.effects.steps.looked.pop() {
@@ -181,12 +185,8 @@ impl Back {
             match said {
                 Ok(committed) => self.durable_load_after(reactor, id, committed),
                 Err(why) => {
-                    self.log.line(
-                        crate::back::Level::Warn,
-                        "whether a durable task's transaction was committed isn't known yet",
-                        &[("task", &id), ("why", &why)],
-                    );
-                    self.durable.put_away(id, Some(reactor.timestamp().0 + AGAIN_MICROS));
+                    let why = format!("whether its transaction was committed isn't known yet: {why}");
+                    self.wait_for_database(id, reactor.timestamp(), why);
                 }
             }
         }
@@ -195,7 +195,7 @@ impl Back {
         }
     }
 
-    /// Once a second: removes rows of tasks that are over.
+    /// Once a second, and at once while there are more: removes rows of tasks that are over.
     pub(super) fn durable_sweep<R: Reactor>(&mut self, reactor: &R) {
         let now = reactor.now();
         let sweeps = &mut self.durable.sweeps;
@@ -206,7 +206,7 @@ impl Back {
             return;
         };
         let with = sweeps.tasks.iter().filter(|(_, labels)| labels.contains(&label));
-        let numbers: Vec<[u8; 16]> = with.take(SWEEP_TASKS).map(|(number, _)| *number).collect();
+        let numbers: Vec<[u8; 16]> = with.take(SWEEP_MAX).map(|(number, _)| *number).collect();
         sweeps.under_way = Some((label.clone(), numbers.clone()));
         self.effects.sweep(&label, numbers, 0, now);
     }
@@ -221,6 +221,7 @@ impl Back {
             return;
         }
         let mut batch = Batch::new();
+        let numbers: HashSet<[u8; 16]> = numbers.into_iter().collect();
         for (number, labels) in sweeps.tasks.iter_mut().filter(|(number, _)| numbers.contains(number)) {
             labels.retain(|other| *other != label);
             if labels.is_empty() {
@@ -230,6 +231,10 @@ impl Back {
         sweeps.tasks.retain(|(_, labels)| !labels.is_empty());
         if !batch.is_empty() {
             self.durable_save(reactor, SaveKind::Swept, batch, Vec::new());
+        }
+        // Those who have fallen behind don't wait for the next second.
+        if self.durable.sweeps.tasks.len() >= SWEEP_MAX {
+            self.durable_sweep(reactor);
         }
     }
 }

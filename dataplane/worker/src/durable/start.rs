@@ -261,6 +261,7 @@ impl Back {
         let (frames, batch) = Task::start(start, super::run::parts(&self.durable.snapshot), wall);
         let run = Run::durable(task);
         let run = self.runs.insert(run);
+        self.effects.patient.insert(run);
         let active = Active {
             run: Some(run),
             task: frames,

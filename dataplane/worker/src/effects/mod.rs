@@ -19,7 +19,7 @@ pub(crate) mod steps;
 mod time;
 mod tx;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use forebay_base::value::ValueBuilder;
@@ -74,6 +74,8 @@ pub(crate) enum What {
     Copy(usize, Box<bulk::Copy>),
     /// A step of a transaction of this database.
     Tx(usize, tx::Step),
+    /// Nothing: a statement that a durable task couldn't begin, until the task is let go of.
+    Later,
     /// A step of a durable task in this database.
     Step(usize),
     Http,
@@ -113,7 +115,10 @@ pub(crate) struct Effects {
     databases: Vec<sql::Sql>,
     transactions: tx::Transactions,
     pub(crate) steps: steps::Steps,
-    /// Runs of durable tasks whose last statement was done or not: nobody knows. And why.
+    /// Runs of durable tasks: they never hear that the database is away for a while.
+    pub(crate) patient: HashSet<u64>,
+    /// Runs of durable tasks that are to be let go of, and why: the database doesn't do their statement for now, or
+    /// nobody knows whether it did.
     pub(crate) uncertain: Vec<(u64, String)>,
     cursors: bulk::Cursors,
     plans: plans::Plans,
@@ -156,6 +161,7 @@ impl Effects {
             databases: sql::Sql::all(core, config, reactor.now()),
             transactions: tx::Transactions::default(),
             steps: steps::Steps::default(),
+            patient: HashSet::new(),
             uncertain: Vec::new(),
             cursors: bulk::Cursors::default(),
             plans: plans::Plans::default(),
@@ -451,7 +457,7 @@ impl Effects {
                         reactor.cancel_timer(timer);
                     }
                     // The write happens; its answer finds nobody.
-                    What::Kv(_) | What::Task(_) => {}
+                    What::Kv(_) | What::Task(_) | What::Later => {}
                 }
             }
         }

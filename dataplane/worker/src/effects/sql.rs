@@ -12,7 +12,7 @@ use forebay_postgres::{Config, Delivery, Event, Param, QueryError, Receiver, Sha
 use forebay_ring::{Close, Endpoint, Reactor, TimerId};
 
 use super::tx::Step;
-use super::{Call, Effects, Fault, Owner, Waiting, What, plans};
+use super::{Call, Effects, Owner, Waiting, What, plans};
 use crate::back::{BackConfig, Level};
 use crate::slots::Slots;
 use crate::tokens;
@@ -52,6 +52,10 @@ enum Room {
     Known,
 }
 
+/// Transactions waiting for a connection beyond which no durable task is loaded: a restart wakes its tasks by and by.
+const WOKEN_MAX: usize = 64;
+/// Durable tasks that wait for a connection of a database that is away.
+const PROBES_MAX: usize = 8;
 /// The token of the question; no effect has it.
 const ROOM: Token = Token(u64::MAX - 1);
 /// The least of what the server leaves to ordinary roles, what the database and what the role may have.
@@ -274,8 +278,8 @@ impl Effects {
     }
 
     pub(super) fn begin_sql(&mut self, vm: &mut Vm, call: &Call<'_>) {
-        if let Err((name, message, code)) = self.send_query(vm, call) {
-            self.fail(vm, call, &Fault { name, message: &message, code: code.as_deref() });
+        if let Err(refusal) = self.send_query(vm, call) {
+            self.refuse(vm, call, &refusal);
         }
     }
 
@@ -373,8 +377,10 @@ impl Effects {
         match self.databases.get_mut(database) {
             Some(Sql { pool: Some(pool), .. }) => Ok(pool),
             sql => {
+                // Its host may have an address later on; without a configuration nothing will ever come.
+                let code = sql.as_ref().filter(|sql| sql.config.is_some()).map(|_| NOT_SENT.to_owned());
                 let why = sql.and_then(|sql| sql.endpoint.as_ref().err()).map_or("", String::as_str);
-                Err(("UnavailableError", format!("database unavailable: {why}"), None))
+                Err(("UnavailableError", format!("database unavailable: {why}"), code))
             }
         }
     }
@@ -412,12 +418,8 @@ impl Effects {
                     // Asked whatever came: the end of a transaction is watched once.
                     let watched = self.was_committing(token.0);
                     if let Err(error) = &result
-                        && watched
-                        && !matches!(error, QueryError::Server(_))
-                        && let Some(waiting) = self.done(token.0)
+                        && self.waits_for_database(token.0, watched, error)
                     {
-                        let why = error.to_string();
-                        self.uncertain.push((waiting.run, why));
                         continue;
                     }
                     let Some(waiting) = self.done(token.0) else { continue };
@@ -478,6 +480,39 @@ impl Effects {
                 }
             }
         }
+    }
+
+    /// A statement of a durable task failed: true if its script doesn't hear of it, because the task is let go of.
+    /// `commits`: it was the end of a transaction, about which nobody may guess.
+    fn waits_for_database(&mut self, key: u64, commits: bool, error: &QueryError) -> bool {
+        // One that stops may say so behind a COMMIT.
+        let unknown = commits && !matches!(error, QueryError::Server(error) if !stops(&error.code));
+        let Some(run) = self.waiting.get_mut(key).map(|waiting| waiting.run) else { return false };
+        let waits = unknown || self.patient.contains(&run) && passes(&fault_of(error));
+        if !waits {
+            return false;
+        }
+        // It stays in flight until the task is let go of: nobody takes it for one that rests.
+        self.uncertain.push((run, error.to_string()));
+        true
+    }
+
+    /// Whether so many wait for a connection of their own that no more tasks should be woken to join them.
+    pub(crate) fn is_crowded(&self) -> bool {
+        let pools = self.databases.iter().filter_map(|sql| sql.pool.as_ref());
+        pools.into_iter().any(|pool| pool.begins_waiting() >= WOKEN_MAX)
+    }
+
+    /// While the database is away only a few tasks ask whether it is back: the others needn't stand in line for that.
+    pub(super) fn asks_in_vain(&mut self, run: u64, database: usize) -> Result<(), Refusal> {
+        let patient = self.patient.contains(&run);
+        let pool = self.pool(database)?;
+        if patient && pool.is_away() && pool.begins_waiting() >= PROBES_MAX {
+            let why = pool.stats().last_failure.unwrap_or_default();
+            let message = format!("database unavailable: {why}");
+            return Err(("UnavailableError", message, Some(NOT_SENT.into())));
+        }
+        Ok(())
     }
 
     /// What calls have settled at once.
@@ -665,6 +700,26 @@ impl Effects {
 /// Name, message and code of an exception for a script.
 pub(super) type Refusal = (&'static str, String, Option<String>);
 
+/// The statement was never sent (SQLSTATE class 08, "unable to establish connection").
+pub(super) const NOT_SENT: &str = "08001";
+
+/// Whether it is only for a while that the database doesn't do it: no place, no connection, one that was lost, a server
+/// that starts, stops or is full. Not so without a database in the configuration.
+pub(super) fn passes((name, _, code): &Refusal) -> bool {
+    let code = code.as_deref().unwrap_or_default();
+    match *name {
+        "UnavailableError" => matches!(code, NOT_SENT | "08006" | "08007"),
+        "DatabaseError" => stops(code),
+        _ => false,
+    }
+}
+
+/// Codes of a server that starts, stops, or has no connection left (the PostgreSQL manual's appendix A).
+pub(super) fn stops(code: &str) -> bool {
+    matches!(code, "57P01" | "57P02" | "57P03" | "53300")
+}
+
+/// As the script sees it.
 pub(super) fn refusal_of(error: QueryError) -> Refusal {
     fault_of(&error)
 }
@@ -698,7 +753,8 @@ fn fault_of(error: &QueryError) -> Refusal {
             ("DatabaseError", server.message.to_string(), Some(server.code.to_string()))
         }
         QueryError::Parameter(_) => ("ParameterError", error.to_string(), Some("22P02".into())),
-        QueryError::Unavailable(_) => ("UnavailableError", error.to_string(), None),
+        QueryError::Unavailable(_) => ("UnavailableError", error.to_string(), Some(NOT_SENT.into())),
+        QueryError::Crowded(_) => ("UnavailableError", error.to_string(), None),
         QueryError::Lost { unknown_outcome: true, .. } => {
             ("UnavailableError", error.to_string(), Some("08007".into()))
         }

@@ -23,15 +23,16 @@ use forebay_postgres::{Access, Complete, Delivery, Param, QueryError, Shape, Sql
 use std::collections::{HashMap, HashSet};
 
 use super::plans::{self, Statement};
-use super::sql::{Refusal, refusal_of};
+use super::sql::{Refusal, passes, refusal_of, stops};
+use super::tx::inside;
 use super::{Call, Effects, Waiting, What};
 
 /// Marks the token of a statement of a step.
 const STEP: u64 = 1 << 61;
 /// Marks the token of its COMMIT or ROLLBACK.
 const END: u64 = 1 << 62;
-/// Rows that one statement removes.
-const SWEEP_MAX: usize = 256;
+/// Tasks whose rows one statement removes.
+pub(crate) const SWEEP_MAX: usize = 1024;
 
 const FIND: &str = "SELECT relnamespace::regnamespace::text FROM pg_catalog.pg_class \
                     WHERE oid = pg_catalog.to_regclass('forebay_steps')";
@@ -169,9 +170,8 @@ impl Steps {
 impl Effects {
     /// A statement that may write, of a durable task.
     pub(crate) fn begin_step(&mut self, vm: &mut Vm, call: &Call<'_>, name: StepName) {
-        if let Err((error, message, code)) = self.try_step(vm, call, name) {
-            let fault = super::Fault { name: error, message: &message, code: code.as_deref() };
-            self.fail(vm, call, &fault);
+        if let Err(refusal) = self.try_step(vm, call, name) {
+            self.refuse(vm, call, &refusal);
         }
     }
 
@@ -199,10 +199,7 @@ impl Effects {
         match started {
             Ok(Some(())) => {}
             Ok(None) => self.begin_tx(vm, call),
-            Err((error, message, code)) => {
-                let fault = super::Fault { name: error, message: &message, code: code.as_deref() };
-                self.fail(vm, call, &fault);
-            }
+            Err(refusal) => self.refuse(vm, call, &refusal),
         }
     }
 
@@ -224,9 +221,8 @@ impl Effects {
     /// `%txEnd(number, true)` of a durable task, outermost: the step's row goes with the COMMIT.
     pub(crate) fn commit_step(&mut self, vm: &mut Vm, call: &Call<'_>, name: &StepName) {
         let sent = self.send_row(vm, call, name);
-        if let Err((error, message, code)) = sent {
-            let fault = super::Fault { name: error, message: &message, code: code.as_deref() };
-            return self.fail(vm, call, &fault);
+        if let Err(refusal) = sent {
+            return self.refuse(vm, call, &refusal);
         }
         self.end_tx(vm, call);
         // The end's key is the youngest of the run's.
@@ -256,7 +252,7 @@ impl Effects {
         let token = Token(STEP | END | u64::from(name.effect));
         self.pool(database)?
             .query_in(root, token, &Sql::new(&table.insert), &params, Shape::Affected, Delivery::Whole)
-            .map_err(refusal_of)
+            .map_err(inside)
     }
 
     /// Asks whether a step was done; the answer comes in [`Steps::looked`] under `asker`.
@@ -290,6 +286,7 @@ impl Effects {
         name: StepName,
         goal: Goal,
     ) -> Result<(), Refusal> {
+        self.asks_in_vain(call.run, database)?;
         let key = self.wait(call, What::Step(database));
         let begun = self.start_under(key, database, name, goal, call.now);
         if begun.is_err() {
@@ -372,9 +369,7 @@ impl Effects {
         let Some(step) = self.steps.under_way.get(&key) else { return Ok(()) };
         let database = step.database;
         let token = Token(STEP | key);
-        self.pool(database)?
-            .query_in(Token(key), token, sql, params, shape, Delivery::Whole)
-            .map_err(refusal_of)
+        self.pool(database)?.query_in(Token(key), token, sql, params, shape, Delivery::Whole).map_err(inside)
     }
 
     /// The table is known: on to what it is for.
@@ -465,6 +460,8 @@ impl Effects {
             Ok(next) => next,
             // It may have been done in an earlier life: the script must not hear that it wasn't.
             Err((_, why, _)) if again => Next::Uncertain(why),
+            // Its COMMIT was never sent, and a transaction ends with its connection.
+            Err(refusal) if passes(&refusal) => Next::Uncertain(refusal.1),
             Err(refusal) => Next::Throw(refusal),
         };
         self.step_next(vm, key, next, now);
@@ -564,7 +561,10 @@ impl Effects {
         };
         let complete = match result {
             Ok(complete) => complete,
-            Err(error) => return undo(self, refusal_of(error)),
+            Err(error) => {
+                let refusal = refusal_of(error);
+                return if passes(&refusal) { Err(refusal) } else { undo(self, refusal) };
+            }
         };
         if let Some(name) = statement.must_exist.as_deref()
             && complete.rows == 0
@@ -585,7 +585,7 @@ impl Effects {
         let uuid = uuid(&name.number);
         let params = row(&uuid, &name, &bytes);
         self.send_inside(key, &Sql::new(&table.insert), &params, Shape::Affected)?;
-        self.pool(database)?.end(Token(key), Token(END | key), true).map_err(refusal_of)?;
+        self.pool(database)?.end(Token(key), Token(END | key), true).map_err(inside)?;
         Ok(Next::Wait)
     }
 
@@ -594,8 +594,10 @@ impl Effects {
         let failed = self.steps.under_way.get_mut(&key).and_then(|step| step.failed.take());
         Ok(match result {
             Ok(_) => Next::Done,
-            // The server says no: nothing happened.
-            Err(error @ QueryError::Server(_)) => Next::Throw(refusal_of(error)),
+            // The server says no: nothing happened. One that stops may say so behind a COMMIT.
+            Err(QueryError::Server(error)) if !stops(&error.code) => {
+                Next::Throw(refusal_of(QueryError::Server(error)))
+            }
             // Its row couldn't be written, or nobody knows: the row tells.
             Err(error) => Next::Uncertain(failed.unwrap_or_else(|| error.to_string())),
         })
@@ -616,6 +618,13 @@ impl Effects {
             match step.goal {
                 Goal::Sweep(..) => self.steps.swept.push((asker, said == Ok(true))),
                 _ => self.steps.looked.push((asker, said)),
+            }
+            return;
+        }
+        if let Next::Uncertain(why) = next {
+            // It stays in flight until the task is let go of: nobody takes it for one that rests.
+            if let Some(run) = self.waiting.get_mut(key).map(|waiting| waiting.run) {
+                self.uncertain.push((run, why));
             }
             return;
         }
@@ -647,10 +656,7 @@ impl Effects {
                 let spec = ErrorSpec { name, message: &message, code: code.as_deref(), props: &[] };
                 let _ = vm.resume_error(task, effect, &spec);
             }
-            Next::Uncertain(why) => {
-                self.uncertain.push((waiting.run, why));
-            }
-            Next::Wait => {}
+            Next::Uncertain(_) | Next::Wait => {}
         }
     }
 
@@ -672,7 +678,7 @@ fn refusal_of_ref(error: &QueryError) -> Refusal {
         QueryError::Server(server) => {
             ("DatabaseError", server.message.to_string(), Some(server.code.to_string()))
         }
-        other => ("UnavailableError", other.to_string(), None),
+        other => refusal_of(other.clone()),
     }
 }
 

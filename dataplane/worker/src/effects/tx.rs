@@ -15,10 +15,10 @@ use std::collections::VecDeque;
 
 use forebay_base::{Monotonic, Timestamp};
 use forebay_engine::{Effect, TaskHandle, ValueRef, Vm};
-use forebay_postgres::Token;
 use forebay_postgres::pool::{Isolation, Mode, OVER, Pool};
+use forebay_postgres::{QueryError, Token};
 
-use super::sql::{Refusal, refusal_of};
+use super::sql::{Refusal, passes, refusal_of};
 use super::{Call, Effects, Fault, What};
 
 /// Savepoints within one another.
@@ -168,7 +168,14 @@ impl Effects {
         self.database(options.database)
     }
 
-    pub(super) fn refuse(&mut self, vm: &mut Vm, call: &Call<'_>, (name, message, code): &Refusal) {
+    /// Throws at the script; a durable task whose database is away for a while is let go of instead.
+    pub(super) fn refuse(&mut self, vm: &mut Vm, call: &Call<'_>, refusal: &Refusal) {
+        let (name, message, code) = refusal;
+        if self.patient.contains(&call.run) && passes(refusal) {
+            self.wait(call, What::Later);
+            self.uncertain.push((call.run, message.clone()));
+            return;
+        }
         self.fail(vm, call, &Fault { name, message, code: code.as_deref() });
     }
 
@@ -178,6 +185,7 @@ impl Effects {
         let options = Options::read(&options).map_err(wrong)?;
         let database = self.database(options.database)?;
         let settings: Vec<(&str, &str)> = options.settings.iter().map(|(n, v)| (&**n, &**v)).collect();
+        self.asks_in_vain(call.run, database)?;
         let number = self.transactions.next_number();
         let key = self.wait(call, What::Tx(database, Step::Begin(number)));
         let begun = self.pool(database).and_then(|pool| {
@@ -269,7 +277,7 @@ impl Effects {
         }
         let key = self.wait(call, What::Tx(database, Step::End(number)));
         let sent = self.pool(database).and_then(|pool| match (parent, commit) {
-            (0, _) => pool.end(Token(root), Token(key), commit).map_err(refusal_of),
+            (0, _) => pool.end(Token(root), Token(key), commit).map_err(inside),
             (_, true) => {
                 control(pool, Token(root), Token(key), &format!("RELEASE SAVEPOINT forebay_{depth}"))
             }
@@ -395,12 +403,12 @@ fn undo(name: &str) -> String {
 
 /// Sends a statement of transaction control.
 fn control(pool: &mut Pool, root: Token, token: Token, text: &str) -> Result<(), Refusal> {
-    pool.control_in(root, token, text).map_err(|error| {
-        if error == OVER {
-            return lost();
-        }
-        refusal_of(error)
-    })
+    pool.control_in(root, token, text).map_err(inside)
+}
+
+/// Why a statement couldn't be sent on the connection of its transaction.
+pub(super) fn inside(error: QueryError) -> Refusal {
+    if error == OVER { lost() } else { refusal_of(error) }
 }
 
 /// The pool knows the transaction no more although nobody has ended it: its connection is gone.

@@ -575,6 +575,22 @@ impl Pool {
         links.chain(upkeep).chain(queue).chain(begin).min().unwrap_or(Monotonic::NEVER)
     }
 
+    /// How many wait for a connection of their own.
+    #[must_use]
+    pub fn begins_waiting(&self) -> usize {
+        self.begins.len()
+    }
+
+    /// Whether the server was tried, and none of the connections is there.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.totals.last_failure.is_some()
+            && !self
+                .links
+                .iter()
+                .any(|slot| matches!(&slot.state, State::Open { connection, .. } if connection.is_ready()))
+    }
+
     /// The pool's state, for metrics.
     #[must_use]
     pub fn stats(&self) -> PoolStats {

@@ -187,9 +187,7 @@ impl Pool {
                 && owner == transaction
             {
                 if connection.in_flight() >= window {
-                    return Err(QueryError::Unavailable(
-                        "too many queries at once in one transaction".into(),
-                    ));
+                    return Err(QueryError::Crowded("too many queries at once in one transaction"));
                 }
                 connection.query(token, sql, params, shape, delivery)?;
                 self.totals.queries += 1;
