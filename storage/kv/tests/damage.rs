@@ -210,7 +210,7 @@ fn verify_compares_hints_with_their_segments() {
             files[file].1[at] ^= 1 << (at % 8);
             put(name, &files[file].1);
             let report = verify(&config).unwrap();
-            assert_eq!(report.hints_damaged, [name.clone()], "byte {at}");
+            assert_eq!(report.hints_damaged, std::slice::from_ref(name), "byte {at}");
             assert_eq!((report.hints, report.records), (whole.hints - 1, whole.records), "byte {at}");
             assert_eq!(reopen(&files, &config).unwrap(), state, "byte {at}");
             if at >= body {
@@ -221,7 +221,7 @@ fn verify_compares_hints_with_their_segments() {
             put(name, &files[file].1);
             match verify(&config) {
                 // Magic, version, id, size, salt, or an offset that can't be: not believed.
-                Ok(report) => assert_eq!(report.hints_damaged, [name.clone()], "byte {at}"),
+                Ok(report) => assert_eq!(report.hints_damaged, std::slice::from_ref(name), "byte {at}"),
                 Err(Error::Corrupt { file, .. }) => {
                     lies += 1;
                     assert_eq!(file, *name, "byte {at}");
