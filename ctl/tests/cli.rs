@@ -164,6 +164,15 @@ fn kv_dumps_and_verifies_a_folder() {
     store.close().unwrap();
     let report = forebay(folder.path(), &["kv", "verify", "kv", "--json"]);
     assert!(report.code == 0 && report.out.contains("\"keys\":2500"), "{}{}", report.out, report.err);
+    assert!(report.out.contains("\"hints_damaged\":[]"), "{}", report.out);
+    // No hint of a segment: an open doesn't believe it, and verify says so.
+    std::fs::write(folder.path().join("kv/0000000001.hint"), b"nothing of the kind").unwrap();
+    let report = forebay(folder.path(), &["kv", "verify", "kv", "--json"]);
+    assert!(
+        report.code == 0 && report.out.contains("\"hints_damaged\":[\"0000000001.hint\"]"),
+        "{}",
+        report.out
+    );
     let dump = forebay(folder.path(), &["kv", "dump", "kv"]);
     assert_eq!(dump.out.lines().count(), 2500, "{}", dump.err);
     assert_eq!(dump.out.lines().nth(1234).unwrap(), "{\"key\":\"n:01234\",\"value\":1234}");

@@ -25,7 +25,7 @@ pub struct KvArgs {
 pub enum KvCommand {
     /// Print every key and value, one JSON object a line
     Dump(DumpArgs),
-    /// Check every checksum and record; changes nothing
+    /// Check every checksum, record and hint file; changes nothing
     Verify(VerifyArgs),
     /// Rewrite what is mostly garbage, so that the folder takes less space
     Compact(VerifyArgs),
@@ -98,6 +98,7 @@ fn verify(args: &VerifyArgs) -> Outcome {
     let value = json!({
         "folder": folder, "segments": report.segments, "spares": report.spares, "records": report.records,
         "keys": report.keys, "last": report.last.0, "torn_at": torn,
+        "hints": report.hints, "hints_damaged": report.hints_damaged,
     });
     let text = if args.json { value.to_string() } else { crate::admin::client::render(&value) };
     println!("{text}");

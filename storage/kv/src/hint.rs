@@ -308,6 +308,22 @@ fn make_with(
     Ok((summary, bytes))
 }
 
+/// Whether an open would believe a segment's hint; if so, it says what its segment says.
+///
+/// # Errors
+/// [`Error::Corrupt`] names a hint that would be believed and is not what its segment says.
+pub(crate) fn is_right(medium: &dyn Medium, segment: &Arc<Segment>) -> Result<bool, Error> {
+    let file = name_of(segment.header.id);
+    let Ok(bytes) = medium.read_file(&file) else { return Ok(false) };
+    if decode(segment, &bytes, &mut Chunk::default(), false).is_none() {
+        return Ok(false);
+    }
+    if make(segment)?.1 == bytes {
+        return Ok(true);
+    }
+    Err(Error::Corrupt { file, offset: 0, expected: "what its segment says" })
+}
+
 /// Removes a segment's hint, if it has one. That it comes back by a power cut does no harm: the next open removes
 /// hints without their segment, and no other segment has this id and this salt.
 pub(crate) fn remove(medium: &dyn Medium, segment: &Segment) {

@@ -59,17 +59,27 @@ pub struct Report {
     /// File and offset at which a write was interrupted, if that is how the log
     /// ends. Nothing acknowledged is lost by it.
     pub torn_at: Option<(String, u64)>,
+    /// Hint files that say what their segments say; only [`verify`] looks.
+    pub hints: usize,
+    /// Hint files that no open believes: damaged, unreadable, or of another segment. Nothing is lost by them: their
+    /// segments are read instead, and maintenance writes them anew. Only [`verify`] looks.
+    pub hints_damaged: Vec<String>,
 }
 
-/// Checks every record of a folder, which is locked meanwhile, and changes nothing. Believes no hint.
+/// Checks every record of a folder, which is locked meanwhile, and changes nothing. Believes no hint, and compares each
+/// with its segment.
 ///
 /// # Errors
-/// [`Error::Corrupt`] with file and offset, [`Error::Locked`], [`Error::Io`].
+/// [`Error::Corrupt`] with file and offset, also of a hint that an open would believe though its segment says
+/// otherwise; [`Error::Locked`], [`Error::Io`].
 pub fn verify(config: &Config) -> Result<Report, Error> {
     if !config.folder.is_dir() {
         return Err(Error::Config { what: format!("{} is not a folder", config.folder.display()) });
     }
-    Ok(scan(&DiskFolder::open(&config.folder)?, config, false)?.report)
+    let folder = DiskFolder::open(&config.folder)?;
+    let mut scanned = scan(&folder, config, false)?;
+    scanned.compare_hints(&folder)?;
+    Ok(scanned.report)
 }
 
 impl Store {
@@ -191,7 +201,16 @@ fn scan(medium: &dyn Medium, config: &Config, hints: bool) -> Result<Scanned, Er
     );
     let mut scanned = Scanned {
         index: Index::default(),
-        report: Report { segments: 0, spares: 0, records: 0, keys: 0, last: Lsn(0), torn_at: None },
+        report: Report {
+            segments: 0,
+            spares: 0,
+            records: 0,
+            keys: 0,
+            last: Lsn(0),
+            torn_at: None,
+            hints: 0,
+            hints_damaged: Vec::new(),
+        },
         tail: Tail {
             last_sequence: 0,
             epoch_max: 0,
@@ -281,6 +300,25 @@ fn load_hints(
 }
 
 impl Scanned {
+    /// Compares the hints of a folder, all of whose segments were read, with what their segments say.
+    fn compare_hints(&mut self, medium: &dyn Medium) -> Result<(), Error> {
+        let mut names = medium.list().map_err(|e| Error::io("listing the data folder", e))?;
+        names.retain(|name| name.ends_with(hint::SUFFIX));
+        names.sort_unstable();
+        for name in names {
+            let used = self.index.segments().map(|(segment, _)| segment);
+            let segment = used.chain(&self.unsealed).find(|s| hint::name_of(s.header.id) == name);
+            // Without its segment it is a leftover: the next open removes it.
+            let Some(segment) = segment else { continue };
+            if hint::is_right(medium, segment)? {
+                self.report.hints += 1;
+            } else {
+                self.report.hints_damaged.push(name);
+            }
+        }
+        Ok(())
+    }
+
     /// The segment that was written to before this one and isn't sealed, if this one has records.
     fn unsealed_before(before: &[(Arc<Segment>, WalkEnd)]) -> Option<Error> {
         let (used, end) = before.iter().find(|(_, end)| !end.pristine())?;

@@ -41,8 +41,10 @@ pub struct Store {
     index: RwLock<Index>,
     /// Completions per core; the last two are of the maintenance thread and of whoever is no core.
     queues: Box<[Mutex<Vec<Completion>>]>,
-    /// Signalled when a commit finished and when maintenance has something to do.
+    /// Signalled when a commit finished.
     changed: Condvar,
+    /// Signalled when maintenance has something to do: a commit alone doesn't wake its thread.
+    upkeep: Condvar,
     /// Held by the one who prepares segments or compacts.
     pub(crate) maintenance: Mutex<()>,
     /// Held by the one thread that writes without being a core; its last token.
@@ -170,6 +172,7 @@ impl Store {
             index: RwLock::new(index),
             queues,
             changed: Condvar::new(),
+            upkeep: Condvar::new(),
             maintenance: Mutex::new(()),
             outside: Mutex::new(0),
             reopened: AtomicBool::new(false),
@@ -286,12 +289,12 @@ impl Store {
             if !log.no_space && !self.config.busy_at_once {
                 log.stall(Stalled::new(&Waiter { core, completion }, now, batch, sync, bytes));
                 drop(log);
-                self.changed.notify_all();
+                self.notify();
                 return Ok(());
             }
             let why = if log.no_space { Unavailable::NoSpace } else { Unavailable::Busy };
             drop(log);
-            self.changed.notify_all();
+            self.notify();
             completion.outcome = Outcome::Unavailable(why);
             self.complete(core, core, completion);
             return Ok(());
@@ -312,7 +315,7 @@ impl Store {
             self.complete(core, core, completion);
         }
         if rolled {
-            self.changed.notify_all();
+            self.notify();
         }
         Ok(())
     }
@@ -554,18 +557,26 @@ impl Store {
     /// the thread that calls it.
     pub fn wait_for_maintenance(&self, timeout: Duration) -> bool {
         let log = self.lock_log();
-        let idle = |log: &mut Log| {
-            log.spares.len() >= self.config.spares()
-                && log.wanted_bytes == 0
-                && !log.rolled
-                && log.stalled.is_empty()
-                && !log.unchecked
-                && !log.is_stopped()
-        };
-        match self.changed.wait_timeout_while(log, timeout, idle) {
+        match self.upkeep.wait_timeout_while(log, timeout, |log| self.is_idle(log)) {
             Ok((_, result)) => !result.timed_out(),
             Err(_) => true,
         }
+    }
+
+    /// Nothing for [`Store::maintain`] to do.
+    fn is_idle(&self, log: &Log) -> bool {
+        log.spares.len() >= self.config.spares()
+            && log.wanted_bytes == 0
+            && !log.rolled
+            && log.stalled.is_empty()
+            && !log.unchecked
+            && !log.is_stopped()
+    }
+
+    /// Something has changed for whoever waits for a commit, and for maintenance.
+    fn notify(&self) {
+        self.changed.notify_all();
+        self.upkeep.notify_all();
     }
 
     /// Takes no more writes, waits for those under way and marks the log as cleanly
@@ -803,8 +814,12 @@ impl Store {
         if buffer.capacity() <= 2 * GROUP_BYTES_MAX && buffer.capacity() > log.spare_buffer.capacity() {
             log.spare_buffer = buffer;
         }
+        let due = !self.is_idle(&log);
         drop(log);
         self.changed.notify_all();
+        if due {
+            self.upkeep.notify_all();
+        }
         for waiter in group.waiters {
             self.complete(core, waiter.core, waiter.completion);
         }
@@ -817,7 +832,7 @@ impl Store {
         let groups = std::mem::take(&mut log.groups);
         log.queued_bytes = 0;
         drop(log);
-        self.changed.notify_all();
+        self.notify();
         self.refuse_stalled(Unavailable::Poisoned);
         let unknown = in_flight.into_iter().map(|g| (g, Outcome::Unknown));
         let never = groups.into_iter().map(|g| (g, Outcome::Unavailable(Unavailable::Poisoned)));

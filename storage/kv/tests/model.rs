@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use forebay_base::rng::Rng;
 use forebay_base::value::codec::decode_int;
@@ -336,4 +338,40 @@ fn a_backup_is_a_moment_of_the_store() {
         let n = u32::from_le_bytes(left.value[..4].try_into().unwrap());
         assert!((1200..3000).contains(&n), "{n} isn't of that moment");
     }
+}
+
+/// The thread that maintenance waits on sleeps through commits that leave it nothing to do: woken by each, it would
+/// share the core with whoever commits.
+#[test]
+fn commits_do_not_wake_maintenance() {
+    let temporary = tempfile::tempdir().unwrap();
+    let store = Blocking::open(config(&temporary.path().join("data"), 1)).unwrap();
+    let inner = store.store();
+    inner.maintain(Timestamp(0)).unwrap();
+    let (commits, waiting) = (200, Duration::from_millis(20));
+    let switches = || -> u64 {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    };
+    let done = AtomicBool::new(false);
+    let (rounds, slept) = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let (before, mut rounds) = (switches(), 0);
+            while !done.load(Ordering::Acquire) {
+                assert!(!inner.wait_for_maintenance(waiting), "nothing was to do");
+                rounds += 1;
+            }
+            (rounds, switches() - before)
+        });
+        let mut session = store.session(CoreId(0));
+        for _ in 0..commits {
+            assert_eq!(session.set(Timestamp(0), TenantId(0), b"k", b"v").unwrap(), Outcome::Ok);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        done.store(true, Ordering::Release);
+        waits.join().unwrap()
+    });
+    // One switch a time-out, and some for the lock.
+    assert!(slept < rounds + commits / 4, "{slept} times asleep in {rounds} rounds and {commits} commits");
 }
