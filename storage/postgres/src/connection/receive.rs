@@ -773,7 +773,7 @@ fn columns(body: &[u8]) -> Option<Vec<(Box<str>, u32)>> {
 /// A DataRow of [`CATALOG_QUERY`], in text format.
 fn catalog_row(body: &[u8]) -> Option<CatalogRow> {
     let mut body = Body(body);
-    if body.u16()? != 8 {
+    if body.u16()? != 9 {
         return None;
     }
     let mut fields = body.0;
@@ -786,6 +786,7 @@ fn catalog_row(body: &[u8]) -> Option<CatalogRow> {
         element_kind: *next()?.as_bytes().first()?,
         element_base: next()?.parse().ok()?,
         extension: next()?.into(),
+        subtype: next()?.parse().ok()?,
         fields: {
             let text = next()?;
             let field = |field: &str| {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use forebay_base::value::{Field, utf8};
 use forebay_base::{ValueError, ValueSink};
 
-use super::{Composites, Scalar, Type, calendar, json};
+use super::{Composites, Scalar, Type, calendar, json, range};
 
 /// Dimensions of an array (the server's MAXDIM).
 const DIMENSIONS_MAX: usize = 6;
@@ -21,7 +21,7 @@ pub struct Scratch {
     pub(crate) composites: Composites,
 }
 
-fn malformed(expected: &'static str) -> ValueError {
+pub(super) fn malformed(expected: &'static str) -> ValueError {
     ValueError::Malformed { offset: 0, expected }
 }
 
@@ -52,6 +52,8 @@ fn scalar(ty: Type, bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSin
         Scalar::Composite => composite(ty.oid, bytes, scratch, sink),
         Scalar::Hstore => hstore(bytes, sink),
         Scalar::Vector => vector(bytes, sink),
+        Scalar::Range(bound) => range::range(bound, bytes, scratch, sink),
+        Scalar::Multirange(bound) => range::multirange(bound, bytes, scratch, sink),
         Scalar::Json => json::parse(bytes, sink),
         Scalar::Jsonb => match bytes.split_first() {
             Some((1, text)) => json::parse(text, sink),
@@ -81,8 +83,9 @@ fn scalar(ty: Type, bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSin
 /// Whether values of this type are one field each, for [`row`].
 #[must_use]
 pub fn is_plain(ty: Type) -> bool {
-    use Scalar::{Composite, Hstore, Json, Jsonb, Vector};
-    !ty.array && !matches!(ty.scalar, Json | Jsonb | Composite | Hstore | Vector)
+    use Scalar::{Composite, Hstore, Json, Jsonb, Multirange, Range, Vector};
+    let several = matches!(ty.scalar, Json | Jsonb | Composite | Hstore | Vector | Range(_) | Multirange(_));
+    !ty.array && !several
 }
 
 /// Pushes the fields of one DataRow, all of whose `types` are [plain](is_plain). `fields` is as long as `types`; what
@@ -192,7 +195,13 @@ fn plain<'b>(ty: Scalar, bytes: &'b [u8], text: &mut String, slot: &mut Field<'b
             }
             *slot = made(text);
         }
-        Scalar::Json | Scalar::Jsonb | Scalar::Composite | Scalar::Hstore | Scalar::Vector => {
+        Scalar::Json
+        | Scalar::Jsonb
+        | Scalar::Composite
+        | Scalar::Hstore
+        | Scalar::Vector
+        | Scalar::Range(_)
+        | Scalar::Multirange(_) => {
             return Err(malformed("a plain value"));
         }
     }
@@ -591,6 +600,7 @@ pub fn field<'b>(rest: &mut &'b [u8]) -> Option<Option<&'b [u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Bound;
     use forebay_base::value::ValueBuilder;
     use forebay_base::{Value, rng::Rng};
 
@@ -630,6 +640,9 @@ mod tests {
             Scalar::Composite,
             Scalar::Hstore,
             Scalar::Vector,
+            Scalar::Range(Bound::Int4),
+            Scalar::Range(Bound::Text),
+            Scalar::Multirange(Bound::Numeric),
         ];
         let seed = 7;
         let mut rng = Rng::new(seed);

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use forebay_base::limits::VALUE_DEPTH_MAX;
 use forebay_base::{Value, ValueError};
 
-use super::{Composites, Scalar, Type, calendar, json};
+use super::{Composites, Scalar, Type, calendar, json, range};
 use crate::error::ParameterError;
 use crate::param::Param;
 
@@ -80,7 +80,7 @@ pub fn value(
     }
 }
 
-type Refusal = Box<str>;
+pub(super) type Refusal = Box<str>;
 
 /// Appends `int32 length, bytes` of a value of a binary COPY. False: only the server can read it; `out` may end in an
 /// incomplete value then, as on an error.
@@ -379,6 +379,24 @@ fn body(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -
             }
             other => Err(mismatch("a list of numbers", other)),
         },
+        Scalar::Range(bound) => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::Map(pairs) => {
+                let mut text = String::new();
+                range::range_literal(&mut text, pairs, bound, scratch)?;
+                put_text(&text, out)
+            }
+            other => Err(mismatch("a range or text", other)),
+        },
+        Scalar::Multirange(bound) => match param {
+            Param::Str(v) => put_text(v, out),
+            Param::List(items) => {
+                let mut text = String::new();
+                range::multirange_literal(&mut text, items, bound, scratch)?;
+                put_text(&text, out)
+            }
+            other => Err(mismatch("a list of ranges or text", other)),
+        },
         Scalar::Void | Scalar::Other => {
             match param {
                 Param::Str(v) | Param::Digits(v) => return put_text(v, out),
@@ -452,7 +470,12 @@ fn record(
 }
 
 /// Appends the SQL text of a value that isn't null, checked as ever.
-fn sql_text(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8>) -> Result<(), Refusal> {
+pub(super) fn sql_text(
+    param: &Param<'_>,
+    ty: Type,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
     let start = out.len();
     body(param, ty, scratch, out)?;
     if format(param, ty) == BINARY {
@@ -467,7 +490,7 @@ fn sql_text(param: &Param<'_>, ty: Type, scratch: &mut Scratch, out: &mut Vec<u8
     Ok(())
 }
 
-fn mismatch(expected: &str, got: &Param<'_>) -> Refusal {
+pub(super) fn mismatch(expected: &str, got: &Param<'_>) -> Refusal {
     format!("expected {expected}, got {}", got.kind()).into()
 }
 
@@ -565,6 +588,18 @@ fn array(
                 json::write(&mut element, item, 0).map_err(|e| Refusal::from(e.to_string()))?;
                 quote(text, &element);
             }
+            Value::List(ranges)
+                if let (Scalar::Multirange(bound), true) = (ty.scalar, range::is_multirange(ranges)) =>
+            {
+                let mut element = String::new();
+                range::multirange_literal(&mut element, ranges, bound, scratch)?;
+                quote(text, &element);
+            }
+            Value::Map(pairs) if let Scalar::Range(bound) = ty.scalar => {
+                let mut element = String::new();
+                range::range_literal(&mut element, pairs, bound, scratch)?;
+                quote(text, &element);
+            }
             Value::List(inner) => array(text, inner, ty, depth + 1, scratch)?,
             Value::Map(pairs) if ty.scalar == Scalar::Hstore => {
                 let mut element = String::new();
@@ -596,7 +631,7 @@ fn array(
     Ok(())
 }
 
-fn quote(text: &mut String, element: &str) {
+pub(super) fn quote(text: &mut String, element: &str) {
     text.push('"');
     for c in element.chars() {
         if matches!(c, '"' | '\\') {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`decode`] | a column of a DataRow into a `ValueSink`, from the receive buffer |
 //! | [`encode`] | a [`crate::Param`] into a Bind message |
+//! | [`range`] | ranges and multiranges, both ways |
 //! | `json` | json text into a sink, and a value as json text |
 //! | `calendar` | days and microseconds as dates and times |
 //!
@@ -15,8 +16,11 @@ pub mod calendar;
 pub mod decode;
 pub mod encode;
 pub mod json;
+pub mod range;
 
 use std::collections::HashMap;
+
+pub use range::Bound;
 
 /// How a value is encoded, arrays aside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +77,10 @@ pub enum Scalar {
     Hstore,
     /// vector, of the extension pgvector: a list of numbers
     Vector,
+    /// A range: an object
+    Range(Bound),
+    /// A multirange: a list of objects
+    Multirange(Bound),
     /// Anything else: travels as text.
     Other,
 }
@@ -139,18 +147,18 @@ const BUILTIN: [(u32, u32, Scalar, &str); 54] = [
     (718, 719, Scalar::Other, "circle"),
     (3614, 3643, Scalar::Other, "tsvector"),
     (3615, 3645, Scalar::Other, "tsquery"),
-    (3904, 3905, Scalar::Other, "int4range"),
-    (3906, 3907, Scalar::Other, "numrange"),
-    (3908, 3909, Scalar::Other, "tsrange"),
-    (3910, 3911, Scalar::Other, "tstzrange"),
-    (3912, 3913, Scalar::Other, "daterange"),
-    (3926, 3927, Scalar::Other, "int8range"),
-    (4451, 6150, Scalar::Other, "int4multirange"),
-    (4532, 6151, Scalar::Other, "nummultirange"),
-    (4533, 6152, Scalar::Other, "tsmultirange"),
-    (4534, 6153, Scalar::Other, "tstzmultirange"),
-    (4535, 6155, Scalar::Other, "datemultirange"),
-    (4536, 6157, Scalar::Other, "int8multirange"),
+    (3904, 3905, Scalar::Range(Bound::Int4), "int4range"),
+    (3906, 3907, Scalar::Range(Bound::Numeric), "numrange"),
+    (3908, 3909, Scalar::Range(Bound::Timestamp), "tsrange"),
+    (3910, 3911, Scalar::Range(Bound::Timestamptz), "tstzrange"),
+    (3912, 3913, Scalar::Range(Bound::Date), "daterange"),
+    (3926, 3927, Scalar::Range(Bound::Int8), "int8range"),
+    (4451, 6150, Scalar::Multirange(Bound::Int4), "int4multirange"),
+    (4532, 6151, Scalar::Multirange(Bound::Numeric), "nummultirange"),
+    (4533, 6152, Scalar::Multirange(Bound::Timestamp), "tsmultirange"),
+    (4534, 6153, Scalar::Multirange(Bound::Timestamptz), "tstzmultirange"),
+    (4535, 6155, Scalar::Multirange(Bound::Date), "datemultirange"),
+    (4536, 6157, Scalar::Multirange(Bound::Int8), "int8multirange"),
     (2950, 2951, Scalar::Uuid, "uuid"),
     (3802, 3807, Scalar::Jsonb, "jsonb"),
 ];
@@ -296,8 +304,11 @@ impl Catalog {
             self.types.insert(row.oid, Type { oid: row.oid, scalar, array: false });
             return;
         }
+        let bound = builtin(row.subtype).and_then(Bound::of);
         let scalar_of = |kind: u8, oid: u32, base: u32| match kind {
             b'e' => Scalar::Text,
+            b'r' => bound.map_or(Scalar::Other, Scalar::Range),
+            b'm' => bound.map_or(Scalar::Other, Scalar::Multirange),
             b'c' => Scalar::Composite,
             b'd' => builtin(base).filter(|t| !t.array).map_or(Scalar::Other, |t| t.scalar),
             _ => builtin(oid).filter(|t| !t.array).map_or(Scalar::Other, |t| t.scalar),
@@ -339,12 +350,14 @@ pub(crate) struct CatalogRow {
     pub(crate) element_base: u32,
     /// The extension that the type is named after and belongs to, or empty.
     pub(crate) extension: Box<str>,
+    /// Of a range or multirange, or an array of those: what it is of; else 0.
+    pub(crate) subtype: u32,
     /// Of a composite type: names and types of its fields.
     pub(crate) fields: Vec<(Box<str>, u32)>,
 }
 
 /// Asks for [`CatalogRow`]s in text format; the list of OIDs and `)` follow. Sent as a simple query, so that it needs
-/// no statement of its own.
+/// no statement of its own. Multiranges by way of json: before PostgreSQL 14 there is no such column.
 pub(crate) const CATALOG_QUERY: &str = "\
 WITH RECURSIVE d(oid, base) AS (\
   SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd' \
@@ -355,6 +368,9 @@ SELECT t.oid, t.typtype, coalesce(tr.base, 0), \
   coalesce((SELECT x.extname FROM pg_catalog.pg_depend p JOIN pg_catalog.pg_extension x ON x.oid = p.refobjid \
     WHERE p.classid = 'pg_catalog.pg_type'::regclass AND p.objid = t.oid AND p.deptype = 'e' \
     AND x.extname = t.typname), ''), \
+  coalesce((SELECT g.rngsubtype FROM pg_catalog.pg_range g \
+    WHERE CASE WHEN t.typcategory = 'A' AND t.typtype = 'b' THEN t.typelem ELSE t.oid END \
+    IN (g.rngtypid, (pg_catalog.to_jsonb(g)->>'rngmultitypid')::oid)), 0), \
   coalesce((SELECT string_agg(a.atttypid || ' ' || a.attname, E'\\x01' ORDER BY a.attnum) \
     FROM pg_catalog.pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 \
     AND NOT a.attisdropped), '') \
@@ -383,8 +399,8 @@ mod tests {
             let fields = vec![("a".into(), 23), ("b".into(), field)];
             CatalogRow { oid, kind: b'c', fields, ..none() }
         };
-        // As good as its fields: int4range has no binary form here.
-        check(&mut catalog, composite(20_004, 3904), Scalar::Other, false);
+        // As good as its fields: tsvector has no binary form here.
+        check(&mut catalog, composite(20_004, 3614), Scalar::Other, false);
         check(&mut catalog, composite(20_005, 25), Scalar::Composite, false);
         check(&mut catalog, composite(20_006, 20_005), Scalar::Composite, false);
         let array = CatalogRow { oid: 20_007, kind: b'b', element: 20_006, element_kind: b'c', ..none() };
