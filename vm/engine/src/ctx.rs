@@ -142,6 +142,13 @@ impl Ctx<'_> {
 
     /// Argument `i` as an integer (ToIntegerOrInfinity): NaN is 0.
     pub(crate) fn int_arg(&mut self, a: Args, i: usize) -> Result<f64, Throw> {
+        let v = self.arg(a, i);
+        if v.is_int() {
+            return Ok(f64::from(v.as_int()));
+        }
+        if v.is_undefined() {
+            return Ok(0.0);
+        }
         let n = self.num_arg(a, i)?;
         Ok(if n.is_nan() { 0.0 } else { n.trunc() + 0.0 })
     }

@@ -236,6 +236,8 @@ pub(crate) struct TaskState {
     /// A search of a regular expression that the end of a slice has interrupted. The native that began it is called
     /// again first thing in the next slice.
     pub(crate) search: Option<Box<crate::builtins::regexp::Search>>,
+    /// JSON that the end of a slice has interrupted, likewise.
+    pub(crate) json: Option<Box<crate::builtins::json::Paused>>,
     /// Numbers of the task's records, once it was saved or if it was restored.
     pub(crate) numbers: Option<Box<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
@@ -270,6 +272,7 @@ impl TaskState {
             symbols: None,
             random: 0,
             search: None,
+            json: None,
             numbers: None,
             spare: Vec::new(),
         }
@@ -295,6 +298,7 @@ impl TaskState {
         self.symbols = None;
         self.random = 0;
         self.search = None;
+        self.json = None;
         self.numbers = None;
         self.request.clear();
     }

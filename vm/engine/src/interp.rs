@@ -281,6 +281,8 @@ impl Ctx<'_> {
                         x.as_int() $op y.as_int()
                     } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
                         p $op q
+                    } else if x.is_string() && y.is_string() {
+                        (tri!(self.mem.heap.string_order(x, y)) as i8) $op 0
                     } else {
                         slow!(self.binary(part!($i, $canonical), x, y))
                     };
@@ -344,6 +346,9 @@ impl Ctx<'_> {
                         r!($i.a()) = Value::bool(x.as_int() $op y.as_int());
                     } else if let (Some(p), Some(q)) = (x.as_number(), y.as_number()) {
                         r!($i.a()) = Value::bool(p $op q);
+                    } else if x.is_string() && y.is_string() {
+                        let order = tri!(self.mem.heap.string_order(x, y)) as i8;
+                        r!($i.a()) = Value::bool(order $op 0);
                     } else {
                         slow!(self.binary($i, x, y))
                     }
@@ -547,6 +552,8 @@ impl Ctx<'_> {
                             r!(i.a()) = Value::double(p + q);
                         } else if x.is_string() && y.is_string() {
                             r!(i.a()) = tri!(self.mem.heap.concat(x, y));
+                        } else if (x.is_string() && y.is_number()) || (x.is_number() && y.is_string()) {
+                            r!(i.a()) = tri!(self.mem.add(x, y));
                         } else {
                             slow!(self.binary(i, x, y))
                         }
@@ -675,6 +682,12 @@ impl Ctx<'_> {
                         slow!(self.instance_of(i, x, y))
                     }
                     Op::Concat => {
+                        let first = base + usize::from(i.b());
+                        let parts = &self.stack[first..first + usize::from(i.n())];
+                        if let Some(text) = tri!(self.mem.heap.join_short(parts)) {
+                            r!(i.a()) = text;
+                            continue;
+                        }
                         let mut n = 0;
                         let mut text = self.mem.local.known.empty;
                         while n < u32::from(i.n()) {

@@ -4,7 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::builtins::bignum::Int;
-use crate::builtins::{num, text};
+use crate::builtins::num;
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::throw::Throw;
@@ -189,6 +189,11 @@ impl Mem<'_> {
     /// `a + b` of primitives.
     pub(crate) fn add(&mut self, a: Value, b: Value) -> Result<Value, Throw> {
         if a.is_string() || b.is_string() {
+            if (a.is_int() || b.is_int())
+                && let Some(text) = self.heap.join_short(&[a, b])?
+            {
+                return Ok(text);
+            }
             let (a, b) = (self.to_string(a)?, self.to_string(b)?);
             return self.heap.concat(a, b);
         }
@@ -333,9 +338,7 @@ impl Mem<'_> {
     /// Order of two primitives as `<` sees it; none if one is NaN.
     pub(crate) fn compare(&mut self, a: Value, b: Value) -> Result<Option<Ordering>, Throw> {
         if a.is_string() && b.is_string() {
-            let (a, b) = (self.heap.flat(a)?, self.heap.flat(b)?);
-            let (x, y) = (self.heap.str_bytes(a), self.heap.str_bytes(b));
-            return Ok(Some(text::compare(x, y)));
+            return self.heap.string_order(a, b).map(Some);
         }
         if a.is_bigint() || b.is_bigint() {
             return self.compare_bigint(a, b);

@@ -20,6 +20,7 @@ use crate::heap::{Heap, kind};
 use crate::mem::Mem;
 use crate::throw::Throw;
 use crate::value::{Ref, Value, space};
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
@@ -33,6 +34,8 @@ const STARTS_LOW: u64 = 8 << 8;
 pub(crate) const STRING_BYTES_MAX: usize = (1 << 29) - 24;
 /// Below it a concatenation copies instead of making a rope.
 const ROPE_BYTES_MIN: usize = 48;
+/// Longest text that a template literal writes at once.
+const SHORT_BYTES_MAX: usize = 96;
 /// Keys that a core keeps beside those of its blueprint.
 const WORKER_ATOMS_MAX: usize = 4096;
 /// Longest key that a core keeps, bytes.
@@ -303,6 +306,74 @@ impl Heap {
         self.copy_bytes((ra, 2, 0), (r, 2, 0), la);
         self.copy_bytes((rb, 2, 0), (r, 2, la), lb);
         Ok(r.string())
+    }
+
+    /// ASCII strings and integers, written one behind the other into one new string; none if there is anything else
+    /// among them, or more than a short text: then they are joined in twos.
+    #[inline]
+    pub(crate) fn join_short(&mut self, parts: &[Value]) -> Result<Option<Value>, Throw> {
+        if parts.len() < 2 {
+            return Ok(None);
+        }
+        let mut out = [0; SHORT_BYTES_MAX];
+        let mut len = 0;
+        for part in parts {
+            if part.is_string() {
+                let r = part.as_ref();
+                let header = self.header(r);
+                let n = (header >> 32) as usize;
+                if header as u8 != kind::STRING || header & ASCII == 0 || n > SHORT_BYTES_MAX - len {
+                    return Ok(None);
+                }
+                out[len..len + n].copy_from_slice(self.bytes(r, 2, n));
+                len += n;
+            } else if part.is_int() {
+                let mut buffer = itoa::Buffer::new();
+                let digits = buffer.format(part.as_int()).as_bytes();
+                if digits.len() > SHORT_BYTES_MAX - len {
+                    return Ok(None);
+                }
+                out[len..len + digits.len()].copy_from_slice(digits);
+                len += digits.len();
+            } else {
+                return Ok(None);
+            }
+        }
+        if len < 2 {
+            return Ok(None);
+        }
+        self.new_ascii(len, |text| text.copy_from_slice(&out[..len])).map(Some)
+    }
+
+    /// A flat ASCII string, changed in place by `map`, as a new one.
+    pub(crate) fn map_ascii(&mut self, flat: Value, map: fn(&mut [u8])) -> Result<Value, Throw> {
+        let len = self.string_bytes_len(flat);
+        let r = self.raw_string(len, len, ASCII)?;
+        self.copy_bytes((flat.as_ref(), 2, 0), (r, 2, 0), len);
+        map(self.bytes_mut(r, 2, len));
+        Ok(r.string())
+    }
+
+    /// A flat ASCII string with `with`, another one, in place of its bytes `from..to`.
+    pub(crate) fn splice_ascii(
+        &mut self,
+        flat: Value,
+        (from, to): (usize, usize),
+        with: Value,
+    ) -> Result<Value, Throw> {
+        let (len, inserted) = (self.string_bytes_len(flat), self.string_bytes_len(with));
+        let total = len - (to - from) + inserted;
+        let r = self.raw_string(total, total, ASCII)?;
+        self.copy_bytes((flat.as_ref(), 2, 0), (r, 2, 0), from);
+        self.copy_bytes((with.as_ref(), 2, 0), (r, 2, from), inserted);
+        self.copy_bytes((flat.as_ref(), 2, to), (r, 2, from + inserted), len - to);
+        Ok(r.string())
+    }
+
+    /// The order of two strings by UTF-16 units.
+    pub(crate) fn string_order(&mut self, a: Value, b: Value) -> Result<Ordering, Throw> {
+        let (a, b) = (self.flat(a)?, self.flat(b)?);
+        Ok(text::compare(self.str_bytes(a), self.str_bytes(b)))
     }
 
     /// Units `from..to` of a string, `from <= to <= length`.

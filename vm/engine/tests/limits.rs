@@ -230,6 +230,22 @@ fn long_natives_give_way() {
             "4999950000",
         ),
         (
+            "const t = '[' + '{\"a\":[1,2,{\"b\":\"x\"}],\"c\":null},'.repeat(100000) + '0]'; const v = JSON.parse(t); return v.length + ' ' + (JSON.stringify(v) === t) + JSON.stringify(v[99999]);",
+            "100001 true{\"a\":[1,2,{\"b\":\"x\"}],\"c\":null}",
+        ),
+        (
+            "const a = new Array(3000000); return JSON.stringify(a).length + JSON.stringify({ a: new Array(2000000).fill(() => 0) }, null, 1).slice(-9);",
+            "15000001",
+        ),
+        (
+            "const t = '[' + '1,'.repeat(2000000) + 'x]'; try { JSON.parse(t); } catch (e) { return e.message; }",
+            "Unexpected token 'x' in JSON at position 4000001",
+        ),
+        (
+            "const q = '[' + '7,'.repeat(200000) + '7]'; const one = async () => JSON.parse(q).length; const both = await Promise.all([one(), one()]); return both.join() + JSON.parse(q, (k, v) => v === 7 ? 8 : v)[5];",
+            "200001,2000018",
+        ),
+        (
             "const t = 'ä€😀x'.repeat(20000); let n = 0; for (let i = 0; i < t.length; i++) n += t.charCodeAt(i) & 1; return n;",
             "",
         ),

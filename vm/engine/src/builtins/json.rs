@@ -79,9 +79,15 @@ pub(crate) const STANDARD: Read = Read { big_ints: false, depth: DEPTH_MAX };
 pub(crate) fn parse(mem: &mut Mem<'_>, source: &[u8], how: Read) -> Result<Value, JsonError> {
     mem.heap.work += source.len() as u64 / 8;
     let scratch = mem.local.json.take().unwrap_or_default();
-    let mut parser = Parser { mem, source, at: 0, how, scratch };
+    let mut parser = Parser { mem, source, at: 0, stop: usize::MAX, how, scratch };
     let result = parser.run();
-    let Parser { mem, mut scratch, .. } = parser;
+    let Parser { mem, scratch, .. } = parser;
+    put_away(mem, scratch);
+    result
+}
+
+/// Keeps the buffers of a parser for the next text.
+fn put_away(mem: &mut Mem<'_>, mut scratch: Box<Scratch>) {
     keep(&mut scratch.values);
     keep(&mut scratch.keys);
     keep(&mut scratch.text);
@@ -93,7 +99,95 @@ pub(crate) fn parse(mem: &mut Mem<'_>, source: &[u8], how: Read) -> Result<Value
         of_depth.truncate(lasting.unwrap_or(of_depth.len()));
     }
     mem.local.json = Some(scratch);
-    result
+}
+
+/// Bytes of a text that are read or written between two looks at the fuel.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A long text that is being read or written: what the end of a slice has interrupted. The task keeps it, and the
+/// native that began it is called again; it moves to no snapshot and to no other arena, which its frame sees to.
+pub(crate) struct Paused {
+    /// What is read, or what has been written.
+    text: Vec<u8>,
+    /// Where reading goes on.
+    at: usize,
+    scratch: Box<Scratch>,
+}
+
+impl std::fmt::Debug for Paused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Paused").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Ctx<'_> {
+    /// What the call before this one has left, if this one goes on with it.
+    fn take_paused(&mut self) -> Option<Box<Paused>> {
+        let paused = self.task.json.take();
+        if self.progress().is_some() { paused } else { None }
+    }
+
+    /// Keeps it until the task's next slice.
+    fn pause(&mut self, paused: Box<Paused>) -> Throw {
+        self.task.json = Some(paused);
+        self.yields(&[Value::ZERO])
+    }
+
+    /// [`parse`] as `JSON.parse` does it: a long text in pieces, between which the slice may end.
+    fn parse_long(&mut self, s: Value) -> Result<Value, Throw> {
+        let mut paused = match self.take_paused() {
+            Some(paused) => paused,
+            None => {
+                let text = self.heap.str_bytes(s).to_vec();
+                Box::new(Paused { text, at: 0, scratch: self.mem.local.json.take().unwrap_or_default() })
+            }
+        };
+        loop {
+            let Paused { text, at, scratch } = *paused;
+            let (from, stop) = (at, at + PIECE_BYTES);
+            let mut parser = Parser { mem: &mut self.mem, source: &text, at, stop, how: STANDARD, scratch };
+            let result = parser.run();
+            let Parser { at, scratch, .. } = parser;
+            self.heap.work += (at - from) as u64 / 8;
+            if !matches!(result, Err(JsonError::Throw(Throw::Again))) {
+                put_away(&mut self.mem, scratch);
+                return result.map_err(|e| e.into_throw(&text));
+            }
+            paused = Box::new(Paused { text, at, scratch });
+            if self.slice_over() {
+                return Err(self.pause(paused));
+            }
+        }
+    }
+
+    /// [`write`] as `JSON.stringify` does it: the same.
+    fn write_long(&mut self, value: Value, gap: &[u8]) -> Result<(Written, Vec<u8>), Throw> {
+        let how = Write { gap, big_ints: false };
+        let paused = self.take_paused();
+        let mut goes_on = paused.is_some();
+        let (mut text, mut scratch) = match paused {
+            Some(paused) => (paused.text, paused.scratch),
+            None => (Vec::new(), self.mem.local.json.take().unwrap_or_default()),
+        };
+        loop {
+            let from = text.len();
+            let stop = (from + PIECE_BYTES, self.heap.work + PIECE_BYTES as u64 / 8);
+            let mut writer = Writer { mem: &mut self.mem, out: &mut text, how, scratch, charged: from, stop };
+            let result = if goes_on { writer.go_on() } else { writer.run(value) };
+            scratch = writer.scratch;
+            self.heap.work += (text.len() - from) as u64 / 16;
+            if !matches!(result, Err(Throw::Again)) {
+                scratch.levels.clear();
+                keep(&mut scratch.keys);
+                self.mem.local.json = Some(scratch);
+                return Ok((result?, text));
+            }
+            goes_on = true;
+            if self.slice_over() {
+                return Err(self.pause(Box::new(Paused { text, at: 0, scratch })));
+            }
+        }
+    }
 }
 
 /// Entries of each buffer that a core keeps.
@@ -160,6 +254,8 @@ struct Parser<'a, 'm> {
     mem: &'a mut Mem<'m>,
     source: &'a [u8],
     at: usize,
+    /// From there on the parser stops before the next value, with [`Throw::Again`].
+    stop: usize,
     how: Read,
     scratch: Box<Scratch>,
 }
@@ -168,6 +264,9 @@ impl Parser<'_, '_> {
     fn run(&mut self) -> Result<Value, JsonError> {
         self.skip_space();
         loop {
+            if self.at >= self.stop {
+                return Err(JsonError::Throw(Throw::Again));
+            }
             let mut value = match self.peek() {
                 Some(b'{') => {
                     self.begin(false)?;
@@ -584,7 +683,7 @@ pub(crate) fn write(
 ) -> Result<Written, Throw> {
     let start = out.len();
     let scratch = mem.local.json.take().unwrap_or_default();
-    let mut writer = Writer { mem, out, how, scratch, charged: start };
+    let mut writer = Writer { mem, out, how, scratch, charged: start, stop: (usize::MAX, u64::MAX) };
     let written = writer.run(value);
     let Writer { mem, out, mut scratch, .. } = writer;
     scratch.levels.clear();
@@ -617,6 +716,8 @@ struct Writer<'a, 'm, 'h> {
     scratch: Box<Scratch>,
     /// Length of `out` that memory was last checked for.
     charged: usize,
+    /// Length of `out` and work from which on the writer stops before the next member, with [`Throw::Again`].
+    stop: (usize, u64),
 }
 
 /// What a value is in JSON.
@@ -635,6 +736,11 @@ impl Writer<'_, '_, '_> {
             Form::NeedsScript => return Ok(Written::NeedsScript),
             Form::Level(level) => self.enter(level)?,
         }
+        self.go_on()
+    }
+
+    /// Writes what is left of the lists and objects that have begun.
+    fn go_on(&mut self) -> Result<Written, Throw> {
         while let Some(level) = self.scratch.levels.last_mut() {
             if level.next == level.end {
                 let (is_array, any, keys) = (level.is_array, level.any, level.keys);
@@ -650,6 +756,9 @@ impl Writer<'_, '_, '_> {
                 // The text has to fit into what is left of the task's memory.
                 self.mem.heap.check_room(self.out.len())?;
                 self.charged = self.out.len();
+            }
+            if self.out.len() >= self.stop.0 || self.mem.heap.work >= self.stop.1 {
+                return Err(Throw::Again);
             }
             if !self.member()? {
                 return Ok(Written::NeedsScript);
@@ -1021,8 +1130,12 @@ pub(crate) const NATIVES: &[Native] = &[
 
 fn json_parse(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let s = ctx.str_arg(a, 0)?;
-    let source = ctx.heap.str_bytes(s).to_vec();
-    let value = parse(&mut ctx.mem, &source, STANDARD).map_err(|e| e.into_throw(&source))?;
+    let value = if ctx.heap.string_bytes_len(s) > PIECE_BYTES {
+        ctx.parse_long(s)?
+    } else {
+        let source = ctx.heap.str_bytes(s).to_vec();
+        parse(&mut ctx.mem, &source, STANDARD).map_err(|e| e.into_throw(&source))?
+    };
     let reviver = ctx.arg(a, 1);
     if !ctx.is_callable(reviver) {
         return Ok(value);
@@ -1066,11 +1179,10 @@ fn json_stringify(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     } else {
         Vec::new()
     };
-    let mut out = Vec::new();
-    let written = if replacer.is_object() || space.is_object() {
-        Written::NeedsScript
+    let (written, out) = if replacer.is_object() || space.is_object() {
+        (Written::NeedsScript, Vec::new())
     } else {
-        write(&mut ctx.mem, value, Write { gap: &gap, big_ints: false }, &mut out)?
+        ctx.write_long(value, &gap)?
     };
     match written {
         Written::Text => ctx.heap.new_string(&out),

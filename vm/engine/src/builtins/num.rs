@@ -114,6 +114,9 @@ fn increment(digits: &str) -> String {
 #[must_use]
 pub fn to_fixed(value: f64, digits: usize) -> String {
     let magnitude = value.abs();
+    if let Some(text) = short_fixed(magnitude, digits) {
+        return if value < 0.0 { format!("-{text}") } else { text };
+    }
     let text = if fraction_digits(magnitude) == digits + 1 {
         // A tie: the exact digits end in 5, one behind the last that is wanted.
         let exact = format!("{magnitude:.*}", digits + 1);
@@ -123,6 +126,36 @@ pub fn to_fixed(value: f64, digits: usize) -> String {
         format!("{magnitude:.digits$}")
     };
     if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// The same of numbers below 2^52 in exact integers: the mantissa times 10^digits, divided by a power of two.
+fn short_fixed(magnitude: f64, digits: usize) -> Option<String> {
+    let bits = magnitude.to_bits();
+    let exponent = i32::try_from(bits >> 52).ok()? - 1075;
+    if exponent >= 0 || digits > 22 {
+        return None;
+    }
+    // Those without the leading bit are so small that they are 0 all the same.
+    let mantissa = u128::from(bits & ((1 << 52) - 1) | 1 << 52);
+    let scaled = mantissa * 10u128.pow(u32::try_from(digits).ok()?);
+    let shift = exponent.unsigned_abs();
+    // Ties go up; `scaled` is below 2^127.
+    let rounded = if shift > 127 { 0 } else { (scaled + (1 << (shift - 1))) >> shift };
+    let mut buffer = itoa::Buffer::new();
+    let text = match u64::try_from(rounded) {
+        Ok(small) => buffer.format(small),
+        Err(_) => return None,
+    };
+    if digits == 0 {
+        return Some(text.to_owned());
+    }
+    let mut out = String::with_capacity(text.len().max(digits + 1) + 1);
+    for _ in text.len()..=digits {
+        out.push('0');
+    }
+    out.push_str(text);
+    out.insert(out.len() - digits, '.');
+    Some(out)
 }
 
 /// `digits` significant decimal digits and the exponent of the first one; the number is

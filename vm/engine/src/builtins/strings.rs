@@ -1,4 +1,5 @@
-//! String: the constructor and every method but `replace` and `replaceAll` (js/string.js).
+//! String: the constructor and every method; where a replacer or a pattern is more than a
+//! text, `replace` and `replaceAll` go on in js/string.js.
 //! Strings are WTF-8 inside and UTF-16 to scripts (text.rs); where a string is
 //! ASCII, which it says in its header, indexes are byte offsets.
 
@@ -38,6 +39,8 @@ pub(crate) const NATIVES: &[Native] = &[
     method("padEnd", 1, pad_end),
     method("padStart", 1, pad_start),
     method("repeat", 1, repeat),
+    method("replace", 2, replace),
+    method("replaceAll", 2, replace_all),
     method("slice", 2, slice),
     method("split", 2, split),
     method("startsWith", 1, starts_with),
@@ -197,6 +200,10 @@ fn ends_with(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let (s, needle) = haystack(ctx, a)?;
     let len = ctx.heap.string_len(s);
     let end = if ctx.arg(a, 1).is_undefined() { len } else { clamp(ctx.int_arg(a, 1)?, len) };
+    if ctx.heap.is_ascii(s) {
+        let (all, tail) = (ctx.heap.str_bytes(s), ctx.heap.str_bytes(needle));
+        return Ok(Value::bool(all[..end as usize].ends_with(tail)));
+    }
     let part = ctx.heap.substring(s, 0, end)?;
     let Some(start) = end.checked_sub(ctx.heap.string_len(needle)) else { return Ok(Value::FALSE) };
     let tail = ctx.heap.substring(part, start, end)?;
@@ -210,6 +217,10 @@ fn starts_with(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let end = start + ctx.heap.string_len(needle);
     if end > len {
         return Ok(Value::FALSE);
+    }
+    if ctx.heap.is_ascii(s) {
+        let (all, head) = (ctx.heap.str_bytes(s), ctx.heap.str_bytes(needle));
+        return Ok(Value::bool(all[start as usize..].starts_with(head)));
     }
     let head = ctx.heap.substring(s, start, end)?;
     Ok(Value::bool(ctx.heap.string_equals(head, needle)?))
@@ -415,6 +426,65 @@ fn repeat(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     repeated(ctx, s, clamp(n, u32::MAX))
 }
 
+/// Longest text that `replaceAll` goes through in one step, and the longest replacement there.
+const REPLACE_BYTES_MAX: usize = 64 * 1024;
+const REPLACEMENT_BYTES_MAX: usize = 64;
+
+/// This, what is searched for and what takes its place, where all are flat ASCII strings and the last means itself.
+fn plain_replace(ctx: &mut Ctx<'_>, a: Args) -> Result<Option<(Value, Value, Value)>, Throw> {
+    let (s, search, with) = (ctx.this(a), ctx.arg(a, 0), ctx.arg(a, 1));
+    if !s.is_string() || !search.is_string() || !with.is_string() {
+        return Ok(None);
+    }
+    let (s, search, with) = (ctx.heap.flat(s)?, ctx.heap.flat(search)?, ctx.heap.flat(with)?);
+    let heap = &ctx.mem.heap;
+    let plain = heap.is_ascii(s) && heap.is_ascii(with) && !heap.str_bytes(with).contains(&b'$');
+    Ok(plain.then_some((s, search, with)))
+}
+
+/// Runs the sibling in js/string.js instead.
+fn general(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (callee, this, args) = (ctx.own_value(), ctx.this(a), ctx.args(a).to_vec());
+    ctx.tail_call(callee, this, &args)
+}
+
+fn replace(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let Some((s, search, with)) = plain_replace(ctx, a)? else { return general(ctx, a) };
+    match find(ctx, s, search, 0) {
+        None => Ok(s),
+        Some(at) => {
+            let end = at + ctx.heap.string_bytes_len(search);
+            ctx.heap.splice_ascii(s, (at, end), with)
+        }
+    }
+}
+
+fn replace_all(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let Some((s, search, with)) = plain_replace(ctx, a)? else { return general(ctx, a) };
+    let (all, needle, with) = (ctx.heap.str_bytes(s), ctx.heap.str_bytes(search), ctx.heap.str_bytes(with));
+    if needle.is_empty() || all.len() > REPLACE_BYTES_MAX || with.len() > REPLACEMENT_BYTES_MAX {
+        return general(ctx, a);
+    }
+    let Some(mut at) = text::find_bytes(all, needle) else {
+        ctx.heap.work += ctx.heap.string_bytes_len(s) as u64 / 32;
+        return Ok(s);
+    };
+    let mut out = Vec::with_capacity(all.len() + with.len());
+    let mut from = 0;
+    loop {
+        out.extend_from_slice(&all[from..at]);
+        out.extend_from_slice(with);
+        from = at + needle.len();
+        match text::find_bytes(&all[from..], needle) {
+            Some(next) => at = from + next,
+            None => break,
+        }
+    }
+    out.extend_from_slice(&all[from..]);
+    ctx.heap.work += (ctx.heap.string_bytes_len(s) + out.len()) as u64 / 16;
+    ctx.heap.new_ascii(out.len(), |text| text.copy_from_slice(&out))
+}
+
 fn slice(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let s = ctx.str_this(a)?;
     let len = ctx.heap.string_len(s);
@@ -528,19 +598,31 @@ fn split_by(ctx: &mut Ctx<'_>, s: Value, separator: Value, limit: u32) -> Result
         }
         _ => (ctx.new_array(0)?, 0, 0),
     };
-    let needle = ctx.heap.str_bytes(separator).to_vec();
-    let halves = text::starts_low(&needle) || text::ends_high(&needle);
+    let long;
+    let mut short = [0; 16];
+    let needle = ctx.heap.str_bytes(separator);
+    let needle = match short.get_mut(..needle.len()) {
+        Some(copy) => {
+            copy.copy_from_slice(needle);
+            &*copy
+        }
+        None => {
+            long = needle.to_vec();
+            &long[..]
+        }
+    };
+    let halves = text::starts_low(needle) || text::ends_high(needle);
     let width = ctx.heap.string_len(separator);
     let len = ctx.heap.string_len(s);
     while ctx.array_len(array) < limit {
         let part = if halves {
-            let Some(at) = text::index_of(ctx.heap.str_bytes(s), &needle, unit as usize) else { break };
+            let Some(at) = text::index_of(ctx.heap.str_bytes(s), needle, unit as usize) else { break };
             let at = u32::try_from(at).unwrap_or(u32::MAX);
             let part = ctx.heap.substring(s, unit, at)?;
             unit = at + width;
             part
         } else {
-            let Some(at) = text::find_bytes(&ctx.heap.str_bytes(s)[start..], &needle) else { break };
+            let Some(at) = text::find_bytes(&ctx.heap.str_bytes(s)[start..], needle) else { break };
             ctx.heap.work += at as u64 / 16;
             let part = byte_piece(ctx, s, start, start + at)?;
             start += at + needle.len();
@@ -602,9 +684,7 @@ fn case(
         if !bytes.iter().any(changes) {
             return Ok(s);
         }
-        let mut copy = bytes.to_vec();
-        ascii(&mut copy);
-        return ctx.heap.new_string(&copy);
+        return ctx.heap.map_ascii(s, ascii);
     }
     // In pieces, between which the slice may end; state: the text so far, bytes of the source done.
     let len = bytes.len();
@@ -676,8 +756,9 @@ fn trimmed(ctx: &mut Ctx<'_>, a: Args, start: bool, end: bool) -> Result<Value, 
     if part.len() == all.len() {
         return Ok(s);
     }
-    let part = part.to_vec();
-    small_string(ctx, &part)
+    let from = part.as_ptr().addr() - all.as_ptr().addr();
+    let to = from + part.len();
+    byte_piece(ctx, s, from, to)
 }
 
 fn trim(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

@@ -284,6 +284,21 @@ pub fn find_bytes(hay: &[u8], needle: &[u8]) -> Option<usize> {
     match needle {
         [] => Some(0),
         [byte] => memchr::memchr(*byte, hay),
+        // Below that a searcher takes longer to make than it saves.
+        [first, ..] if hay.len() <= 256 && needle.len() <= 32 => {
+            let last = hay.len().checked_sub(needle.len())?;
+            let mut from = 0;
+            while let Some(at) = memchr::memchr(*first, &hay[from..=last]) {
+                if hay[from + at..].starts_with(needle) {
+                    return Some(from + at);
+                }
+                from += at + 1;
+                if from > last {
+                    break;
+                }
+            }
+            None
+        }
         _ => memchr::memmem::find(hay, needle),
     }
 }

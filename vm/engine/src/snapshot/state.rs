@@ -273,6 +273,8 @@ pub(super) fn task(
         random,
         // A native that begins its search again comes to the same end.
         search: _,
+        // Only a native that is interrupted has it, and such a task isn't saved.
+        json: _,
         spare: _,
         numbers: _,
     } = task;

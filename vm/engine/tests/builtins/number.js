@@ -68,3 +68,6 @@ Number(2n ** 64n)
 [Boolean(""), Boolean("0"), Boolean(NaN), Boolean([]), Boolean(0n), new Boolean(false) ? 1 : 2]
 true.toString() + new Boolean(false).valueOf()
 Boolean.prototype.valueOf.call(1)
+[0, 1, 12.5, 0.125, 1.005, 1.45, 0.5, 1.5, 2.5, 1e-7, 5e-324, 123456789.987654321].map(n => [0, 1, 2, 7, 20, 22].map(d => n.toFixed(d)))
+[-0, -1.5, -2.5, -0.001, -1e-300, 4503599627370495.5, 4503599627370496, 9007199254740993, 1e20, 0.000001, 1e-6].map(n => [0, 2, 3].map(d => n.toFixed(d)))
+[(1.1).toFixed(30), (1.1).toFixed(22), (999.999).toFixed(2), (0.995).toFixed(2), (1234.5678).toFixed(21), (99999.5).toFixed(0)]

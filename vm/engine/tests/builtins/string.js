@@ -99,3 +99,17 @@ encodeURI("http://x/a b?c=d&e#f")
 decodeURIComponent("%F0%9F%98%80%20")
 decodeURIComponent("%")
 decodeURI("%2F%20")
+["a-b-a".replace("a", ""), "a-b-a".replace("-b-", "<longer than it was>"), "abc".replace("", "x"), "".replace("", "x"), "".replace("a", "b")]
+["<a&b>".replaceAll("&", "&amp;").replaceAll("<", "&lt;"), "aaaa".replaceAll("aa", "a"), "abc".replaceAll("d", "e"), "a".replaceAll("abc", "")]
+["ä-ö".replace("-", "+"), "a-b".replace("-", "ä"), "a-b".replaceAll("-", "ä"), "ää".replaceAll("ä", "a"), "\ud83d!\ude00".replace("!", "")]
+[(12).toString().replace("1", "2"), "x".replace("x", 7), "x7".replace(7, "y"), "x".replace("x", null), "null".replace(null, "n")]
+["a.b".replace("b", "$"), "a.b".replace("b", "$$"), "a.b".replaceAll(".", "$&$&"), "a".replace({ toString: () => "a" }, "b")]
+[String.prototype.replace.length, String.prototype.replaceAll.length, String.prototype.replace.name, "replace" in new String("")]
+[`${"a"}${1}${-2147483648}`, `${1}${2}`, `${"ä"}${1}`, `${1.5}${"x"}`, `${""}${""}`, `${""}${7}`, `${null}${1}`]
+["a".repeat(90) + 12345678 === "a".repeat(90) + "12345678", `${"a".repeat(95)}${1}${"b"}`.length, `${"a".repeat(60)}${"b".repeat(60)}`.length]
+["x" + 1, 1 + "x", "x" + 1.5, 1.5 + "x", "x" + -0, "" + 12, 12 + "", "x" + NaN, -1 + ("a" + "b")]
+["a" < "b", "b" < "a", "a" <= "a", "a" > "", "" >= "", "ab" < "a", "Z" < "a", "ä" > "z", "\uffff" < "\ud83d\ude00", "10" < "9", "10" < 9]
+(() => { let n = 0; for (const s of ["b", "a", "c", "b"]) { if (s < "b") n += 1; if (s > "b") n += 10; if (s <= "b") n += 100; if (s >= "b") n += 1000; } return n; })()
+["abc".startsWith("bc", 1), "abc".startsWith(""), "abc".endsWith("ab", 2), "abc".endsWith("abc", 2), "abc".endsWith("", 9), "äbc".endsWith("c"), "abc".startsWith("abcd")]
+["  a b ".trim(), " a".trimStart(), "a ".trimEnd(), "   ".trim(), " ä ".trim(), "\ufeff\u2003a\u2003".trim(), " a ".trim()]
+["aabaac".indexOf("aac"), "aab".indexOf("aac"), "aaaaab".indexOf("aab"), "ab".indexOf("abc"), "aXa".indexOf("a", 1), "abab".indexOf("ab", 1), "x".repeat(300).concat("yz").indexOf("yz")]
