@@ -12,9 +12,9 @@ use crate::fiber::{Cont, ContKind};
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Descriptor, Get, Key, Own, Put, flag};
-use crate::shape::attr;
+use crate::shape::{DICTIONARY, attr};
 use crate::throw::Throw;
-use crate::value::Value;
+use crate::value::{Ref, Value};
 use forebay_bytecode::Instr;
 use forebay_bytecode::module::function_flags;
 
@@ -262,7 +262,26 @@ impl Mem<'_> {
         )))
     }
 
+    /// Word and attributes of a private member of an object that has a shape.
+    #[inline]
+    fn private_slot(&self, v: Value, name: Value) -> Option<(Ref, u32, u8)> {
+        if !v.is_object() || !self.is_private(name) {
+            return None;
+        }
+        let (r, shape) = (v.as_ref(), self.shape(v.as_ref()));
+        if shape == DICTIONARY {
+            return None;
+        }
+        let (slot, attrs) = self.local.shapes.find(shape, name)?;
+        Some((r, self.cache_slot(r, slot), attrs))
+    }
+
     pub(crate) fn get_private(&mut self, v: Value, name: Value) -> Result<Get, Throw> {
+        if let Some((r, slot, attrs)) = self.private_slot(v, name)
+            && attrs & attr::ACCESSOR == 0
+        {
+            return Ok(Get::Value(self.at_cache_slot(r, slot)));
+        }
         match self.find_private(v, name, "read from")? {
             Own::Data(v, _) => Ok(Get::Value(v)),
             Own::Accessor(getter, _, _) if getter.is_object() => Ok(Get::Getter(getter)),
@@ -274,6 +293,13 @@ impl Mem<'_> {
     }
 
     pub(crate) fn set_private(&mut self, v: Value, name: Value, value: Value) -> Result<Put, Throw> {
+        if let Some((r, slot, attrs)) = self.private_slot(v, name)
+            && attrs & (attr::ACCESSOR | attr::WRITABLE) == attr::WRITABLE
+            && r.space() == self.heap.own()
+        {
+            self.set_at_cache_slot(r, slot, value);
+            return Ok(Put::Done);
+        }
         let own = self.find_private(v, name, "write to")?;
         let key = Key::Atom(name);
         match own {
