@@ -242,6 +242,8 @@ pub(crate) struct TaskState {
     pub(crate) numbers: Option<Box<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
     pub(crate) spare: Vec<(Vec<Value>, Vec<Frame>)>,
+    /// No slot of `fibers` below this one is free.
+    pub(crate) free_from: usize,
 }
 
 /// Stacks that a task keeps for its next fibers: 2 KiB each, for the twenty or so calls that a handler starts together.
@@ -275,6 +277,7 @@ impl TaskState {
             json: None,
             numbers: None,
             spare: Vec::new(),
+            free_from: 0,
         }
     }
 
@@ -284,6 +287,7 @@ impl TaskState {
             self.retire_fiber(at);
         }
         self.fibers.clear();
+        self.free_from = 0;
         self.ready = None;
         self.jobs.clear();
         self.jobs.shrink_to(1024);
@@ -310,20 +314,20 @@ impl TaskState {
             stack.resize(STACK_START, Value::UNDEFINED);
         }
         let fiber = Fiber::new(stack, frames);
-        match self.fibers.iter().position(|f| f.wait == Wait::Free) {
-            Some(at) => {
-                self.fibers[at] = fiber;
-                at as u32
-            }
-            None => {
-                self.fibers.push(fiber);
-                (self.fibers.len() - 1) as u32
-            }
+        let from = self.free_from;
+        let free = self.fibers.iter().skip(from).position(|f| f.wait == Wait::Free);
+        let at = free.map_or(self.fibers.len(), |behind| from + behind);
+        self.free_from = at + 1;
+        match self.fibers.get_mut(at) {
+            Some(slot) => *slot = fiber,
+            None => self.fibers.push(fiber),
         }
+        at as u32
     }
 
     /// Frees a slot; its memory is kept if it is of ordinary size.
     pub(crate) fn retire_fiber(&mut self, at: usize) {
+        self.free_from = self.free_from.min(at);
         let fiber = &mut self.fibers[at];
         fiber.wait = Wait::Free;
         let stack = std::mem::take(&mut fiber.stack);

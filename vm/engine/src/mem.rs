@@ -134,4 +134,14 @@ impl Mem<'_> {
         let word = self.heap.load(closure, 3);
         (usize::from(word & crate::unit::INTRINSIC != 0), word as u32 & 0x7fff_ffff)
     }
+
+    /// False for a function that can't see what it is called with.
+    pub(crate) fn takes_arguments(&self, function: Value) -> bool {
+        if self.kind_of(function) != Some(crate::heap::kind::CLOSURE) {
+            return true;
+        }
+        let (unit, index) = self.function_of(function.as_ref());
+        let function = self.local.units.get(unit).and_then(|unit| unit.functions().get(index as usize));
+        function.is_none_or(|f| f.parameters > 0 || f.rest.is_some() || f.arguments_register().is_some())
+    }
 }

@@ -194,10 +194,12 @@ impl Vm {
                 if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
             }
         };
+        let takes_arguments = function.as_ref().is_ok_and(|f| mem.takes_arguments(*f));
         match function {
             Ok(function) => {
                 slot.state.entry = function;
-                slot.state.takes_request = matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0;
+                slot.state.takes_request =
+                    matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0 && takes_arguments;
                 Ok(handle)
             }
             Err(error) => {

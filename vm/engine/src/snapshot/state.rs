@@ -276,6 +276,7 @@ pub(super) fn task(
         // Only a native that is interrupted has it, and such a task isn't saved.
         json: _,
         spare: _,
+        free_from: _,
         numbers: _,
     } = task;
     let blueprint = out.blueprint;
