@@ -942,7 +942,10 @@ fn start_with_request(
     let params: Vec<(&str, &str)> =
         names.iter().zip(&decoded).map(|(name, value)| (&**name, value.as_ref())).collect();
     let content_type = request.head.field("content-type").and_then(|value| std::str::from_utf8(value).ok());
-    let ip = incoming.peer.map(|ip| ip.to_string());
+    let mut ip = String::new();
+    if let Some(peer) = incoming.peer {
+        write_ip(peer, &mut ip);
+    }
     let input = RequestInput {
         method: request.head.method_str(),
         path,
@@ -951,9 +954,31 @@ fn start_with_request(
         headers: &HeadersOf(request.head),
         content_type,
         body: request.body,
-        ip: ip.as_deref().unwrap_or(""),
+        ip: &ip,
     };
     vm.start(id, entry, &input, limits, TenantId(0), now)
+}
+
+/// As `Display` writes it, without what that does for padding.
+fn write_ip(ip: std::net::IpAddr, out: &mut String) {
+    let std::net::IpAddr::V4(v4) = ip else {
+        use std::fmt::Write as _;
+        let _ = write!(out, "{ip}");
+        return;
+    };
+    out.reserve(15);
+    for (place, part) in v4.octets().into_iter().enumerate() {
+        if place > 0 {
+            out.push('.');
+        }
+        if part >= 100 {
+            out.push(char::from(b'0' + part / 100));
+        }
+        if part >= 10 {
+            out.push(char::from(b'0' + part / 10 % 10));
+        }
+        out.push(char::from(b'0' + part % 10));
+    }
 }
 
 struct HeadersOf<'a>(HeadView<'a>);
@@ -1051,6 +1076,21 @@ impl Host for TaskHost {
             // Never a predictable secret: a machine without urandom(4) is not one to serve on.
             self.log.line(Level::Error, "/dev/urandom can't be read: ending the process", &[]);
             std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_look_as_display_writes_them() {
+        for text in ["0.0.0.0", "127.0.0.1", "255.100.99.10", "1.20.203.9", "::1", "2001:db8::7:0"] {
+            let ip: std::net::IpAddr = text.parse().unwrap();
+            let mut out = String::new();
+            write_ip(ip, &mut out);
+            assert_eq!(out, ip.to_string());
         }
     }
 }

@@ -27,7 +27,7 @@ use forebay_http::url::Url;
 use forebay_ring::{Close, Endpoint, Reactor, ReceiveBuffer, TimerId, Waker};
 
 use crate::back::BackConfig;
-use crate::effects::{Call, Owner, milliseconds};
+use crate::effects::{Call, Owner, Owners, milliseconds};
 use crate::json::JsonWriter;
 use crate::slots::Slots;
 use crate::tokens;
@@ -158,7 +158,7 @@ impl Upstream {
         vm: &mut Vm,
         call: &Call<'_>,
         key: u64,
-        owners: &mut HashMap<ConnectionId, Owner>,
+        owners: &mut Owners,
         instead: Option<String>,
     ) -> Result<(), String> {
         let arg = |index| vm.arg(call.task, call.effect.id, index);
@@ -230,7 +230,7 @@ impl Upstream {
         reactor: &mut R,
         key: u64,
         addresses: &[SocketAddr],
-        owners: &mut HashMap<ConnectionId, Owner>,
+        owners: &mut Owners,
     ) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         let allowed = addresses.iter().find(|address| request.trusted || is_public(address.ip()));
@@ -262,13 +262,7 @@ impl Upstream {
         self.connect(reactor, key, address, owners);
     }
 
-    fn connect<R: Reactor>(
-        &mut self,
-        reactor: &mut R,
-        key: u64,
-        address: SocketAddr,
-        owners: &mut HashMap<ConnectionId, Owner>,
-    ) {
+    fn connect<R: Reactor>(&mut self, reactor: &mut R, key: u64, address: SocketAddr, owners: &mut Owners) {
         let Some(request) = self.requests.get_mut(&key) else { return };
         request.retry = false;
         match reactor.connect(&Endpoint::Tcp(address)) {
@@ -379,12 +373,7 @@ impl Upstream {
         reactor.close(id, Close::Now);
     }
 
-    pub(crate) fn closed<R: Reactor>(
-        &mut self,
-        reactor: &mut R,
-        index: u64,
-        owners: &mut HashMap<ConnectionId, Owner>,
-    ) {
+    pub(crate) fn closed<R: Reactor>(&mut self, reactor: &mut R, index: u64, owners: &mut Owners) {
         let Some(connection) = self.connections.remove(index) else { return };
         if let Some(idle) = self.idle.get_mut(&connection.address) {
             idle.retain(|other| *other != index);
@@ -457,11 +446,7 @@ impl Upstream {
     }
 
     /// Names that the resolver's thread has found.
-    pub(crate) fn resolved<R: Reactor>(
-        &mut self,
-        reactor: &mut R,
-        owners: &mut HashMap<ConnectionId, Owner>,
-    ) {
+    pub(crate) fn resolved<R: Reactor>(&mut self, reactor: &mut R, owners: &mut Owners) {
         while let Some((key, found)) = self.resolver.as_mut().and_then(Resolver::take) {
             match found {
                 found if key >= DATABASE => {

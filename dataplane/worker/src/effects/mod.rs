@@ -20,6 +20,7 @@ mod time;
 mod tx;
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use forebay_base::value::ValueBuilder;
@@ -52,6 +53,9 @@ pub(crate) enum Owner {
     /// Key of an outbound connection.
     Upstream(u64),
 }
+
+/// By connections, whose numbers are ours.
+pub(crate) type Owners = HashMap<ConnectionId, Owner, BuildHasherDefault<plans::Fold>>;
 
 /// An effect in flight.
 #[derive(Debug)]
@@ -101,7 +105,7 @@ pub(crate) struct Effects {
     pub(crate) core: CoreId,
     pub(crate) waiting: Slots<Waiting>,
     /// Runs with effects in flight: how many.
-    outstanding: HashMap<u64, u32>,
+    outstanding: HashMap<u64, u32, BuildHasherDefault<plans::Fold>>,
     /// Runs whose effect has ended since the last look.
     pub(crate) resumed: Vec<u64>,
     /// Answers of the store to what durable tasks have written.
@@ -124,7 +128,7 @@ pub(crate) struct Effects {
     plans: plans::Plans,
     upstream: Upstream,
     compute: Compute,
-    owners: HashMap<ConnectionId, Owner>,
+    owners: Owners,
     /// Notifications whose handlers haven't begun.
     pub(crate) heard: VecDeque<Heard>,
     /// CancelRequests whose connections are being made.
@@ -151,7 +155,7 @@ impl Effects {
         Self {
             core,
             waiting: Slots::new(),
-            outstanding: HashMap::new(),
+            outstanding: HashMap::default(),
             resumed: Vec::new(),
             saved: Vec::new(),
             asks: Vec::new(),
@@ -167,7 +171,7 @@ impl Effects {
             plans: plans::Plans::default(),
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
-            owners: HashMap::new(),
+            owners: Owners::default(),
             heard: VecDeque::new(),
             cancels: Vec::new(),
             metrics: Arc::clone(metrics),
@@ -573,6 +577,9 @@ impl Effects {
     pub(crate) fn drained<R: Reactor>(&mut self, reactor: &mut R, vm: &mut Vm, connection: ConnectionId) {
         if let Some(Owner::Database(database, link)) = self.owners.get(&connection) {
             let (database, link) = (*database, *link);
+            if !self.databases[database].awaits_sending() {
+                return;
+            }
             self.databases[database].sent(link);
             self.settle_sql(vm, database, reactor.now());
             self.flush_sql(reactor, vm);

@@ -213,6 +213,11 @@ impl Sql {
         }
     }
 
+    /// Whether somebody waits to hear that bytes are with the kernel.
+    pub(super) fn awaits_sending(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     pub(crate) fn sent(&mut self, link: Link) {
         if let Some(index) = self.unsent.iter().position(|(of, _)| *of == link)
             && let Some(pool) = &mut self.pool

@@ -318,6 +318,9 @@ impl Pool {
 
     /// Gives free links to those who wait, and connects one more if there are too few.
     pub(super) fn start_begins(&mut self, now: Monotonic) {
+        if self.begins.is_empty() {
+            return;
+        }
         while !self.begins.is_empty() {
             let free = self.links.iter_mut().enumerate().find_map(|(index, slot)| {
                 match (&slot.lane, &mut slot.state) {
