@@ -9,7 +9,7 @@ use forebay_base::value::{ValueBuilder, codec};
 use forebay_base::{TenantId, Value as Data};
 use forebay_engine::embed::{Engine, Error};
 use forebay_engine::{BodyKind, Host, LogLevel};
-use forebay_kv::{Op, Outcome, PAGE_ITEMS_MAX, Space, Store};
+use forebay_kv::{Op, PAGE_ITEMS_MAX, Space, Store};
 use serde_json::{Value, json};
 
 use super::ControlError;
@@ -78,18 +78,7 @@ fn call(store: &Arc<Store>, name: &str, args: &[Data]) -> Result<Data, String> {
         _ => return Err(format!("{name}: a key is text")),
     };
     let encoded = |value: &Data| codec::encode(value).map_err(|error| format!("{name}: {error}"));
-    let write = |op: &Op<'_>| -> Result<bool, String> {
-        let answer = store.write_from_outside(now, space, &[*op]).map_err(|error| error.to_string())?;
-        match answer.outcome {
-            Outcome::Ok => Ok(true),
-            Outcome::Conflict => Ok(false),
-            Outcome::NotCounter => Err("the value is not an integer".to_owned()),
-            Outcome::Unknown => {
-                Err("the disk failed during the write: it may or may not have happened".to_owned())
-            }
-            Outcome::Unavailable(why) => Err(why.to_string()),
-        }
-    };
+    let write = |op: &Op<'_>| super::store::done(store, now, space, op).map_err(|error| error.detail);
     let no_options = |index: usize| match arg(index) {
         Data::Undefined => Ok(()),
         _ => Err(format!("{name}: no options in `forebay ctl eval`; `forebay ctl kv put` has --ttl")),

@@ -85,11 +85,21 @@ pub fn run(store: &Arc<Store>, command: &Value) -> Result<Value, ControlError> {
 }
 
 fn write(store: &Arc<Store>, now: Timestamp, space: Space, op: &Op<'_>) -> Result<Value, ControlError> {
+    done(store, now, space, op).map(|done| json!({ "done": done }))
+}
+
+/// Writes and waits for it; false if a condition of `op` didn't hold.
+pub(super) fn done(
+    store: &Arc<Store>,
+    now: Timestamp,
+    space: Space,
+    op: &Op<'_>,
+) -> Result<bool, ControlError> {
     let refused = |detail: String| ControlError { status: 422, code: "kv/refused", detail };
     let answer = store.write_from_outside(now, space, &[*op]).map_err(|error| refused(error.to_string()))?;
     match answer.outcome {
-        Outcome::Ok => Ok(json!({ "done": true })),
-        Outcome::Conflict => Ok(json!({ "done": false })),
+        Outcome::Ok => Ok(true),
+        Outcome::Conflict => Ok(false),
         Outcome::NotCounter => Err(refused("the value is not an integer".to_owned())),
         Outcome::Unknown => Err(ControlError {
             status: 500,
