@@ -35,6 +35,7 @@ mod ready;
 mod run;
 mod sql;
 mod start;
+mod unwind;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
