@@ -113,7 +113,8 @@ fn measure(args: &DurableArgs, work: &Path) -> Result<(), String> {
     let empty = logged(Path::new(&data))?;
     let warm = args.tasks.div_ceil(10);
     run(warm, "warm")?;
-    let bytes = ((logged(Path::new(&data))? - empty) as usize).div_ceil(warm * (STEPS + 2));
+    let written = logged(Path::new(&data))?.saturating_sub(empty);
+    let bytes = usize::try_from(written).unwrap_or(usize::MAX).div_ceil(warm * (STEPS + 2));
     let (before, block_before) = (floor(work, bytes)?, block_floor(work)?);
     let mut steps = run(args.tasks, "timed")?;
     let (after, block_after) = (floor(work, bytes)?, block_floor(work)?);
