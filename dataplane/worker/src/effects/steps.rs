@@ -710,7 +710,7 @@ pub(crate) fn lasts(refusal: &Refusal) -> bool {
     let (name, _, code) = refusal;
     let class = code.as_deref().and_then(|code| code.get(..2)).unwrap_or_default();
     let may_pass = matches!(class, "08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX");
-    !passes(refusal) && !(*name == "DatabaseError" && may_pass)
+    !(passes(refusal) || *name == "DatabaseError" && may_pass)
 }
 
 /// A row that can't be written now can't be later on either. One that is there already says that the step was done.
