@@ -550,7 +550,7 @@ impl Transport for EpollReactor {
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<ConnectionId> {
         let address = SocketAddress::new(endpoint)?;
-        let socket = sys::stream_socket(&address, true)?;
+        let socket = sys::dialling_socket(&address, true)?;
         let result = sys::connect(sys::raw(&socket), &address);
         let mut connection = Connection::new(socket);
         connection.connecting = true;

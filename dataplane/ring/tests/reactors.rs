@@ -66,6 +66,7 @@ reactors! {
     disk_writes_and_reads_back,
     wakes_are_never_lost,
     unix_sockets_know_their_peer,
+    who_was_dialled_is_asked_whether_it_is_still_there,
     outbound_connections_report_how_they_ended,
     an_old_id_reaches_nobody,
     the_table_is_bounded,

@@ -466,7 +466,7 @@ impl Transport for UringReactor {
 
     fn connect(&mut self, endpoint: &Endpoint) -> io::Result<ConnectionId> {
         let address = Box::new(SocketAddress::new(endpoint)?);
-        let socket = sys::stream_socket(&address, false)?;
+        let socket = sys::dialling_socket(&address, false)?;
         let fd = sys::raw(&socket);
         let mut connection = Connection::new(Socket::Plain(socket));
         connection.operations = 1;

@@ -823,6 +823,29 @@ pub(crate) fn unix_sockets_know_their_peer<R: Reactor>(make: Make<R>) {
     assert_eq!(r.listen(&long).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
 }
 
+/// What the kernel waits for at an idle connection from its own end `port`: the timer in /proc/net/tcp (proc_net_tcp).
+fn kernel_timer(port: u16, peer: u16) -> String {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let (own, other) = (format!(":{port:04X}"), format!(":{peer:04X}"));
+    let line = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .find(|columns| columns[1].ends_with(&own) && columns[2].ends_with(&other))
+        .unwrap_or_else(|| panic!("no connection from {port} to {peer}:\n{table}"));
+    line[5].split(':').next().unwrap().to_owned()
+}
+
+pub(crate) fn who_was_dialled_is_asked_whether_it_is_still_there<R: Reactor>(make: Make<R>) {
+    const KEEPALIVE: &str = "02";
+    let mut r = make(small());
+    let there = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = there.local_addr().unwrap();
+    r.connect(&Endpoint::Tcp(peer)).unwrap();
+    turn_until(&mut r, |_, _| {}, |r| r.counters().connected == 1);
+    let (_accepted, dialled) = there.accept().unwrap();
+    assert_eq!(kernel_timer(dialled.port(), peer.port()), KEEPALIVE);
+}
+
 pub(crate) fn outbound_connections_report_how_they_ended<R: Reactor>(make: Make<R>) {
     let mut r = make(small());
     let connect = |r: &mut R, endpoint: &Endpoint| {
