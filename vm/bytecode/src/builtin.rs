@@ -181,6 +181,7 @@ host_functions! {
     45 TaskDeferWait "%deferWait" Effect (0, 0) "" "waits until its compensation is to run";
     46 TaskDeferDone "%deferDone" Effect (0, 2) "" "a compensation is over; name and message if it threw";
     47 TaskFailed "%taskFailed" Effect (2, 2) "" "name and message of what a durable handler threw: answered when its compensations are over";
+    48 TaskDeferKept "%deferKept" Effect (0, 0) "" "waits until the compensation that was registered just now is on disk";
 }
 
 #[cfg(test)]
