@@ -53,6 +53,19 @@ fn still_good(driver: &mut Driver) {
 }
 
 #[test]
+fn a_connection_that_is_lost_before_the_first_row_answers_once() {
+    let mut driver = driver();
+    common::client().batch("create table copied_to_nowhere (a int4)").unwrap();
+    driver.breaks_copy = true;
+    let lost = copy_in(&mut driver, "copied_to_nowhere", 1, vec![vec![Value::Int(1)]]).unwrap_err();
+    assert!(matches!(lost, QueryError::Unavailable(_)), "the COPY was never sent: {lost:?}");
+    driver.breaks_copy = true;
+    let lost = copy_out(&mut driver, "select 1").unwrap_err();
+    assert!(matches!(lost, QueryError::Unavailable(_)), "the COPY was never sent: {lost:?}");
+    still_good(&mut driver);
+}
+
+#[test]
 fn rows_go_in_and_come_out_in_binary_and_in_text() {
     let mut client = common::client();
     client

@@ -17,7 +17,7 @@ use crate::connection::Connection;
 use crate::copy::CopySource;
 use crate::error::QueryError;
 use crate::param::Param;
-use crate::query::{Shape, Sql, Token};
+use crate::query::{Event, Shape, Sql, Token};
 
 impl Pool {
     /// Takes a connection for a COPY: that of `transaction`, or one of its own once there is one. `Ok`: an
@@ -58,7 +58,8 @@ impl Pool {
     /// As [`Connection::copy_in`], at an [`crate::Event::Copy`].
     ///
     /// # Errors
-    /// As that; the connection is free again, and no event follows.
+    /// As that; the connection is free again, and no event follows. A connection that was lost meanwhile is none: its
+    /// [`crate::Event::Done`] follows.
     pub fn copy_in(
         &mut self,
         token: Token,
@@ -106,7 +107,10 @@ impl Pool {
         act: impl FnOnce(&mut Connection) -> Result<(), QueryError>,
     ) -> Result<(), QueryError> {
         let Some((index, connection)) = self.copying(token) else {
-            return Err(QueryError::Unavailable("the connection of the COPY was lost".into()));
+            // It was lost behind the event that its owner acts on.
+            let told = self.events.iter().any(|e| matches!(e, Event::Done { token: t, .. } if *t == token));
+            let lost = QueryError::Unavailable("the connection of the COPY was lost".into());
+            return if told { Ok(()) } else { Err(lost) };
         };
         let acted = act(connection);
         if acted.is_err() && self.links[index].lane == Lane::Copying(token) {

@@ -114,6 +114,8 @@ pub struct Driver {
     pub heard: Vec<String>,
     /// CancelRequests that were sent.
     pub cancels: usize,
+    /// All connections are lost before the next COPY is asked for its rows.
+    pub breaks_copy: bool,
 }
 
 /// A COPY under way.
@@ -145,6 +147,7 @@ impl Driver {
             copies: HashMap::new(),
             heard: Vec::new(),
             cancels: 0,
+            breaks_copy: false,
         }
     }
 
@@ -415,6 +418,10 @@ impl Driver {
         while let Some(event) = self.pool.poll_event() {
             match event {
                 Event::Copy { token } => {
+                    if std::mem::take(&mut self.breaks_copy) {
+                        let links: Vec<Link> = self.sockets.keys().copied().collect();
+                        links.into_iter().for_each(|link| self.close(link, "broken by the test"));
+                    }
                     let Some(copy) = self.copies.get_mut(&token) else { continue };
                     let now = Monotonic(u64::try_from(self.start.elapsed().as_nanos()).unwrap());
                     let started = match copy {
