@@ -27,13 +27,13 @@ bench: ## Print the benchmark figures, paired with their peers
 	@cargo build --release --locked -p forebay-ring --example floor -p forebay-kv --example kv_bench
 	@exec "$(TARGET_DIR)/release/forebay-bench" --bin "$(TARGET_DIR)/release"
 
-bench-db: ## Print what a database endpoint costs beside axum, may and fastify; MAY_POSTGRES=FOLDER
+bench-db: ## Print what a database endpoint costs beside axum, may and fastify; ROUNDS=5, MAY_POSTGRES=FOLDER
 	@scripts/setup.sh bench-db
 	@cargo build --release --locked -p forebay-ctl -p forebay-bench
 	@cd benches/peers-http && cargo build --release --locked --target-dir target
 	@cd benches/peers-http/fastify && npm ci --silent
 	@[[ -z "$(MAY_POSTGRES)" ]] || benches/peers-http/may/build.sh "$(MAY_POSTGRES)" benches/peers-http/target
-	@exec "$(TARGET_DIR)/release/forebay-bench" database --bin "$(TARGET_DIR)/release"
+	@exec "$(TARGET_DIR)/release/forebay-bench" database --bin "$(TARGET_DIR)/release" --rounds "$(or $(ROUNDS),5)"
 
 bench-durable: setup ## Print what a durable task's step and a parked task cost
 	@cargo build --release --locked -p forebay-ctl -p forebay-bench

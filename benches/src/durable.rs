@@ -2,7 +2,8 @@
 //! parked task costs in memory, and whether a task's age matters.
 //!
 //! ```text
-//!   floor   write of 4 KiB with O_DSYNC into a file that was written before; its p50, before and after the tasks
+//!   floor   synced writes of as many bytes as a step took, through a ring of their own, into a file that was written
+//!           before; their p50, before and after the tasks. Beside it one aligned block of 4 KiB with O_DSYNC
 //!   steps   tasks of STEPS kv.incr each, one after the other: start, STEPS suspensions, end are STEPS + 2 syncs
 //!   age     one task of many steps: the time of its first thousand beside that of its last
 //!   parked  tasks that sleep for a month, started over pipelined connections: anonymous memory before and after
@@ -17,6 +18,7 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use forebay_ring::{Disk as _, Durability, Event, Reactor as _, UringReactor, Wait};
 use nix::fcntl::OFlag;
 
 use crate::machine;
@@ -46,7 +48,9 @@ const STEPS: usize = 50;
 const BLOCK: usize = 1000;
 const PIPELINED: usize = 64;
 const FLOOR_WRITES: u32 = 2000;
-const FLOOR_BYTES: usize = 4096;
+const BLOCK_BYTES: usize = 4096;
+/// The floor is taken in a warm ring: the first writes don't count.
+const FLOOR_WARM: u32 = 100;
 
 const APP: &str = r#"
 work("Steps").post("/steps/{name}", req => {
@@ -70,7 +74,7 @@ work("Parked").post("/parked", () => {
 }).durable();
 "#;
 
-/// Measures and prints all four.
+/// Measures and prints all of it.
 pub(crate) fn bench(args: &DurableArgs) -> Result<(), String> {
     machine();
     fs::create_dir_all(&args.folder).map_err(|e| format!("{}: {e}", args.folder.display()))?;
@@ -92,21 +96,36 @@ fn measure(args: &DurableArgs, work: &Path) -> Result<(), String> {
         &["serve", &app, "--listen", "127.0.0.1:18085", "--data", &data, "--admin", &socket, "--cores", "0"],
         addr,
     )?;
-    let before = floor(work)?;
     let mut client = Client::connect(addr)?;
-    let mut steps = Vec::with_capacity(args.tasks);
-    for task in 0..args.tasks {
-        let (answer, time) = client.timed(&post(&format!("/steps/{task}"), "Prefer: wait=60\r\n", ""))?;
-        if answer != STEPS.to_string() {
-            return Err(format!("a task of {STEPS} steps counted {answer}"));
+    let mut run = |tasks: usize, name: &str| -> Result<Vec<f64>, String> {
+        let mut steps = Vec::with_capacity(tasks);
+        for task in 0..tasks {
+            let (answer, time) =
+                client.timed(&post(&format!("/steps/{name}{task}"), "Prefer: wait=60\r\n", ""))?;
+            if answer != STEPS.to_string() {
+                return Err(format!("a task of {STEPS} steps counted {answer}"));
+            }
+            steps.push(time.as_secs_f64() * 1e6 / (STEPS + 2) as f64);
         }
-        steps.push(time.as_secs_f64() * 1e6 / (STEPS + 2) as f64);
-    }
-    let after = floor(work)?;
+        Ok(steps)
+    };
+    // How much a step writes is known after some of them.
+    let empty = logged(Path::new(&data))?;
+    let warm = args.tasks.div_ceil(10);
+    run(warm, "warm")?;
+    let written = logged(Path::new(&data))?.saturating_sub(empty);
+    let bytes = usize::try_from(written).unwrap_or(usize::MAX).div_ceil(warm * (STEPS + 2));
+    let (before, block_before) = (floor(work, bytes)?, block_floor(work)?);
+    let mut steps = run(args.tasks, "timed")?;
+    let (after, block_after) = (floor(work, bytes)?, block_floor(work)?);
     let step = median(&mut steps);
-    let device = before.midpoint(after);
-    println!("floor, 4 KiB with O_DSYNC     {before:8.1} us before, {after:.1} after");
-    println!("a step (suspend, sync, go on) {step:8.1} us, {:.2} of the floor", step / device);
+    println!("floor, {bytes} bytes through a ring  {before:8.1} us before, {after:.1} after");
+    println!("one block of 4 KiB, O_DSYNC   {block_before:8.1} us before, {block_after:.1} after");
+    println!(
+        "a step (suspend, sync, go on) {step:8.1} us, {:.2} of the floor, {:.2} of the block",
+        step / before.midpoint(after),
+        step / block_before.midpoint(block_after)
+    );
 
     let blocks = (args.age / BLOCK).max(2);
     let (answer, _) = client.timed(&post(&format!("/age/{blocks}"), "Prefer: wait=60\r\n", ""))?;
@@ -161,22 +180,78 @@ fn median(times: &mut [f64]) -> f64 {
     times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// p50 of synced writes into a file whose blocks were written before, microseconds.
+/// Bytes of the log that were written: its segments without the zeros at their ends.
+fn logged(data: &Path) -> Result<u64, String> {
+    let files = || -> std::io::Result<u64> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(data)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "seg") {
+                let segment = fs::read(path)?;
+                bytes += segment.iter().rposition(|&b| b != 0).map_or(0, |last| last as u64 + 1);
+            }
+        }
+        Ok(bytes)
+    };
+    files().map_err(|e| format!("{}: {e}", data.display()))
+}
+
+/// A file of `bytes` that were written before and are on the disk.
+fn prewritten(path: &Path, bytes: usize) -> std::io::Result<()> {
+    const PIECE: usize = 64 * 1024;
+    let file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+    for at in (0..bytes).step_by(PIECE) {
+        file.write_all_at(&[0; PIECE], at as u64)?;
+    }
+    file.sync_all()
+}
+
+/// p50 of synced writes of `bytes` one after the other, microseconds: the interface and the flags that the store's
+/// commits have, with nothing around them.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn floor(work: &Path) -> Result<f64, String> {
+fn floor(work: &Path, bytes: usize) -> Result<f64, String> {
+    let path = work.join("floor");
+    let writes = FLOOR_WARM + FLOOR_WRITES;
+    let written = || -> std::io::Result<Vec<f64>> {
+        prewritten(&path, writes as usize * bytes)?;
+        let mut reactor = UringReactor::new(forebay_ring::Config::default())?;
+        let file = OpenOptions::new().write(true).open(&path)?;
+        let file = forebay_ring::File::from(file);
+        let mut block = vec![0x5a; bytes];
+        let mut times = Vec::new();
+        for write in 0..writes {
+            let start = Instant::now();
+            reactor.write_at(&file, u64::from(write) * bytes as u64, block, Durability::Synced, 1);
+            block = loop {
+                reactor.turn(Wait::Forever)?;
+                if let Some(Event::Disk { result, buffer, .. }) = reactor.next_event() {
+                    if result.map_err(|e| std::io::Error::from_raw_os_error(e.0))? != bytes {
+                        return Err(std::io::ErrorKind::WriteZero.into());
+                    }
+                    break buffer;
+                }
+            };
+            if write >= FLOOR_WARM {
+                times.push(start.elapsed().as_secs_f64() * 1e6);
+            }
+        }
+        Ok(times)
+    };
+    written().map(|mut times| median(&mut times)).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// p50 of synced writes of an aligned block each, without a ring, microseconds.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn block_floor(work: &Path) -> Result<f64, String> {
     let path = work.join("floor");
     let written = || -> std::io::Result<Vec<f64>> {
-        let block = [0x5a; FLOOR_BYTES];
-        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
-        for at in 0..u64::from(FLOOR_WRITES) {
-            file.write_all_at(&block, at * FLOOR_BYTES as u64)?;
-        }
-        file.sync_all()?;
+        prewritten(&path, FLOOR_WRITES as usize * BLOCK_BYTES)?;
+        let block = [0x5a; BLOCK_BYTES];
         let file = OpenOptions::new().write(true).custom_flags(OFlag::O_DSYNC.bits()).open(&path)?;
         let mut times = Vec::new();
         for at in 0..u64::from(FLOOR_WRITES) {
             let start = Instant::now();
-            file.write_all_at(&block, at * FLOOR_BYTES as u64)?;
+            file.write_all_at(&block, at * BLOCK_BYTES as u64)?;
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }
         Ok(times)

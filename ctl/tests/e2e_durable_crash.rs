@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 
 const KILLS: usize = 20;
 const CLIENTS: usize = 3;
+/// How long no flow may end while some haven't.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const SCRIPT: &str = r#"
 work("Flow").put("/flow/{flow}", req => {
@@ -73,6 +75,48 @@ fn start(
     }
 }
 
+/// Waits for the end of all flows for as long as some end: their last states, and how many never began.
+fn all_ended(client: &mut Client, kept: BTreeMap<String, bool>) -> (Vec<Value>, usize) {
+    let mut open: Vec<(String, bool)> = kept.into_iter().collect();
+    let (mut states, mut unheard) = (Vec::new(), 0);
+    let (begin, mut progress) = (Instant::now(), Instant::now());
+    let mut last = Value::Null;
+    for pass in 0.. {
+        let before = open.len();
+        open.retain(|(flow, acknowledged)| {
+            let answer = client.get(&format!("/_forebay/tasks/flow-{flow}"));
+            if answer.status == 404 && !acknowledged {
+                unheard += 1;
+                return false;
+            }
+            assert_eq!(answer.status, 200, "{flow} was acknowledged: {answer}");
+            let state = answer.json();
+            if ["running", "initialized"].contains(&state["status"].as_str().unwrap()) {
+                last = state;
+                return true;
+            }
+            states.push(state);
+            false
+        });
+        if open.is_empty() {
+            break;
+        }
+        if pass == 0 || open.len() < before {
+            println!("{:?}: {} ended, {} haven't", begin.elapsed(), states.len(), open.len());
+        }
+        if open.len() < before {
+            progress = Instant::now();
+        }
+        assert!(
+            progress.elapsed() < PATIENCE,
+            "no flow has ended for {PATIENCE:?}; {} haven't, such as {last}",
+            open.len()
+        );
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    (states, unheard)
+}
+
 #[test]
 fn every_flow_ends_and_each_of_its_effects_happened_once() {
     let kills = std::env::var("FOREBAY_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
@@ -108,31 +152,15 @@ fn every_flow_ends_and_each_of_its_effects_happened_once() {
             server.kill();
         });
     }
+    let killing = begin.elapsed();
+    println!("statements so far: {}", postgres.psql("SELECT count(*) FROM done"));
+    let started = Instant::now();
     let server = Server::start("dev", app.path(), &[], &env);
+    println!("{kills} kills in {killing:?}, the last start took {:?}", started.elapsed());
     let mut client = server.client();
-    let kept = kept.into_inner().unwrap();
-    let (mut ended, mut unheard) = (0, 0);
-    for (flow, acknowledged) in &kept {
-        let path = format!("/_forebay/tasks/flow-{flow}");
-        let end = Instant::now() + Duration::from_secs(60);
-        let state: Value = loop {
-            let answer = client.get(&path);
-            if answer.status == 404 && !acknowledged {
-                break Value::Null;
-            }
-            assert_eq!(answer.status, 200, "{flow} was acknowledged: {answer}");
-            let state = answer.json();
-            if !["running", "initialized"].contains(&state["status"].as_str().unwrap()) {
-                break state;
-            }
-            assert!(Instant::now() < end, "{flow} doesn't end: {state}");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        if state.is_null() {
-            unheard += 1;
-            continue;
-        }
-        ended += 1;
+    let (states, unheard) = all_ended(&mut client, kept.into_inner().unwrap());
+    let ended = states.len();
+    for state in &states {
         assert_eq!(state["status"], "done", "{state}");
         let body = &state["result"]["body"];
         assert_eq!(body["seen"], json!([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), "{state}");

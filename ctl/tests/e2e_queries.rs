@@ -89,6 +89,14 @@ const CASES: &[(&str, &str)] = &[
         r#"{"n":42,"t":"x' or 1=1 --"}"#,
     ),
     (
+        r#"return db().raw("select int4range(1, 5) as r, null::daterange as d, '[a,b]'::text as t, '{}'::nummultirange as m")[0];"#,
+        r#"{"r":{"lower":1,"upper":5,"lowerInclusive":true,"upperInclusive":false,"empty":false},"d":null,"t":"[a,b]","m":[]}"#,
+    ),
+    (
+        r#"return db().raw("select $1::int4range @> 3 as a, $2::int8multirange as b", { lower: 1, upper: 3, upperInclusive: true }, [{ upper: 2 }])[0];"#,
+        r#"{"a":true,"b":[{"lower":null,"upper":2,"lowerInclusive":false,"upperInclusive":false,"empty":false}]}"#,
+    ),
+    (
         r#"return db().table("person").where("name", payload().q).toSQL();"#,
         r#"{"sql":"SELECT * FROM \"person\" WHERE \"name\" = $1","params":["x\"; drop table person; --"]}"#,
     ),

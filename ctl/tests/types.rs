@@ -109,6 +109,42 @@ fn tsc_accepts_good_apps_and_finds_mistakes() {
     }
 }
 
+/// Chains, generic over the tables of the lock file.
+#[test]
+fn rows_have_the_types_of_the_lock_file() {
+    let app = App::empty();
+    let Some(compiler) = typescript(&app.beside("npm")) else { return };
+    let passes = |name: &str, text: &str| {
+        app.write(name, text);
+        assert_eq!(forebay(app.path(), &["types"]).code, 0);
+        let run = tsc(&compiler, app.path());
+        assert_eq!((run.code, run.out.as_str()), (0, ""), "{name}: {}", run.err);
+    };
+    passes("lib/loose.ts", include_str!("types/loose.ts"));
+    app.remove("lib/loose.ts");
+    app.write("forebay.lock.json", include_str!("types/forebay.lock.json"));
+    passes("lib/rows.ts", include_str!("types/rows.ts"));
+    // Every one of its mistakes is found: one that isn't is an error of its own.
+    passes("lib/mistakes.ts", include_str!("types/mistakes.ts"));
+    // In JavaScript, and as the binary tells it.
+    app.remove("lib/mistakes.ts");
+    app.remove("lib/rows.ts");
+    let check = |text: &str| {
+        app.write("blueprints/people.js", text);
+        let compiler = compiler.to_str().unwrap();
+        let line = format!("FOREBAY_TSC='{compiler}' '{}' check --types", e2e::binary().display());
+        e2e::shell(app.path(), &line)
+    };
+    let run = check(
+        "work(\"A\").get(\"/a/{id}\", ({ params }) => {\n  const one = db().table(\"person\").where(\"id\", params.id).first();\n  return one?.name.toUpperCase();\n});\n",
+    );
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
+    let run = check(
+        "work(\"A\").get(\"/a\", () => {\n  db().table(\"person\").where(\"age\", \"old\").get();\n  return 1;\n});\n",
+    );
+    assert!(run.code == 1 && run.err.contains("blueprints/people.js(2,37): error TS2345"), "{}", run.err);
+}
+
 #[test]
 fn a_tsconfig_of_the_users_own_is_kept() {
     let app = App::shop();

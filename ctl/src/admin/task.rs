@@ -181,6 +181,9 @@ fn show(store: &Store, now: Timestamp, id: &TaskId) -> Result<Value, ControlErro
     if !state.reason.is_empty() {
         shown["reason"] = json!(state.reason);
     }
+    if !state.not_undone.is_empty() {
+        shown["compensations_failed"] = json!(state.not_undone);
+    }
     match &loaded.outcome {
         Some(Outcome::Answer { status, content_type, body, .. }) => {
             let text = String::from_utf8_lossy(body);

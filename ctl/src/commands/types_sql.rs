@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use forebay_postgres::inspect::UserType;
+use forebay_postgres::inspect::{Column, UserType};
 
 use crate::lock::{Lock, Query};
 
@@ -44,14 +44,31 @@ pub fn tables(lock: &Lock) -> String {
         let _ = writeln!(out, "  {}: {{", key(name));
         for column in table.columns.iter().filter(|column| !column.generated) {
             let may = if column.has_default || column.nullable { "?" } else { "" };
-            let given = given(&column.type_name, types);
-            let null = if column.nullable { " | null" } else { "" };
-            let _ = writeln!(out, "    {}{may}: {given}{null};", key(&column.name));
+            let given = put(column, types);
+            let _ = writeln!(out, "    {}{may}: {given};", key(&column.name));
+        }
+        out.push_str("  };\n");
+    }
+    out.push_str("}\n/** What columns may be compared with. */\ninterface Givens {\n");
+    for (name, table) in &lock.schema.tables {
+        let _ = writeln!(out, "  {}: {{", key(name));
+        for column in &table.columns {
+            let _ = writeln!(out, "    {}: {};", key(&column.name), put(column, types));
         }
         out.push_str("  };\n");
     }
     out.push_str("}\n");
     out
+}
+
+/// What a chain may give for a column: as [`given`], but text for a number has to look like one.
+fn put(column: &Column, types: &Types) -> String {
+    let text = given(&column.type_name, types);
+    let text = match text.strip_suffix("number | bigint | string") {
+        Some(rest) => format!("{rest}number | bigint | `${{number}}`"),
+        None => text,
+    };
+    if column.nullable { format!("{text} | null") } else { text }
 }
 
 /// A named query as a method of `sql`.
@@ -103,6 +120,19 @@ fn nullable(type_name: &str, nullable: bool, types: &Types) -> String {
     if nullable { format!("{ty} | null") } else { ty }
 }
 
+/// A range's object (docs/DATABASE.md).
+macro_rules! range {
+    ($bound:literal) => {
+        concat!(
+            "{ lower: ",
+            $bound,
+            " | null; upper: ",
+            $bound,
+            " | null; lowerInclusive: boolean; upperInclusive: boolean; empty: boolean }"
+        )
+    };
+}
+
 /// What a value of this type is in a script.
 fn read(type_name: &str, types: &Types) -> String {
     if let Some(element) = type_name.strip_suffix("[]") {
@@ -130,6 +160,16 @@ fn read(type_name: &str, types: &Types) -> String {
         "timestamp" | "timestamptz" => "Date",
         "bytea" => "any",
         "void" => "null",
+        "int4range" => range!("number"),
+        "int8range" => range!("number | bigint"),
+        "numrange" => range!("Decimal"),
+        "daterange" => range!("string"),
+        "tsrange" | "tstzrange" => range!("Date | string"),
+        "int4multirange" => concat!("Array<", range!("number"), ">"),
+        "int8multirange" => concat!("Array<", range!("number | bigint"), ">"),
+        "nummultirange" => concat!("Array<", range!("Decimal"), ">"),
+        "datemultirange" => concat!("Array<", range!("string"), ">"),
+        "tsmultirange" | "tstzmultirange" => concat!("Array<", range!("Date | string"), ">"),
         _ => "string",
     }
     .to_owned()
@@ -139,6 +179,15 @@ fn read(type_name: &str, types: &Types) -> String {
 fn given(type_name: &str, types: &Types) -> String {
     if let Some(element) = type_name.strip_suffix("[]") {
         return format!("Array<{} | null>", given(element, types));
+    }
+    if type_name.ends_with("range") && !types.contains_key(type_name) {
+        let ranges = if type_name.ends_with("multirange") { "Array<" } else { "" };
+        let bound = "number | bigint | Decimal | Date | string | null";
+        let range = format!(
+            "{{ lower?: {bound}; upper?: {bound}; lowerInclusive?: boolean; upperInclusive?: boolean; empty?: boolean }}"
+        );
+        let close = if ranges.is_empty() { "" } else { ">" };
+        return format!("{ranges}{range}{close} | string");
     }
     let ty = read(type_name, types);
     match ty.as_str() {
@@ -177,15 +226,17 @@ mod tests {
               "exec": {"columns": null, "file": "sql/a.sql", "kind": "exec", "params": [], "sha256": ""}},
             "tables": {"person": {"columns": [{"default": true, "generated": true, "name": "id", "type": "int8"},
               {"name": "name", "type": "text"}, {"name": "age", "nullable": true, "type": "int4"}, {"default": true, "name": "mood", "type": "mood"}], "schema": "public"},
-              "other.x": {"columns": [], "schema": "other"}},
+              "other.x": {"columns": [{"name": "during", "type": "tstzrange"}], "schema": "other"}},
             "types": {"mood": {"enum": ["happy", "so \"so\""]}, "email": {"domain": "text"}}}"#,
         )
         .unwrap();
         let text = sql_declarations(&lock);
         for part in [
             "  person: {\n    readonly id: number | bigint;\n    name: string;\n    age: number | null;\n    mood: \"happy\" | \"so \\\"so\\\"\";\n  };\n",
-            "  person: {\n    name: string;\n    age?: number | bigint | string | null;\n    mood?: \"happy\" | \"so \\\"so\\\"\";\n  };\n",
-            "  \"other.x\": {\n  };\n",
+            "  person: {\n    name: string;\n    age?: number | bigint | `${number}` | null;\n    mood?: \"happy\" | \"so \\\"so\\\"\";\n  };\n",
+            "  person: {\n    id: number | bigint | `${number}`;\n    name: string;\n",
+            "  \"other.x\": {\n    during: { lower: Date | string | null; upper: Date | string | null; lowerInclusive: boolean; upperInclusive: boolean; empty: boolean };\n  };\n",
+            "    during: { lower?: number | bigint | Decimal | Date | string | null; upper?:",
             "  one(args: { id: number | bigint | string | null; tags: Array<string | null> | null }): { id: number | bigint; \"odd name\": \"happy\" | \"so \\\"so\\\"\" | null };\n",
             "  opt(): { n: Date } | undefined;\n",
             "  many(): Array<{ a: Array<string | null> | null }>;\n",

@@ -65,5 +65,5 @@ pub use mail::{
     promises_prefix, signal_key, signal_of, signals_of, signals_prefix,
 };
 pub use outcome::{Failure, Outcome};
-pub use state::{BadRecord, Cancel, State, Status, Wait, WaitKind, digest, rfc3339};
+pub use state::{BadRecord, Cancel, State, Status, Unwind, Wait, WaitKind, digest, rfc3339};
 pub use task::{Commit, Facts, LoadError, Loaded, Start, Task};

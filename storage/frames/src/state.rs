@@ -8,6 +8,13 @@ use forebay_base::value::codec;
 use forebay_base::{Timestamp, Value};
 use sha2::{Digest as _, Sha256};
 
+use crate::outcome::Failure;
+
+/// Failures of compensations that are noted.
+const NOT_UNDONE_MAX: usize = 32;
+/// Bytes of one of them.
+const NOT_UNDONE_BYTES_MAX: usize = 512;
+
 /// Where a task is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Status {
@@ -136,6 +143,18 @@ impl Cancel {
     }
 }
 
+/// Why and how far a task is being undone that can't go on where it was: a limit of its step is used up. Its handler
+/// stays where its last suspension left it; only compensations run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unwind {
+    /// How it will have ended.
+    pub failure: Failure,
+    /// The compensation that runs: the effect that it was registered by.
+    pub runs: Option<u32>,
+    /// While one runs: effects up to this number are none of compensations, and nobody answers them any more.
+    pub left_behind: u32,
+}
+
 /// A task, but for what it holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct State {
@@ -173,6 +192,10 @@ pub struct State {
     pub tries: u32,
     /// Whether somebody wants it to end.
     pub cancel: Cancel,
+    /// It can't go on where it was.
+    pub unwind: Option<Unwind>,
+    /// What its compensations that have failed threw, or which limit they have used up.
+    pub not_undone: Vec<Box<str>>,
 }
 
 /// A record that isn't what it should be.
@@ -194,6 +217,26 @@ impl State {
         self.waits.iter().filter_map(|wait| wait.until).min()
     }
 
+    /// Nobody answers this effect any more: it is the handler's, and the task is being undone.
+    #[must_use]
+    pub fn leaves_behind(&self, effect: u32) -> bool {
+        let defer = |wait: &Wait| wait.effect == effect && wait.kind == WaitKind::Defer;
+        match &self.unwind {
+            Some(unwind) => {
+                (unwind.runs.is_none() || effect <= unwind.left_behind) && !self.waits.iter().any(defer)
+            }
+            None => false,
+        }
+    }
+
+    /// Notes that a compensation has failed.
+    pub fn note_not_undone(&mut self, error: &str) {
+        if self.not_undone.len() < NOT_UNDONE_MAX {
+            let end = error.floor_char_boundary(NOT_UNDONE_BYTES_MAX);
+            self.not_undone.push(error[..end].into());
+        }
+    }
+
     /// The record's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -206,7 +249,7 @@ impl State {
                 ("until".into(), wait.until.map_or(Value::Null, |at| Value::Timestamp(at.0))),
             ])
         };
-        let map = Value::Map(vec![
+        let mut fields = vec![
             ("status".into(), text(self.status.name())),
             ("work".into(), text(&self.work)),
             ("code".into(), Value::Bytes(self.code.into())),
@@ -232,7 +275,25 @@ impl State {
             ("databases".into(), Value::List(self.databases.iter().map(|name| text(name)).collect())),
             ("tries".into(), Value::Int(i64::from(self.tries))),
             ("cancel".into(), text(self.cancel.name())),
-        ]);
+        ];
+        if let Some(unwind) = &self.unwind {
+            let Failure { code, name, message, stack } = &unwind.failure;
+            let runs = unwind.runs.map_or(Value::Null, |effect| Value::Int(i64::from(effect)));
+            let map = vec![
+                ("code".into(), text(code)),
+                ("name".into(), text(name)),
+                ("message".into(), text(message)),
+                ("stack".into(), text(stack)),
+                ("runs".into(), runs),
+                ("left_behind".into(), Value::Int(i64::from(unwind.left_behind))),
+            ];
+            fields.push(("unwind".into(), Value::Map(map)));
+        }
+        if !self.not_undone.is_empty() {
+            let errors = self.not_undone.iter().map(|error| text(error)).collect();
+            fields.push(("not_undone".into(), Value::List(errors)));
+        }
+        let map = Value::Map(fields);
         // Texts, numbers and two levels: nothing that the encoder refuses.
         codec::encode(&map).unwrap_or_default()
     }
@@ -318,8 +379,36 @@ impl State {
                 Some("told") => Cancel::Told,
                 Some(_) => return Err(BadRecord("cancel")),
             },
+            unwind: map.get("unwind").map(decode_unwind).transpose()?,
+            not_undone: match map.get("not_undone") {
+                None => Vec::new(),
+                Some(list) => {
+                    let bad = BadRecord("not_undone");
+                    let text = |error: &Value| error.as_str().map(Into::into).ok_or(bad);
+                    list.as_list().ok_or(bad)?.iter().map(text).collect::<Result<_, _>>()?
+                }
+            },
         })
     }
+}
+
+fn decode_unwind(map: &Value) -> Result<Unwind, BadRecord> {
+    let bad = BadRecord("unwind");
+    let text = |name| map.get(name).and_then(Value::as_str).map(Into::into).ok_or(bad);
+    let number = |value: &Value| match value {
+        Value::Int(number) => u32::try_from(*number).map_err(|_| bad),
+        _ => Err(bad),
+    };
+    Ok(Unwind {
+        failure: Failure {
+            code: text("code")?,
+            name: text("name")?,
+            message: text("message")?,
+            stack: text("stack")?,
+        },
+        runs: map.get("runs").filter(|runs| **runs != Value::Null).map(number).transpose()?,
+        left_behind: number(map.get("left_behind").ok_or(bad)?)?,
+    })
 }
 
 /// A time as people and programs read it (RFC 3339), to the millisecond.
@@ -355,6 +444,8 @@ pub fn digest(parts: &[&[u8]]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test")]
+
     use super::*;
 
     #[test]
@@ -393,9 +484,17 @@ mod tests {
             databases: vec!["".into(), "other".into()],
             tries: 2,
             cancel: Cancel::Asked,
+            unwind: Some(Unwind {
+                failure: Failure { code: "fuel_exhausted".into(), ..Failure::default() },
+                runs: Some(4),
+                left_behind: 3,
+            }),
+            not_undone: vec!["TypeError: no".into()],
         };
         let bytes = state.encode();
         assert_eq!(State::decode(&bytes), Ok(state.clone()));
+        let plain = State { unwind: None, not_undone: Vec::new(), ..state.clone() };
+        assert_eq!(State::decode(&plain.encode()), Ok(plain), "records of before there was undoing");
         assert_eq!(state.wake(), Some(Timestamp(99)));
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
@@ -405,5 +504,36 @@ mod tests {
             assert!(State::decode(&bytes[..at]).is_err());
         }
         assert_ne!(digest(&[b"ab", b"c"]), digest(&[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn who_is_undone_leaves_all_but_its_compensations_behind() {
+        let (mut task, _) = crate::Task::start(
+            crate::Start {
+                id: crate::TaskId::new("a").unwrap(),
+                work: "A".into(),
+                code: [0; 32],
+                module: None,
+                payload: [0; 32],
+                epoch: 1,
+                number: [0; 16],
+            },
+            [],
+            Timestamp(0),
+        );
+        let state = &mut task.state;
+        state.waits = vec![Wait { effect: 2, kind: WaitKind::Defer, name: "".into(), until: None }];
+        let left = |state: &State| (1..=6).filter(|effect| state.leaves_behind(*effect)).collect::<Vec<_>>();
+        assert_eq!(left(state), []);
+        let unwind = Unwind { failure: Failure::default(), runs: None, left_behind: 0 };
+        state.unwind = Some(unwind.clone());
+        assert_eq!(left(state), [1, 3, 4, 5, 6]);
+        state.unwind = Some(Unwind { runs: Some(3), left_behind: 4, ..unwind });
+        assert_eq!(left(state), [1, 3, 4]);
+        for _ in 0..100 {
+            state.note_not_undone(&"é".repeat(400));
+        }
+        assert_eq!(state.not_undone.len(), NOT_UNDONE_MAX);
+        assert_eq!(state.not_undone[0].len(), NOT_UNDONE_BYTES_MAX);
     }
 }

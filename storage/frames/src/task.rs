@@ -165,6 +165,8 @@ impl Task {
             databases: Vec::new(),
             tries: 0,
             cancel: Cancel::No,
+            unwind: None,
+            not_undone: Vec::new(),
         };
         let mut task = Self {
             id: start.id,

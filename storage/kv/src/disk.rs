@@ -15,9 +15,10 @@ use crate::sys;
 /// The file whose flock(2) says that a process has the folder open. Its text is
 /// the holder's process id.
 pub(crate) const LOCK_FILE: &str = "LOCK";
-/// Zeros are written in pieces of this many bytes: a huge page, which the page cache then may use, and the maps
-/// with it (reads of values are far apart: each costs a walk of the page table otherwise).
-const ZERO_BYTES: usize = 2 * 1024 * 1024;
+/// Zeros are written in pieces of this many bytes, which become the folios of the page cache: larger ones than a page,
+/// so that faults of the map are fewer. Not huge ones: each synced write would pay for all the pages of the folio it
+/// is in (docs/decisions/0250-folios-of-256-kib.md).
+const ZERO_BYTES: usize = 256 * 1024;
 
 /// A data folder on a file system. Holds its lock until dropped.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::error::{QueryError, ServerError};
 pub struct Token(pub u64);
 
 /// Whether a statement can change data, as far as its author says. Decides only
-/// how the loss of its connection is reported.
+/// how the loss of its connection is reported, and whether one whose result is too large is told at once and cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Access {
     /// Known to only read.

@@ -320,15 +320,22 @@ fn a_gigabyte_goes_through_a_cursor_in_bounded_memory() {
     let sql = "select repeat('x', 65536) from generate_series(1, $1::int4)";
     let params = [Param::Int(parts * 16)];
     let mut first = Some((sql, &params[..]));
-    let mut rows = 0;
+    let (mut rows, mut before) = (0, 0);
     loop {
         let got = driver.rows_of(transaction, (1, 16), first.take()).unwrap();
         rows += got;
+        // What the first parts took is all that it takes.
+        if rows == 16 * 16 {
+            before = common::resident_bytes();
+        }
         if got < 16 {
             break;
         }
     }
     assert_eq!(rows, usize::try_from(parts).unwrap() * 16);
+    let more = common::resident_bytes() - before;
+    eprintln!("{rows} rows of 64 KiB: {more} bytes of memory more than after 256 of them");
+    assert!(more < 32 << 20, "{more} bytes");
     let end = driver.end(transaction, true);
     driver.wait(end).unwrap();
 }

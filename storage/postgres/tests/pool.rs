@@ -198,7 +198,8 @@ fn an_abandoned_query_keeps_its_place_and_drains() {
         let orphan = driver.start(sql, &[Param::Int(3)], Shape::Rows, delivery);
         driver.sinks.0.remove(&orphan);
         assert_eq!(driver.run("select 9", &[], Shape::Scalar), Ok(Value::Int(9)));
-        assert_eq!(driver.pool.stats().in_flight, 0);
+        // On a loaded machine the orphan is a slow statement by now, on a connection of its own.
+        driver.until("it has drained", |driver| driver.pool.stats().in_flight == 0);
     }
 }
 

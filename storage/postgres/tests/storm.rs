@@ -14,6 +14,8 @@
 mod common;
 #[path = "common/driver.rs"]
 mod driver;
+#[path = "common/splitter.rs"]
+mod splitter;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -25,7 +27,9 @@ use forebay_base::limits::DatabaseLimits;
 use forebay_base::rng::Rng;
 use forebay_base::{Monotonic, Value};
 use forebay_postgres::blocking::Client;
+use forebay_postgres::config::Host;
 use forebay_postgres::{Complete, Config, Delivery, Param, QueryError, Shape, Token};
+use splitter::Splitter;
 
 type Answer = Result<(Complete, Value), QueryError>;
 
@@ -105,8 +109,15 @@ impl Storm {
         let whole = Delivery::Whole;
         let delivery = if self.rng.one_in(3) { Delivery::Streaming } else { whole };
         let (token, task) = match self.rng.below(24) {
+            // Several at once: a connection has to live through a few of them before they share Syncs.
             0..8 => {
                 let sql = "select $1::int8 * 3";
+                for _ in 0..self.rng.below(16) {
+                    let token = driver.start(sql, &[Param::Int(self.next)], Shape::Scalar, whole);
+                    self.tasks.insert(token, Task::Read(self.next * 3));
+                    self.next += 1;
+                }
+                let n = self.next;
                 (driver.start(sql, &[Param::Int(n)], Shape::Scalar, whole), Task::Read(n * 3))
             }
             8..11 => {
@@ -526,7 +537,12 @@ fn own_network() -> bool {
 
 #[test]
 fn nobody_gets_anothers_answer_and_nothing_is_lost() {
-    storm(false);
+    storm(Network::Unix);
+}
+
+#[test]
+fn nor_where_every_read_comes_in_pieces() {
+    storm(Network::Pieces);
 }
 
 #[test]
@@ -535,12 +551,28 @@ fn nor_where_packets_are_delayed_and_dropped() {
         eprintln!("no network namespace of our own here, or no tc: not run");
         return;
     }
-    storm(true);
+    storm(Network::Faulty);
 }
 
-fn storm(netem: bool) {
+/// What is between client and server.
+#[derive(Clone, Copy, PartialEq)]
+enum Network {
+    Unix,
+    /// A proxy that splits.
+    Pieces,
+    /// TCP whose packets are delayed and dropped.
+    Faulty,
+}
+
+/// How long, and the seed.
+fn settings() -> (u64, u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let (seconds, seed) = (number("STORM_SECONDS").unwrap_or(30), number("STORM_SEED").unwrap_or(1));
+    (number("STORM_SECONDS").unwrap_or(30), number("STORM_SEED").unwrap_or(1))
+}
+
+fn storm(between: Network) {
+    let (seconds, seed) = settings();
+    let netem = between == Network::Faulty;
     eprintln!("STORM_SECONDS={seconds} STORM_SEED={seed} cargo test -p forebay-postgres --test storm");
     let server = if netem { Server::start_tcp(5432) } else { Server::start() };
     let admin = server.config();
@@ -551,8 +583,13 @@ fn storm(netem: bool) {
     let options = "-c statement_timeout=600ms -c deadlock_timeout=50ms".to_owned();
     let mut config = Config { application_name: "storm".into(), options, ..admin.clone() };
     if netem {
-        config.host = forebay_postgres::config::Host::Tcp("127.0.0.1".into());
+        config.host = Host::Tcp("127.0.0.1".into());
     }
+    let splitter = (between == Network::Pieces).then(|| {
+        let splitter = Splitter::start(&admin.unix_socket().unwrap(), seed);
+        config.host = Host::Unix(splitter.folder.path().to_owned());
+        splitter
+    });
     let limits = DatabaseLimits {
         connections: 3,
         transactions: 4,
@@ -579,6 +616,9 @@ fn storm(netem: bool) {
         while storm.tasks.len() < 60 {
             storm.start();
         }
+        if splitter.is_some() {
+            storm.driver.read_bytes = 1 << storm.rng.below(17);
+        }
         storm.driver.turn(Duration::from_millis(5));
         storm.collect();
         if storm.rng.one_in(20) {
@@ -593,6 +633,7 @@ fn storm(netem: bool) {
         }
     }
     drop(held);
+    storm.driver.read_bytes = 64 * 1024;
     if netem {
         network(None);
     }
@@ -610,8 +651,16 @@ fn storm(netem: bool) {
     }
     assert!(storm.driver.sinks.0.is_empty());
     storm.check_table(&admin);
-    eprintln!("{:?} {} cancelled {:?}", storm.counts, storm.driver.cancels, storm.driver.pool.stats());
+    let stats = storm.driver.pool.stats();
+    eprintln!("{:?} {} cancelled {stats:?}", storm.counts, storm.driver.cancels);
     assert!(storm.counts["right"] > 100);
+    // Where every answer is late no statement is fast enough to share (groups in pieces: `groups.rs`).
+    assert!(stats.joined > 0 || between != Network::Unix, "no read shared a Sync: {stats:?}");
+    if let Some(splitter) = splitter {
+        let pieces = splitter.pieces.load(std::sync::atomic::Ordering::Relaxed);
+        eprintln!("{pieces} pieces");
+        assert!(pieces > 10_000);
+    }
     for what in ["copied in", "copied out", "cursors", "heard", "lost", "unavailable"] {
         assert!(storm.counts.contains_key(what), "nothing was {what}: {:?}", storm.counts);
     }

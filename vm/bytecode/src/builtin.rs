@@ -144,7 +144,7 @@ host_functions! {
     8 Sleep "sleep" Effect (1, 1) "sleep(time: number | string): void" "waits: milliseconds, or text such as '30s'";
     9 Response "response" Immediate (0, 2) "response(body?: any, options?: {status?: number, headers?: Record<string, string>}): Response" "a response with status and headers";
     10 Html "html" Immediate (1, 1) "html(text: string): Response" "a text/html response";
-    11 Db "db" Immediate (0, 1) "db(name?: string): Database" "starts a query: db().table('user')";
+    11 Db "db" Immediate (0, 1) "db<N extends string = never>(name?: N): DatabaseOf<N>" "starts a query: db().table('user')";
     12 DbWhereLambda "%where" Immediate (2, 254) "" "query, predicate (data), captured values: where(u => ...) compiled at build time";
     13 Http "http" Immediate (0, 0) "http(): Http" "outbound requests: http().get(url)";
     14 KvGet "kv.get" Effect (1, 1) "get(key: string): any" "the value, or undefined";
@@ -181,6 +181,7 @@ host_functions! {
     45 TaskDeferWait "%deferWait" Effect (0, 0) "" "waits until its compensation is to run";
     46 TaskDeferDone "%deferDone" Effect (0, 2) "" "a compensation is over; name and message if it threw";
     47 TaskFailed "%taskFailed" Effect (2, 2) "" "name and message of what a durable handler threw: answered when its compensations are over";
+    48 TaskDeferKept "%deferKept" Effect (0, 0) "" "waits until the compensation that was registered just now is on disk";
 }
 
 #[cfg(test)]

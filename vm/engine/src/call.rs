@@ -21,9 +21,9 @@ use forebay_bytecode::{HostFn, Op};
 /// Values that a native's window has room for beyond its arguments.
 const SLACK: usize = 16;
 /// Work that natives may leave for the next loop to settle.
-const WORK_UNSETTLED_MAX: u64 = 1024;
+pub(crate) const WORK_UNSETTLED_MAX: u64 = 1024;
 /// Fuel of a native call besides what it charges itself.
-const NATIVE_FUEL: i64 = 4;
+pub(crate) const NATIVE_FUEL: i64 = 4;
 
 #[expect(
     clippy::cast_possible_truncation,
@@ -31,6 +31,7 @@ const NATIVE_FUEL: i64 = 4;
 )]
 impl Ctx<'_> {
     /// Makes the stack at least `len` values long.
+    #[inline]
     pub(crate) fn ensure_stack(&mut self, len: usize) -> Result<(), Throw> {
         let old = self.stack.len();
         if len > old {
@@ -132,9 +133,21 @@ impl Ctx<'_> {
     pub(crate) fn begin_call(
         &mut self,
         abase: usize,
+        argc: usize,
+        construct: bool,
+        cont: Cont,
+    ) -> Result<(), Throw> {
+        self.go_on_calling(abase, argc, construct, cont, None)
+    }
+
+    /// The same; `thrown` is what the native at `abase - 1` has already answered.
+    pub(crate) fn go_on_calling(
+        &mut self,
+        abase: usize,
         mut argc: usize,
         mut construct: bool,
         cont: Cont,
+        mut thrown: Option<Throw>,
     ) -> Result<(), Throw> {
         loop {
             let callee = self.stack[abase - 1];
@@ -152,12 +165,12 @@ impl Ctx<'_> {
                 kind::CLOSURE if construct => return self.construct(callee, abase, argc, cont),
                 kind::CLOSURE => return self.call_closure(callee, abase, argc, cont),
                 kind::NATIVE => {
-                    self.ensure_stack(abase + 1 + argc + SLACK)?;
                     let args = Args { base: abase, count: argc, construct };
-                    self.callee = callee;
-                    self.fuel -= NATIVE_FUEL;
-                    let index = self.mem.heap.load(callee.as_ref(), 3) as usize;
-                    match (crate::builtins::natives()[index].call)(self, args) {
+                    let answer = match thrown.take() {
+                        Some(throw) => Err(throw),
+                        None => self.call_native(callee, args),
+                    };
+                    match answer {
                         Ok(v) => {
                             // Recursion without loops looks at fuel alone.
                             if self.mem.heap.work > WORK_UNSETTLED_MAX {
@@ -166,6 +179,7 @@ impl Ctx<'_> {
                             return self.finish(cont, v);
                         }
                         Err(Throw::Again) => return self.suspend_native(callee, args, cont),
+                        Err(Throw::Steps(steps)) => return self.begin_steps(steps, callee, args, cont),
                         Err(Throw::Resume { how, asynchronous }) => {
                             let (generator, v) = (self.this(args), self.arg(args, 0));
                             return if asynchronous {
@@ -207,6 +221,16 @@ impl Ctx<'_> {
         }
     }
 
+    /// Calls a native: its value, or what it asks for instead.
+    #[inline]
+    pub(crate) fn call_native(&mut self, callee: Value, args: Args) -> Result<Value, Throw> {
+        self.ensure_stack(args.base + 1 + args.count + SLACK)?;
+        self.callee = callee;
+        self.fuel -= NATIVE_FUEL;
+        let index = self.mem.heap.load(callee.as_ref(), 3) as usize;
+        (crate::builtins::natives()[index].call)(self, args)
+    }
+
     /// Keeps a native that gave way at the end of the slice as the top frame: `exec_frames` goes on with it. What it
     /// has left stands behind its arguments.
     fn suspend_native(&mut self, callee: Value, args: Args, cont: Cont) -> Result<(), Throw> {
@@ -239,6 +263,9 @@ impl Ctx<'_> {
 
     /// Calls the native whose frame is on top again.
     pub(crate) fn go_on(&mut self) -> Result<(), Throw> {
+        if self.frames.last().is_some_and(Frame::is_stepping) {
+            return self.go_on_with_steps();
+        }
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let base = frame.base as usize;
         let mut count = frame.function as usize;
@@ -614,6 +641,7 @@ impl Ctx<'_> {
                 return self.concat_from(i, cont.a + 1, text);
             }
             ContKind::NativeArgument => return self.retry_native(cont, v),
+            ContKind::Step => self.keep_for_step(v),
             ContKind::Iterator => return self.got_iterator(cont.dst, v),
             ContKind::Next => {
                 // `dst` is the triple's value; the iterator was taken out while `next` ran.
@@ -791,7 +819,7 @@ impl Ctx<'_> {
             Throw::Error(kind, message) => self.new_error(kind, &message),
             Throw::Trap(t) => Err(Throw::Trap(t)),
             Throw::Coerce(..) => self.new_error(ErrorKind::Type, "Cannot convert object to primitive value"),
-            Throw::TailCall | Throw::Effect(_) | Throw::Again | Throw::Resume { .. } => {
+            Throw::TailCall | Throw::Effect(_) | Throw::Again | Throw::Steps(_) | Throw::Resume { .. } => {
                 self.new_error(ErrorKind::Type, "a native called out of turn")
             }
         }

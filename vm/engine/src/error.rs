@@ -1,8 +1,9 @@
 //! Error objects, stack traces, positions.
 
 use crate::api::ErrorReport;
+use crate::builtins::natives;
 use crate::ctx::Ctx;
-use crate::fiber::NATIVE_FRAME;
+use crate::fiber::{Frame, NATIVE_FRAME};
 use crate::heap::kind;
 use crate::mem::Mem;
 use crate::object::{Key, Own};
@@ -170,7 +171,15 @@ impl Ctx<'_> {
     pub(crate) fn capture_stack(&mut self, error: Value) -> Result<(), Throw> {
         let mut text = self.mem.describe_error(error);
         let mut position = 0u64;
-        for frame in self.frames.iter().rev().filter(|f| f.unit != NATIVE_FRAME).take(TRACE_FRAMES_MAX) {
+        let shown = |f: &&Frame| f.unit != NATIVE_FRAME || f.is_stepping();
+        for frame in self.frames.iter().rev().filter(shown).take(TRACE_FRAMES_MAX) {
+            if frame.unit == NATIVE_FRAME {
+                let index = self.mem.heap.load(frame.closure.as_ref(), 3);
+                if let Some(native) = usize::try_from(index).ok().and_then(|i| natives().get(i)) {
+                    text.push_str(&format!("\n    at {}.{} (native)", native.on, native.name));
+                }
+                continue;
+            }
             let unit = &self.mem.local.units[usize::from(frame.unit)];
             let Some(module) = &unit.module else { continue };
             let function = &module.functions[frame.function as usize];

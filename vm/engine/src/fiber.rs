@@ -58,6 +58,8 @@ pub(crate) enum ContKind {
     Await,
     /// The fiber's first call: its result is the fiber's.
     Root,
+    /// The native below goes on with it (steps.rs).
+    Step,
 }
 
 /// A continuation: see [`ContKind`].
@@ -85,13 +87,15 @@ impl Cont {
     }
 }
 
-/// `Frame::unit` of a native that waits for an argument to become primitive.
+/// `Frame::unit` of a native that waits: for an argument to become primitive, for its next slice, for what it calls.
 pub(crate) const NATIVE_FRAME: u8 = 2;
 /// `Frame::flags`: the native was called by `new`.
 pub(crate) const CONSTRUCTING: u8 = 1;
 /// `Frame::flags`: the native was interrupted at the end of a slice; its state stands behind its arguments and
 /// counts as one of them.
 pub(crate) const YIELDED: u8 = 2;
+/// `Frame::flags`: the native calls a function step by step (steps.rs); `pc` says which one it is.
+pub(crate) const STEPPING: u8 = 4;
 
 /// A script call in flight.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +119,11 @@ impl Frame {
     /// A native that was interrupted at the end of a slice and has left a state.
     pub(crate) fn is_yielded(&self) -> bool {
         self.unit == NATIVE_FRAME && self.flags & YIELDED != 0
+    }
+
+    /// A native that calls a function step by step.
+    pub(crate) fn is_stepping(&self) -> bool {
+        self.unit == NATIVE_FRAME && self.flags & STEPPING != 0
     }
 }
 

@@ -107,6 +107,7 @@ impl Ctx<'_> {
             | HostFn::TaskDeferWait
             | HostFn::TaskDeferDone
             | HostFn::TaskFailed
+            | HostFn::TaskDeferKept
             | HostFn::CopyIn
             | HostFn::CopyOut
             | HostFn::CursorOpen

@@ -14,16 +14,19 @@
 // `regs` ('reload). Units and caches live in `Local` and don't move while a task runs.
 
 use crate::api::Trap;
-use crate::ctx::Ctx;
+use crate::call::{NATIVE_FUEL, WORK_UNSETTLED_MAX};
+use crate::ctx::{Args, Ctx};
 use crate::fiber::{Cont, ContKind, Frame, NATIVE_FRAME};
 use crate::generator::How;
+use crate::heap::METERED;
 use crate::heap::kind;
 use crate::known::Helper;
 use crate::object::{Get, Key, Put, flag};
 use crate::ops::to_int32;
 use crate::overlay::touched;
+use crate::steps::SAME_CALL;
 use crate::throw::Throw;
-use crate::unit::{Hot, OUTSIDE, STRING_RECEIVER, Unit};
+use crate::unit::{Hot, NUMBER_RECEIVER, OUTSIDE, STRING_RECEIVER, Unit};
 use crate::value::{Value, space, strict_equals_number};
 use forebay_bytecode::{Capture, Instr, Op};
 use std::cmp::Ordering;
@@ -31,8 +34,6 @@ use std::hint::cold_path;
 
 /// Registers that are made undefined at a time when a frame is entered.
 const FILL: usize = 4;
-/// Whether loops and calls charge fuel. Off only in a build that measures what that costs.
-const METERED: bool = !cfg!(feature = "unmetered");
 
 /// Where `exec` stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -179,6 +180,26 @@ impl Ctx<'_> {
                     continue 'reload;
                 }};
             }
+            // The same call in the same window, with so many arguments that stand there.
+            macro_rules! call_again {
+                ($passed:expr) => {{
+                    let f = hot!();
+                    // SAFETY: the frame's window is where it was; the stack may have moved.
+                    regs = unsafe { self.stack.as_mut_ptr().add(base) };
+                    let mut at = 1 + $passed.min(f.parameters);
+                    while at < f.registers {
+                        r!(at) = Value::UNDEFINED;
+                        at += 1;
+                    }
+                    pc = code;
+                    self.fuel -= if METERED { f.cost + NATIVE_FUEL } else { 0 };
+                    if METERED && (self.fuel < 0 || self.mem.heap.work > 0) && self.slice_over() {
+                        save!();
+                        return Ok(Exit::SliceOver);
+                    }
+                    continue;
+                }};
+            }
             macro_rules! return_value {
                 ($v:expr, $n:expr) => {{
                     let v = $v;
@@ -198,8 +219,18 @@ impl Ctx<'_> {
                         self.frames.pop();
                         continue;
                     }
-                    cold_path();
                     if let Some(done) = self.frames.pop() {
+                        if done.cont.kind == ContKind::Step {
+                            let same = done.cont.a == SAME_CALL && hot!().simple;
+                            if same && let Some(passed) = self.quick_step(base, v) {
+                                self.frames.push(done);
+                                call_again!(passed)
+                            }
+                            match self.again(&done, v, same)? {
+                                Some(passed) => call_again!(passed),
+                                None => continue 'reload,
+                            }
+                        }
                         if $n == 1 && self.frames.is_empty() {
                             self.mark_returned(v);
                         }
@@ -851,6 +882,12 @@ impl Ctx<'_> {
                                 r!(i.a()) = Value::from_u32(self.mem.array_len(o));
                                 continue;
                             }
+                        } else if v.is_string()
+                            && self.mem.local.units[unit_index!()].sites[site!(i)]
+                                == self.mem.local.known.length
+                        {
+                            r!(i.a()) = Value::from_u32(self.mem.heap.string_len(v));
+                            continue;
                         }
                         save!();
                         match self.get_field(unit_index!(), site!(i), v)? {
@@ -887,7 +924,9 @@ impl Ctx<'_> {
                                     continue;
                                 }
                             }
-                        } else if v.is_string() && cache.header == STRING_RECEIVER {
+                        } else if (v.is_string() && cache.header == STRING_RECEIVER)
+                            || (v.is_number() && cache.header == NUMBER_RECEIVER)
+                        {
                             r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
                             r!(i.a() + 1) = v;
                             continue;
@@ -1177,7 +1216,24 @@ impl Ctx<'_> {
                             }
                         }
                         save!();
-                        self.begin_call(abase, argc, false, Cont::plain(i.a()))?;
+                        let mut thrown = None;
+                        if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::NATIVE {
+                            // A native that has a value has changed neither the frames nor which fiber runs.
+                            let args = Args { base: abase, count: argc, construct: false };
+                            match self.call_native(callee, args) {
+                                Ok(v) => {
+                                    // SAFETY: the frame's window is where it was; the stack may have moved.
+                                    regs = unsafe { self.stack.as_mut_ptr().add(base) };
+                                    r!(i.a()) = v;
+                                    if self.mem.heap.work > WORK_UNSETTLED_MAX {
+                                        self.slice_over();
+                                    }
+                                    continue;
+                                }
+                                Err(throw) => thrown = Some(throw),
+                            }
+                        }
+                        self.go_on_calling(abase, argc, false, Cont::plain(i.a()), thrown)?;
                         if self.frames.is_empty() {
                             return Ok(Exit::Idle);
                         }

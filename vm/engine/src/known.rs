@@ -118,10 +118,12 @@ pub(crate) enum Helper {
     TaskPromise,
     /// `(fn)`: `task.defer`.
     TaskDefer,
+    /// `(array, sorted, len) => array`: what `sort` does with an array that its comparator has changed.
+    PutSorted,
 }
 
 impl Helper {
-    pub(crate) const ALL: [(Helper, &'static str); 21] = [
+    pub(crate) const ALL: [(Helper, &'static str); 22] = [
         (Self::ToPrimitive, "toPrimitive"),
         (Self::GetIterator, "getIterator"),
         (Self::IteratorNext, "iteratorNext"),
@@ -143,6 +145,7 @@ impl Helper {
         (Self::Durable, "durable"),
         (Self::TaskPromise, "taskPromise"),
         (Self::TaskDefer, "taskDefer"),
+        (Self::PutSorted, "putSorted"),
     ];
 }
 

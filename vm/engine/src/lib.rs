@@ -53,6 +53,7 @@ mod run;
 mod shape;
 mod slow;
 pub mod snapshot;
+mod steps;
 mod string;
 mod tasks;
 mod throw;

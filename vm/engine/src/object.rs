@@ -379,6 +379,18 @@ impl Mem<'_> {
         if slot < inline { OBJECT_WORDS + slot } else { crate::unit::OUTSIDE | (1 + slot - inline) }
     }
 
+    /// The header of an object that has a data property by its shape, and where every object with this header has it.
+    pub(crate) fn data_slot(&self, r: Ref, key: Key) -> Option<(u64, u32)> {
+        let Key::Atom(atom) = key else { return None };
+        let header = self.heap.header(r);
+        let shape = (header >> 32) as u32;
+        if shape == DICTIONARY || header as u8 != kind::OBJECT {
+            return None;
+        }
+        let (slot, attrs) = self.local.shapes.find(shape, atom)?;
+        (attrs & attr::ACCESSOR == 0).then(|| (header, self.cache_slot(r, slot)))
+    }
+
     /// The value at such a place.
     #[inline(always)]
     pub(crate) fn at_cache_slot(&self, r: Ref, slot: u32) -> Value {
@@ -950,6 +962,19 @@ impl Mem<'_> {
         Ok(())
     }
 
+    /// Writes an element behind the last one of an array of this length, if there is room; false: there isn't.
+    #[inline(always)]
+    pub(crate) fn push_in_place(&mut self, r: Ref, len: u32, value: Value) -> bool {
+        let cell = self.elements(r);
+        let plain = self.heap.header(r) & (flag::SPARSE | flag::NOT_EXTENSIBLE | flag::LENGTH_FIXED) == 0;
+        let fits = plain && cell.index() != 0 && len < (self.heap.header(cell) >> 32) as u32;
+        if fits {
+            self.heap.set(cell, 1 + len, value);
+            self.heap.store(r, 3, u64::from(len) + 1);
+        }
+        fits
+    }
+
     /// Appends to a dense array: literals, `push`, results of natives.
     #[inline]
     pub(crate) fn array_push(&mut self, r: Ref, value: Value) -> Result<(), Throw> {
@@ -957,11 +982,7 @@ impl Mem<'_> {
         if len == u32::MAX {
             return Err(Throw::range_error("Invalid array length"));
         }
-        let cell = self.elements(r);
-        let plain = self.heap.header(r) & (flag::SPARSE | flag::NOT_EXTENSIBLE | flag::LENGTH_FIXED) == 0;
-        if plain && cell.index() != 0 && len < (self.heap.header(cell) >> 32) as u32 {
-            self.heap.set(cell, 1 + len, value);
-            self.heap.store(r, 3, u64::from(len) + 1);
+        if self.push_in_place(r, len, value) {
             return Ok(());
         }
         self.check_change(r, Some(Key::Index(len)))?;

@@ -14,7 +14,7 @@ use crate::ops::Arith;
 use crate::overlay::touched;
 use crate::shape::{DICTIONARY, attr};
 use crate::throw::Throw;
-use crate::unit::{Cache, OUTSIDE, SHAPED, STRING_RECEIVER};
+use crate::unit::{Cache, NUMBER_RECEIVER, OUTSIDE, SHAPED, STRING_RECEIVER};
 use crate::value::{Ref, Value, space};
 use forebay_bytecode::{Instr, Op};
 
@@ -238,6 +238,11 @@ impl Ctx<'_> {
                 let proto = self.mem.local.known.string;
                 if proto.is_object() {
                     self.learn_get(unit, site, proto.as_ref(), atom, Some(STRING_RECEIVER));
+                }
+            } else if v.is_number() && !self.mem.heap.has_overlay() {
+                let proto = self.mem.local.known.number;
+                if proto.is_object() {
+                    self.learn_get(unit, site, proto.as_ref(), atom, Some(NUMBER_RECEIVER));
                 }
             }
         }

@@ -34,6 +34,8 @@ const STARTS_LOW: u64 = 8 << 8;
 pub(crate) const STRING_BYTES_MAX: usize = (1 << 29) - 24;
 /// Below it a concatenation copies instead of making a rope.
 const ROPE_BYTES_MIN: usize = 48;
+/// Right sides that flattening a rope keeps without an allocation.
+const FLATTEN_FEW: usize = 16;
 /// Longest text that a template literal writes at once.
 const SHORT_BYTES_MAX: usize = 96;
 /// Keys that a core keeps beside those of its blueprint.
@@ -177,6 +179,7 @@ impl Heap {
     }
 
     /// A flat string cell whose bytes are still to be written.
+    #[inline]
     fn raw_string(&mut self, len: usize, units: usize, flags: u64) -> Result<Ref, Throw> {
         if len > STRING_BYTES_MAX {
             return Err(Throw::range_error("Invalid string length"));
@@ -243,15 +246,30 @@ impl Heap {
         let len = self.load(rope, 1) as u32 as usize;
         let flat =
             self.raw_string(len, (header >> 32) as usize, header & (ASCII | ENDS_HIGH | STARTS_LOW))?;
-        // Ropes lean to either side without bound: the walk keeps its own stack.
-        let mut rest = vec![rope];
+        // Ropes lean to either side without bound: the walk keeps its own stack, beyond a few on the heap.
+        let mut few = [rope; FLATTEN_FEW];
+        let mut depth = 1;
+        let mut rest: Vec<Ref> = Vec::new();
         let mut at = 0;
-        while let Some(r) = rest.pop() {
-            let mut r = r;
+        loop {
+            let mut r = match rest.pop() {
+                Some(r) => r,
+                None if depth == 0 => break,
+                None => {
+                    depth -= 1;
+                    few[depth]
+                }
+            };
             loop {
                 match self.kind(r) {
                     kind::ROPE => {
-                        rest.push(self.get(r, 3).as_ref());
+                        let right = self.get(r, 3).as_ref();
+                        if depth < FLATTEN_FEW {
+                            few[depth] = right;
+                            depth += 1;
+                        } else {
+                            rest.push(right);
+                        }
                         r = self.get(r, 2).as_ref();
                         self.work += 1;
                     }

@@ -22,6 +22,7 @@ pub(crate) const NATIVES: &[Native] = &[
     helper("deferWait", 0, defer_wait),
     helper("deferDone", 2, defer_done),
     helper("taskFailed", 2, task_failed),
+    helper("deferKept", 0, defer_kept),
 ];
 
 fn promise_make(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
@@ -45,6 +46,10 @@ fn defer_done(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 fn task_failed(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let args = [ctx.arg(a, 0), ctx.arg(a, 1)];
     ctx.effect(HostFn::TaskFailed, &args)
+}
+
+fn defer_kept(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    ctx.effect(HostFn::TaskDeferKept, &[])
 }
 
 impl Vm {

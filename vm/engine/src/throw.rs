@@ -68,6 +68,8 @@ pub(crate) enum Throw {
     /// The slice is over in the middle of a native: it is called again with the same arguments when the task goes on,
     /// and finds what it has left in `ctx.resumed`, if anything ([`crate::ctx::Ctx::yields`]).
     Again,
+    /// The native calls a function step by step; its window is filled in (steps.rs).
+    Steps(crate::steps::Steps),
     /// A generator goes on: `this` is the generator, the first argument what it gets. An async one answers with a
     /// promise at once.
     Resume { how: crate::generator::How, asynchronous: bool },

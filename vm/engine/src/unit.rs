@@ -135,6 +135,8 @@ pub(crate) const SHAPED: [u32; 2] = [1, 2];
 pub(crate) const OUTSIDE: u32 = 1 << 31;
 /// Pseudo header of strings as receivers.
 pub(crate) const STRING_RECEIVER: u64 = 1;
+/// Pseudo header of Numbers as receivers.
+pub(crate) const NUMBER_RECEIVER: u64 = 2;
 
 impl Unit {
     /// Makes the constants and keys of a module, in the space under construction, and the loop's form of its code.

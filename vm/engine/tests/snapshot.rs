@@ -157,6 +157,22 @@ const CORPUS: &[(&str, &str)] = &[
     ("map", "return [1,2,3].map(x => kv.get('v' + x) + x)"),
     ("sort", "const l = [5,3,9,1,7,2]; l.sort((a, b) => { kv.get('k'); return a - b; }); return l"),
     (
+        "sort of more than one run",
+        "const l = []; let x = 7; for (let i = 0; i < 150; i++) { x = (x * 1103515245 + 12345) % 2147483648; l.push({ k: x % 50, i }); } let n = 0; l.sort((a, b) => { if (++n % 97 === 0) kv.get('k'); return a.k - b.k; }); return [n, l.map(o => o.k * 1000 + o.i)]",
+    ),
+    (
+        "comparators that answer objects",
+        "const l = [5, 3, undefined, 9, 1]; const r = l.toSorted((a, b) => ({ valueOf() { kv.get('k'); return b - a; } })); return [r, l.sort(), l]",
+    ),
+    (
+        "an array that its comparator and its callback change",
+        "const l = [4, 3, 2, 1]; let n = 0; l.sort((a, b) => { if (n++ == 1) { l.length = 1; kv.get('k'); } return a - b; }); const m = l.map((x, i, a) => { if (i == 0) { a.length = 3; Object.defineProperty(a, 1, { get() { return kv.get('g') + 5; } }); } return x + kv.get('m'); }); return [l.length, m]",
+    ),
+    (
+        "callbacks of every kind",
+        "const l = [1, 2, 3, 4]; const at = x => { kv.get('f'); return x > 2; }; const out = []; l.forEach(x => { out.push(x + kv.get('e')); }); return [out, l.some(at), l.every(at), l.find(at), l.findIndex(at), l.findLast(at), l.findLastIndex(at), l.reduceRight((a, x) => a + kv.get('r') + x, 'z'), l.map(x => l.filter(y => kv.get('n') !== 'q' && y > x).map(y => x * y)), await Promise.all(l.map(async x => { await null; return x + kv.get('p'); }))]",
+    ),
+    (
         "reduce and filter",
         "return [1,2,3,4].filter(x => kv.exists('x') && x % 2).reduce((a, x) => { kv.get('r'); return a + x; }, 0)",
     ),

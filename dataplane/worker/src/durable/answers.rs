@@ -48,7 +48,7 @@ impl Seen {
     /// The state as JSON, with the result if there is one.
     fn json(&self, id: &TaskId) -> Vec<u8> {
         let text = |text: &str| Value::Str(text.into());
-        let State { status, work, step, blocked, created, updated, reason, .. } = &self.state;
+        let State { status, work, step, blocked, created, updated, reason, not_undone, .. } = &self.state;
         let mut pairs: Vec<(Box<str>, Value)> = vec![
             ("id".into(), text(id.as_str())),
             ("work".into(), text(work)),
@@ -65,6 +65,10 @@ impl Seen {
         }
         if !reason.is_empty() {
             pairs.push(("reason".into(), text(reason)));
+        }
+        if !not_undone.is_empty() {
+            let errors = not_undone.iter().map(|error| text(error)).collect();
+            pairs.push(("compensations_failed".into(), Value::List(errors)));
         }
         let mut body = None;
         match &self.outcome {

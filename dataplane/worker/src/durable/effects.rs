@@ -13,6 +13,7 @@
 //! | task.signal, promise | kept until the step ends (mail.rs) |
 //! | task.wait, join, a promise's wait | end the step, unless it is there; the task is put away |
 //! | task.start, cancel | end the step; done once under the effect's name |
+//! | task.defer | ends the step |
 
 use forebay_base::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX, TASK_STEP_BYTES_MAX, TASK_STEP_WRITES_MAX};
 use forebay_base::value::codec;
@@ -70,7 +71,12 @@ impl Back {
         let inside = self.vm.transaction(task, effect.id) != 0;
         let begun = match effect.func {
             func if inside && needs_suspension(func) => {
-                let path = if effect.func == HostFn::HttpRequest { "http" } else { effect.func.path() };
+                let path = match effect.func {
+                    HostFn::HttpRequest => "http",
+                    HostFn::TaskDeferWait | HostFn::TaskDeferKept => "task.defer",
+                    HostFn::TaskPromiseMake | HostFn::TaskPromiseWait => "task.promise",
+                    func => func.path(),
+                };
                 let why = "isn't possible inside of tx() in a durable task: do it before or after";
                 Err(("TypeError", format!("{path} {why}")))
             }
@@ -297,6 +303,7 @@ fn needs_suspension(func: HostFn) -> bool {
             | HostFn::TaskJoin
             | HostFn::TaskCancel
             | HostFn::TaskDeferWait
+            | HostFn::TaskDeferKept
     )
 }
 

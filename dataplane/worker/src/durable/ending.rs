@@ -8,6 +8,8 @@
 //!                                             waits (WaitKind::Defer) --> one suspension --> thrown again: the end
 //! ```
 //!
+//! A limit of a step that is used up can't be thrown: see unwind.rs.
+//!
 //! Everything about it is in the task's waits and in the machine's snapshot: a crash in the middle of a compensation
 //! goes on there.
 
@@ -50,6 +52,13 @@ impl Back {
                 if let Some(active) = self.durable.active.get_mut(key) {
                     let effect = call.effect.id.0;
                     active.waits.push(Wait { effect, kind: WaitKind::Defer, name: "".into(), until: None });
+                }
+            }
+            HostFn::TaskDeferKept => {
+                if let Some(active) = self.durable.active.get_mut(key) {
+                    // The step ends here: answered when it is on disk.
+                    active.must_save = true;
+                    active.full.push(call.effect.id);
                 }
             }
             HostFn::TaskDeferDone => {
@@ -122,12 +131,19 @@ impl Back {
                 return;
             }
             let Some(active) = self.durable.active.get_mut(key) else { return };
-            let error = format_args!("{name}: {message}");
+            let colon = if name.is_empty() { "" } else { ": " };
+            let error = format!("{name}{colon}{message}");
+            active.task.state.note_not_undone(&error);
             let id = &active.task.id;
             self.log.line(Level::Error, "a compensation failed", &[("task", id), ("error", &error)]);
         }
         self.effects.answer(&mut self.vm, call, &mut |sink| sink.undefined());
-        self.next_compensation(call.run, key, call.task);
+        let Some(active) = self.durable.active.get_mut(key) else { return };
+        if active.task.state.unwind.is_some() {
+            self.next_undo(call.run, key, call.task);
+        } else {
+            self.next_compensation(call.run, key, call.task);
+        }
     }
 
     fn retry_of(&mut self, key: u64) -> Option<Retry> {
@@ -148,7 +164,8 @@ impl Back {
     ) -> bool {
         let Some(retry) = self.retry_of(key) else { return false };
         let Some(active) = self.durable.active.get_mut(key) else { return false };
-        let compensates = active.waits.iter().any(|wait| wait.kind == WaitKind::Ending);
+        let compensates = active.task.state.unwind.is_some()
+            || active.waits.iter().any(|wait| wait.kind == WaitKind::Ending);
         if active.task.state.cancel != Cancel::No && !compensates {
             return false;
         }
@@ -294,6 +311,7 @@ impl Back {
         let Some(active) = self.durable.active.get_mut(key) else { return };
         let heard = std::mem::take(&mut active.heard);
         if active.task.state.cancel == Cancel::Asked
+            && active.task.state.unwind.is_none()
             && !active.waits.iter().any(|wait| wait.kind == WaitKind::Ending)
         {
             let long = |wait: &&Wait| !matches!(wait.kind, WaitKind::Defer | WaitKind::Ending);

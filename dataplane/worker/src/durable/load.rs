@@ -2,7 +2,7 @@
 
 use forebay_base::value::codec;
 use forebay_base::{TenantId, Timestamp};
-use forebay_bytecode::verify;
+use forebay_bytecode::{HostFn, verify};
 use forebay_engine::{Blueprint, RestoreInput, SnapshotError};
 use forebay_frames::{LoadError, Loaded, Status, Task, TaskId, code_key, prefix};
 use forebay_kv::{Item, PAGE_ITEMS_MAX, Space, Store};
@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use super::{AGAIN_MICROS, Active, Known, SaveKind};
 use crate::back::{Back, Level, Run, Whose};
+use crate::effects::sql::Refusal;
 use crate::effects::steps::StepName;
+use crate::effects::{Call, Fault};
 use forebay_frames::Decided;
 
 /// All records of a task. Only its home writes them, so several pages are of one moment.
@@ -31,6 +33,17 @@ pub(super) fn records(store: &Store, now: Timestamp, id: &TaskId) -> Result<Vec<
             return Ok(items);
         }
     }
+}
+
+/// What is known of the transaction that a task was committing when it was let go of.
+#[derive(Debug)]
+pub(super) enum After {
+    /// There was none, or it is as if it had not been.
+    NotCommitted,
+    /// It was.
+    Committed,
+    /// Nobody will ever say: `tx` throws this.
+    NeverKnown(Refusal),
 }
 
 impl Back {
@@ -77,13 +90,13 @@ impl Back {
             };
             return self.durable_ask(reactor, id, database, name);
         }
-        self.durable_revive(reactor, loaded, false);
+        self.durable_revive(reactor, loaded, After::NotCommitted);
     }
 
     /// Loads a task whose last transaction was committed, or not.
-    pub(super) fn durable_load_after<R: Reactor>(&mut self, reactor: &mut R, id: TaskId, committed: bool) {
+    pub(super) fn durable_load_after<R: Reactor>(&mut self, reactor: &mut R, id: TaskId, after: After) {
         match self.durable_read(reactor.timestamp(), &id) {
-            Ok(Some(loaded)) => self.durable_revive(reactor, loaded, committed),
+            Ok(Some(loaded)) => self.durable_revive(reactor, loaded, after),
             _ => self.durable.put_away(id, Some(reactor.timestamp().0 + AGAIN_MICROS)),
         }
     }
@@ -114,16 +127,19 @@ impl Back {
     }
 
     /// Makes a run of what was read.
-    fn durable_revive<R: Reactor>(&mut self, reactor: &mut R, loaded: Loaded, committed: bool) {
+    fn durable_revive<R: Reactor>(&mut self, reactor: &mut R, loaded: Loaded, after: After) {
         let (now, wall) = Self::now_of(reactor);
         let Loaded { task: mut frames, answers, commit, .. } = loaded;
-        let commit = commit.filter(|_| committed);
+        let commit = commit.filter(|_| matches!(after, After::Committed));
         let id = frames.id.clone();
         let hash = frames.state.code;
         if let Err(why) = self.durable_code(wall, &hash) {
             return self.durable_pause_away(reactor, id, &why);
         }
-        let limits = self.limits_of(&hash, &frames.state.work);
+        let mut limits = self.limits_of(&hash, &frames.state.work);
+        if frames.state.unwind.is_some() {
+            limits = super::unwind::more(limits);
+        }
         let Self { durable, vm, .. } = self;
         let Some(code) = durable.codes.get_mut(&hash) else { return };
         let input = RestoreInput { limits: &limits, tenant: TenantId(0), now, fresh_wall_time: true };
@@ -186,12 +202,14 @@ impl Back {
             run.whose = Whose::Durable(key);
         }
         self.durable.known.insert(id, Known::Active(key));
-        for (effect, value) in &answers {
+        let state = self.durable.active.get_mut(key).map(|active| active.task.state.clone());
+        let left_behind = |effect: u32| state.as_ref().is_some_and(|state| state.leaves_behind(effect));
+        for (effect, value) in answers.iter().filter(|(effect, _)| !left_behind(*effect)) {
             let effect = forebay_engine::EffectId(*effect);
             crate::effects::resume(&mut self.vm, task, effect, &mut |sink| codec::decode(value, sink));
             self.effects.resumed.push(run);
         }
-        if let Some(effect) = done {
+        if let Some(effect) = done.filter(|effect| !left_behind(*effect)) {
             let effect = forebay_engine::EffectId(effect);
             crate::effects::resume(&mut self.vm, task, effect, &mut |sink| sink.undefined());
             self.effects.resumed.push(run);
@@ -199,12 +217,25 @@ impl Back {
         let mut taken = std::mem::take(&mut self.durable.taken);
         taken.clear();
         self.vm.take_effects(task, &mut taken);
+        let last = taken.iter().map(|effect| effect.id.0).max().unwrap_or(0);
+        if let After::NeverKnown((name, message, code)) = &after
+            && let Some(begin) = taken.iter().position(|effect| effect.func == HostFn::TxBegin)
+        {
+            let effect = taken.remove(begin);
+            let call =
+                Call { run, task, effect: &effect, now, timestamp: wall, tenant: TenantId(0), once: None };
+            let fault = Fault { name, message, code: code.as_deref() };
+            self.effects.fail(&mut self.vm, &call, &fault);
+        }
         for effect in &taken {
-            if !waits.iter().any(|wait| wait.effect == effect.id.0) {
+            if !waits.iter().any(|wait| wait.effect == effect.id.0) && !left_behind(effect.id.0) {
                 self.durable_effect(reactor, run, key, task, effect);
             }
         }
         self.durable.taken = taken;
+        if !self.undo_from_records(reactor, run, key, task, last) {
+            return;
+        }
         self.tell_cancelled(run, key, task);
         // What leaves the machine was on disk before it was asked for.
         self.durable_release(reactor, run, key, task, true);
@@ -229,7 +260,7 @@ impl Back {
         let Some(id) = self.durable.active.get_mut(key).map(|active| active.task.id.clone()) else { return };
         self.durable_drop_run(reactor, key);
         match self.durable_read(now, &id) {
-            Ok(Some(loaded)) => self.durable_revive(reactor, loaded, false),
+            Ok(Some(loaded)) => self.durable_revive(reactor, loaded, After::NotCommitted),
             Ok(None) => {
                 self.durable.known.remove(&id);
             }

@@ -31,9 +31,11 @@ mod ending;
 mod inspect;
 mod load;
 mod mail;
+mod ready;
 mod run;
 mod sql;
 mod start;
+mod unwind;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -177,7 +179,7 @@ pub(crate) struct Durable {
     timers: BTreeSet<(i64, TaskId)>,
     timer: Option<(i64, TimerId)>,
     /// Tasks to be loaded when there is room.
-    ready: VecDeque<TaskId>,
+    ready: ready::Ready,
     active: Slots<Active>,
     /// Batches under way, by token.
     saves: HashMap<u64, Save>,
@@ -402,7 +404,7 @@ impl Durable {
             known: HashMap::with_capacity(tasks.len()),
             timers: BTreeSet::new(),
             timer: None,
-            ready: VecDeque::new(),
+            ready: ready::Ready::default(),
             active: Slots::new(),
             saves: HashMap::new(),
             last_save: 0,
@@ -418,15 +420,20 @@ impl Durable {
             taken: Vec::new(),
             draining: false,
         };
+        let mut left = Vec::new();
         for (id, live) in tasks {
             match live.status {
                 Status::Paused => {
                     durable.known.insert(id, Known::Paused);
                 }
                 _ if live.waiting => durable.put_away(id, live.wake),
-                _ => durable.make_ready(id),
+                _ => {
+                    durable.known.insert(id.clone(), Known::Ready);
+                    left.push(id);
+                }
             }
         }
+        durable.ready = ready::Ready::after_restart(left, epoch);
         durable
     }
 
@@ -460,7 +467,7 @@ impl Durable {
         if let Some(Known::Away(Some(wake))) = self.known.insert(id.clone(), Known::Ready) {
             self.timers.remove(&(wake, id.clone()));
         }
-        self.ready.push_back(id);
+        self.ready.push(id);
     }
 
     /// Takes it out of `timers`; says how it was.
@@ -524,7 +531,7 @@ impl Back {
             if self.durable.draining || !self.has_room_to_load() {
                 break;
             }
-            let Some(id) = self.durable.ready.pop_front() else { break };
+            let Some(id) = self.durable.ready.pop() else { break };
             if self.durable.known.get(&id) == Some(&Known::Ready) {
                 self.durable_load(reactor, id);
             }

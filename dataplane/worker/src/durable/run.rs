@@ -4,7 +4,7 @@ use forebay_base::limits::TASK_RESULT_KEPT;
 use forebay_base::{TenantId, Timestamp};
 use forebay_bytecode::HostFn;
 use forebay_engine::{Packing, RecordKey, Run as VmRun, Snapshot, TaskHandle, Trap};
-use forebay_frames::{Batch, Decided, Facts, Failure, Given, Outcome, Part, Status};
+use forebay_frames::{Batch, Decided, Facts, Failure, Given, Outcome, Part, Status, WaitKind};
 use forebay_kv::{BATCH_BYTES_MAX, BATCH_OPS_MAX, Completion, Outcome as Written, Space, Unavailable};
 use forebay_ring::Reactor;
 
@@ -137,8 +137,10 @@ impl Back {
         }
         let asks = !active.held.is_empty() || !active.conditions.is_empty() || active.must_save;
         let rests = in_flight == 0 && active.dirty;
-        let only_defers = active.waits.iter().all(|wait| wait.kind == forebay_frames::WaitKind::Defer);
-        if rests && !asks && only_defers && !active.waits.is_empty() && active.full.is_empty() {
+        let only_ends =
+            active.waits.iter().all(|wait| matches!(wait.kind, WaitKind::Defer | WaitKind::Ending));
+        let compensates = !active.waits.is_empty() || active.task.state.unwind.is_some();
+        if rests && !asks && only_ends && compensates && active.full.is_empty() {
             // The machine doesn't see it: its compensations wait, too.
             let message = "the script waits for something that nothing will settle";
             self.durable_fail(reactor, key, Trap::Deadlock.code(), message);
@@ -489,6 +491,9 @@ impl Back {
         if self.durable.draining && self.effects.in_flight(run) == 0 {
             return self.durable_rest(reactor, key);
         }
+        if !self.undone(reactor, key) {
+            return;
+        }
         self.tell_cancelled(run, key, task);
         self.durable_release(reactor, run, key, task, false);
         self.end_waits(run, key, task, wall);
@@ -535,7 +540,7 @@ impl Back {
     pub(super) fn end_waits(&mut self, run: u64, key: u64, task: TaskHandle, wall: Timestamp) {
         let Some(active) = self.durable.active.get_mut(key) else { return };
         let due = |wait: &forebay_frames::Wait| {
-            wait.kind == forebay_frames::WaitKind::Sleep && wait.until.is_some_and(|until| until <= wall)
+            wait.kind == WaitKind::Sleep && wait.until.is_some_and(|until| until <= wall)
         };
         let (ended, left) = std::mem::take(&mut active.waits).into_iter().partition(due);
         active.waits = left;
@@ -578,12 +583,21 @@ impl Back {
                 if cancelled && &*report.name == "TaskCancelled" {
                     return self.durable_finish(reactor, key, &Outcome::Cancelled);
                 }
-                Outcome::Failed(Failure {
+                let failure = Failure {
                     code: report.code,
                     name: report.name,
                     message: report.message,
                     stack: report.stack,
-                })
+                };
+                if self.unwind(reactor, key, &failure) {
+                    return;
+                }
+                Outcome::Failed(failure)
+            }
+            _ if self.is_undone(key) => {
+                // What a compensation did let its handler go on after all: there is nothing that it could answer.
+                let message = "a compensation let the handler go on";
+                return self.durable_fail(reactor, key, Trap::Deadlock.code(), message);
             }
             _ => self.answer_of(task),
         };
@@ -645,7 +659,10 @@ impl Back {
     /// Ends a task that can't go on, for a reason that isn't the script's.
     pub(super) fn durable_fail<R: Reactor>(&mut self, reactor: &mut R, key: u64, code: &str, message: &str) {
         let failure = Failure { code: code.into(), message: message.into(), ..Failure::default() };
-        self.durable_finish(reactor, key, &Outcome::Failed(failure));
+        if !self.unwind(reactor, key, &failure) {
+            let failure = self.first_failure(key).unwrap_or(failure);
+            self.durable_finish(reactor, key, &Outcome::Failed(failure));
+        }
     }
 
     /// Someone wants it to end.

@@ -18,11 +18,12 @@ use forebay_frames::{Batch, Facts, TaskId, sweep_key};
 use forebay_ring::Reactor;
 
 use super::effects::Begun;
+use super::load::After;
 use super::{Known, SaveKind, TaskCommand};
 use crate::back::{Back, Whose};
 use crate::effects::Call;
 use crate::effects::kv::Refusal;
-use crate::effects::steps::{SWEEP_MAX, StepName};
+use crate::effects::steps::{SWEEP_MAX, StepName, lasts};
 
 /// After a failure, before it is tried again.
 const SWEEP_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -183,8 +184,12 @@ impl Back {
         while let Some((asker, said)) = self.effects.steps.looked.pop() {
             let Some(id) = self.durable.looks.remove(&asker) else { continue };
             match said {
-                Ok(committed) => self.durable_load_after(reactor, id, committed),
-                Err(why) => {
+                Ok(true) => self.durable_load_after(reactor, id, After::Committed),
+                Ok(false) => self.durable_load_after(reactor, id, After::NotCommitted),
+                Err(refusal) if lasts(&refusal) => {
+                    self.durable_load_after(reactor, id, After::NeverKnown(refusal));
+                }
+                Err((_, why, _)) => {
                     let why = format!("whether its transaction was committed isn't known yet: {why}");
                     self.wait_for_database(id, reactor.timestamp(), why);
                 }

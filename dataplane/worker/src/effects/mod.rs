@@ -14,7 +14,7 @@ mod bulk;
 pub(crate) mod kv;
 mod listen;
 mod plans;
-mod sql;
+pub(crate) mod sql;
 pub(crate) mod steps;
 mod time;
 mod tx;
@@ -275,7 +275,8 @@ impl Effects {
             | HostFn::TaskJoin
             | HostFn::TaskDeferWait
             | HostFn::TaskDeferDone
-            | HostFn::TaskFailed => return self.only_durable(vm, call),
+            | HostFn::TaskFailed
+            | HostFn::TaskDeferKept => return self.only_durable(vm, call),
             _ => {
                 self.begin_kv(vm, call);
                 EffectKind::Kv
@@ -288,7 +289,9 @@ impl Effects {
     fn only_durable(&mut self, vm: &mut Vm, call: &Call<'_>) {
         let name = match call.effect.func {
             HostFn::TaskPromiseMake | HostFn::TaskPromiseWait => "task.promise",
-            HostFn::TaskDeferWait | HostFn::TaskDeferDone | HostFn::TaskFailed => "task.defer",
+            HostFn::TaskDeferWait | HostFn::TaskDeferDone | HostFn::TaskDeferKept | HostFn::TaskFailed => {
+                "task.defer"
+            }
             other => other.path(),
         };
         let message = format!("{name} is for durable tasks: work(...).post(...).durable()");

@@ -421,7 +421,17 @@ impl Effects {
                     self.unguard(token.0, result.is_ok());
                     self.begin_queued(vm, now);
                     // Asked whatever came: the end of a transaction is watched once.
-                    let watched = self.was_committing(token.0);
+                    let (watched, never) = self.was_committing(token.0);
+                    if let (Err(QueryError::Refused(_)), Some((name, message, code))) = (&result, never) {
+                        // Rolled back, because its row can't be written.
+                        let Some(waiting) = self.done(token.0) else { continue };
+                        if let What::Tx(_, step) = waiting.what {
+                            self.tx_done(step, false);
+                        }
+                        let spec = ErrorSpec { name, message: &message, code: code.as_deref(), props: &[] };
+                        let _ = vm.resume_error(waiting.task, waiting.effect, &spec);
+                        continue;
+                    }
                     if let Err(error) = &result
                         && self.waits_for_database(token.0, watched, error)
                     {
@@ -703,7 +713,7 @@ impl Effects {
 }
 
 /// Name, message and code of an exception for a script.
-pub(super) type Refusal = (&'static str, String, Option<String>);
+pub(crate) type Refusal = (&'static str, String, Option<String>);
 
 /// The statement was never sent (SQLSTATE class 08, "unable to establish connection").
 pub(super) const NOT_SENT: &str = "08001";

@@ -20,10 +20,10 @@ use forebay_base::{Monotonic, Timestamp, Value, ValueSource as _};
 use forebay_engine::{ErrorSpec, TaskHandle, Vm};
 use forebay_postgres::pool::Mode;
 use forebay_postgres::{Access, Complete, Delivery, Param, QueryError, Shape, Sql, Token};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::plans::{self, Statement};
-use super::sql::{Refusal, passes, refusal_of, stops};
+use super::sql::{NOT_SENT, Refusal, passes, refusal_of, stops};
 use super::tx::inside;
 use super::{Call, Effects, Waiting, What};
 
@@ -59,10 +59,13 @@ pub(crate) struct Steps {
     /// Tables, with their schema, by number of the database.
     tables: HashMap<usize, Rc<Table>>,
     under_way: HashMap<u64, Step>,
-    /// Keys of the ends of transactions that must not be guessed about.
-    committing: HashSet<u64>,
+    /// Keys of the ends of transactions that must not be guessed about, and the numbers of their rows.
+    committing: HashMap<u64, u64>,
+    /// Why rows of those couldn't be written.
+    unwritten: HashMap<u64, Refusal>,
+    last_row: u64,
     /// Whether a step was done, for those who asked by [`Effects::look_for_step`].
-    pub(crate) looked: Vec<(u64, Result<bool, String>)>,
+    pub(crate) looked: Vec<(u64, Result<bool, Refusal>)>,
     /// Removals that have ended: the tokens given to [`Effects::sweep`], and whether it went well.
     pub(crate) swept: Vec<(u64, bool)>,
 }
@@ -95,7 +98,7 @@ struct Step {
     /// To be delivered when it is committed.
     result: Option<Value>,
     /// Why the row couldn't be written.
-    failed: Option<String>,
+    failed: Option<Refusal>,
 }
 
 enum Goal {
@@ -163,7 +166,9 @@ impl Steps {
 
     pub(super) fn forget(&mut self, key: u64) {
         self.under_way.remove(&key);
-        self.committing.remove(&key);
+        if let Some(row) = self.committing.remove(&key) {
+            self.unwritten.remove(&row);
+        }
     }
 }
 
@@ -220,8 +225,9 @@ impl Effects {
 
     /// `%txEnd(number, true)` of a durable task, outermost: the step's row goes with the COMMIT.
     pub(crate) fn commit_step(&mut self, vm: &mut Vm, call: &Call<'_>, name: &StepName) {
-        let sent = self.send_row(vm, call, name);
-        if let Err(refusal) = sent {
+        self.steps.last_row += 1;
+        let row = self.steps.last_row;
+        if let Err(refusal) = self.send_row(vm, call, name, row) {
             return self.refuse(vm, call, &refusal);
         }
         self.end_tx(vm, call);
@@ -234,11 +240,12 @@ impl Effects {
             })
         });
         if let Some(key) = key {
-            self.steps.committing.insert(key);
+            self.steps.committing.insert(key, row);
         }
     }
 
-    fn send_row(&mut self, vm: &Vm, call: &Call<'_>, name: &StepName) -> Result<(), Refusal> {
+    fn send_row(&mut self, vm: &Vm, call: &Call<'_>, name: &StepName, number: u64) -> Result<(), Refusal> {
+        let row_token = Token(STEP | END | number);
         let number = vm.arg(call.task, call.effect.id, 0).as_i64().and_then(|n| u32::try_from(n).ok());
         let open = self.transactions.of(number.unwrap_or(0), call.run);
         let (database, root) = open.map_err(|why| ("TransactionError", format!("tx: {why}"), None))?;
@@ -249,9 +256,8 @@ impl Effects {
         let nothing = codec::encode(&Value::List(Vec::new())).unwrap_or_default();
         let params = row(&uuid, name, &nothing);
         // Nobody waits for it: if it fails the COMMIT says so.
-        let token = Token(STEP | END | u64::from(name.effect));
         self.pool(database)?
-            .query_in(root, token, &Sql::new(&table.insert), &params, Shape::Affected, Delivery::Whole)
+            .query_in(root, row_token, &Sql::new(&table.insert), &params, Shape::Affected, Delivery::Whole)
             .map_err(inside)
     }
 
@@ -261,8 +267,8 @@ impl Effects {
         let begun = self
             .database(label)
             .and_then(|database| self.start_step_alone(database, name, Goal::Look(asker), now));
-        if let Err((_, why, _)) = begun {
-            self.steps.looked.push((asker, Err(why)));
+        if let Err(refusal) = begun {
+            self.steps.looked.push((asker, Err(refusal)));
         }
     }
 
@@ -414,12 +420,16 @@ impl Effects {
         if token.0 & (STEP | END) == STEP | END {
             // The row of a transaction's end: its COMMIT tells.
             if let Err(error) = result {
-                let error = error.to_string();
+                let row = token.0 & !(STEP | END);
+                let refusal = unwritten(&error);
                 self.log.line(
                     crate::back::Level::Error,
                     "a step's row can't be written",
-                    &[("error", &error)],
+                    &[("error", &refusal.1)],
                 );
+                if self.steps.committing.values().any(|other| *other == row) {
+                    self.steps.unwritten.insert(row, refusal);
+                }
             }
             return;
         }
@@ -451,15 +461,19 @@ impl Effects {
             (Phase::Statement, _) => self.step_done(key, result),
             (Phase::Commit, _) => {
                 if let Err(error) = result {
-                    step.failed = Some(error.to_string());
+                    let refusal = unwritten(&error);
+                    if let Some(step) = self.steps.under_way.get_mut(&key) {
+                        step.failed = Some(refusal);
+                    }
                 }
                 return;
             }
         };
         let next = match next {
             Ok(next) => next,
-            // It may have been done in an earlier life: the script must not hear that it wasn't.
-            Err((_, why, _)) if again => Next::Uncertain(why),
+            // It may have been done in an earlier life: the script must not hear that it wasn't, as long as an answer may come.
+            Err(refusal) if again && !lasts(&refusal) => Next::Uncertain(refusal.1),
+            Err(refusal) if again => Next::Throw(self.not_looked_up(key, refusal)),
             // Its COMMIT was never sent, and a transaction ends with its connection.
             Err(refusal) if passes(&refusal) => Next::Uncertain(refusal.1),
             Err(refusal) => Next::Throw(refusal),
@@ -598,9 +612,30 @@ impl Effects {
             Err(QueryError::Server(error)) if !stops(&error.code) => {
                 Next::Throw(refusal_of(QueryError::Server(error)))
             }
+            // Rolled back, for a reason that will be there the next time, too.
+            Err(QueryError::Refused(_)) if failed.as_ref().is_some_and(never_written) => {
+                failed.map_or(Next::Wait, Next::Throw)
+            }
             // Its row couldn't be written, or nobody knows: the row tells.
-            Err(error) => Next::Uncertain(failed.unwrap_or_else(|| error.to_string())),
+            Err(error) => Next::Uncertain(failed.map_or_else(|| error.to_string(), |(_, why, _)| why)),
         })
+    }
+
+    /// Whether a step was done can't be found out, now or later.
+    fn not_looked_up(&mut self, key: u64, (name, message, code): Refusal) -> Refusal {
+        let Some(step) = self.steps.under_way.get(&key) else { return (name, message, code) };
+        let looks = matches!(step.phase, Phase::Table(_) | Phase::Create | Phase::Begin | Phase::Find);
+        let of_statement = matches!(step.goal, Goal::Statement(..));
+        if !looks || !of_statement && !matches!(step.goal, Goal::Look(_)) {
+            return (name, message, code);
+        }
+        let database = step.database;
+        if of_statement && step.phase == Phase::Find {
+            // Nothing was done in it.
+            let _ = self.pool(database).map(|pool| pool.end(Token(key), Token(END | key), false));
+        }
+        let message = format!("db: whether this was done before a restart can't be looked up: {message}");
+        (name, message, code)
     }
 
     fn step_next(&mut self, vm: &mut Vm, key: u64, next: Next, now: Monotonic) {
@@ -612,7 +647,8 @@ impl Effects {
             self.waiting.remove(key);
             let said = match next {
                 Next::Done => Ok(step.result == Some(Value::Bool(true))),
-                Next::Throw((_, why, _)) | Next::Uncertain(why) => Err(why),
+                Next::Throw(refusal) => Err(refusal),
+                Next::Uncertain(why) => Err(("UnavailableError", why, Some(NOT_SENT.into()))),
                 Next::Wait => return,
             };
             match step.goal {
@@ -660,10 +696,32 @@ impl Effects {
         }
     }
 
-    /// Whether this was the end of a durable task's transaction, about which nobody may guess. Forgets it.
-    pub(super) fn was_committing(&mut self, key: u64) -> bool {
-        self.steps.committing.remove(&key)
+    /// Whether this was the end of a durable task's transaction, about which nobody may guess; and if its row can't ever be
+    /// written, why. Forgets it.
+    pub(super) fn was_committing(&mut self, key: u64) -> (bool, Option<Refusal>) {
+        let Some(row) = self.steps.committing.remove(&key) else { return (false, None) };
+        (true, self.steps.unwritten.remove(&row).filter(never_written))
     }
+}
+
+/// Whether a question about a step would have the same answer at any time: no right, no table, no database in the
+/// configuration. Conflicts, timeouts, what is full or only read for now may pass (the PostgreSQL manual's appendix A).
+pub(crate) fn lasts(refusal: &Refusal) -> bool {
+    let (name, _, code) = refusal;
+    let class = code.as_deref().and_then(|code| code.get(..2)).unwrap_or_default();
+    let may_pass = matches!(class, "08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX");
+    !(passes(refusal) || *name == "DatabaseError" && may_pass)
+}
+
+/// A row that can't be written now can't be later on either. One that is there already says that the step was done.
+fn never_written(refusal: &Refusal) -> bool {
+    lasts(refusal) && refusal.2.as_deref() != Some("23505")
+}
+
+/// Why a row couldn't be written, for people.
+fn unwritten(error: &QueryError) -> Refusal {
+    let (name, message, code) = refusal_of_ref(error);
+    (name, format!("db: the step's row can't be written to forebay_steps: {message}"), code)
 }
 
 fn no_table(error: &QueryError) -> Refusal {

@@ -876,6 +876,7 @@ impl Connection {
     pub fn handle_closed(&mut self, cause: &str) {
         let cause = match &self.fatal {
             Some(error) => error.to_string(),
+            None if self.secure.is_unanswered() => format!("{cause} ({})", secure::DIRECT),
             None => cause.to_owned(),
         };
         self.close(cause);

@@ -14,7 +14,7 @@ use super::{
 use crate::config::Session;
 use crate::error::{ParameterError, QueryError, ServerError};
 use crate::param::Param;
-use crate::query::{Complete, Delivery, Event, Notification, Receiver, Sql, hash_text};
+use crate::query::{Access, Complete, Delivery, Event, Notification, Receiver, Sql, hash_text};
 use crate::types::{CATALOG_QUERY, Catalog, CatalogRow, Scalar, Type, decode};
 
 /// What a script reads whose COMMIT wasn't one.
@@ -49,7 +49,17 @@ impl Connection {
                 let dropped = match self.fifo.front_mut() {
                     Some(Entry::Query(running)) => {
                         if running.error.is_none() && running.result_bytes + length > self.result_bytes_max {
-                            running.error = Some(QueryError::ResultTooLarge { limit: self.result_bytes_max });
+                            let error = QueryError::ResultTooLarge { limit: self.result_bytes_max };
+                            // The rest may be without end. Of a read nobody needs to know how it ends; a write and a
+                            // transaction must not be cancelled under their task.
+                            let alone = self.usage != Use::Owned && self.status == b'I';
+                            let reads = running.access == Access::Read && running.copy.is_none();
+                            if alone && reads && !running.abandoned {
+                                running.abandoned = true;
+                                let result = Err(error.clone());
+                                self.events.push_back(Event::Done { token: running.token, result });
+                            }
+                            running.error = Some(error);
                         }
                         if running.drops_rows() {
                             running.pending = 0;

@@ -20,6 +20,9 @@ use crate::config::{Config, Host};
 /// Plaintext that is handed on at once.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// Why a server may not answer to TLS from the first byte on.
+pub(super) const DIRECT: &str = "sslnegotiation=direct needs PostgreSQL 17 or later";
+
 /// Takes decrypted bytes; the second argument finds `tls-server-end-point` of the connection (RFC 5929 section 4.1):
 /// `None` without TLS, or where the certificate's signature has no hash that it could be of.
 type Plain<'p> = &'p mut dyn FnMut(&[u8], &dyn Fn() -> Option<Vec<u8>>);
@@ -34,6 +37,8 @@ pub(super) enum Secure {
 pub(super) struct Session {
     tls: ClientConnection,
     direct: bool,
+    /// Something came back.
+    heard: bool,
     chunk: Vec<u8>,
 }
 
@@ -66,6 +71,11 @@ impl Secure {
             }
             Self::Open(session) => usize::from(session.tls.wants_write()),
         }
+    }
+
+    /// TLS from the first byte on, to which nothing came back: what a server does that doesn't know of it.
+    pub(super) fn is_unanswered(&self) -> bool {
+        matches!(self, Self::Open(session) if session.direct && !session.heard)
     }
 
     /// Encrypts `plain`, once there is something to encrypt it with, into `buffer`; false if that stays empty.
@@ -141,10 +151,16 @@ impl Session {
         let mut tls = ClientConnection::new(Arc::clone(client), name).map_err(|e| format!("TLS: {e}"))?;
         // The pool bounds what waits to be sent.
         tls.set_buffer_limit(None);
-        Ok(Box::new(Self { tls, direct: target.encryption == Encryption::Direct, chunk: Vec::new() }))
+        Ok(Box::new(Self {
+            tls,
+            direct: target.encryption == Encryption::Direct,
+            heard: false,
+            chunk: Vec::new(),
+        }))
     }
 
     fn handle_bytes(&mut self, mut bytes: &[u8], plain: Plain<'_>) -> Result<(), String> {
+        self.heard = true;
         while !bytes.is_empty() {
             let handshaking = self.tls.is_handshaking();
             self.tls.read_tls(&mut bytes).map_err(|e| format!("TLS: {e}"))?;

@@ -194,7 +194,7 @@ pub struct PoolStats {
     pub queries: u64,
     /// Of those, the ones that ended in an error.
     pub errors: u64,
-    /// Queries that shared the Sync of one before them, on the links of now.
+    /// Queries that shared the Sync of one before them.
     pub joined: u64,
     /// Refused or given up for want of a place.
     pub unavailable: u64,
@@ -465,6 +465,11 @@ impl Pool {
                 // BEGIN itself failed: nobody will end this transaction.
                 slot.lane = Lane::Ending;
             }
+            if let Event::Done { result: Err(QueryError::ResultTooLarge { .. }), .. } = &event
+                && connection.is_draining()
+            {
+                slot.upkeep.abandoned(now);
+            }
             if let Event::Done { token, .. } = &event
                 && slot.lane == Lane::Copying(*token)
             {
@@ -692,6 +697,7 @@ impl Pool {
         if let State::Open { mut connection, .. } =
             std::mem::replace(&mut slot.state, State::Down { retry_at })
         {
+            self.totals.joined += connection.joined();
             connection.handle_closed(&last);
             while let Some(event) = connection.poll_event() {
                 if slot.lane == Lane::Listener {

@@ -146,6 +146,7 @@ impl Pool {
             return;
         }
         let retry_at = if slot.lane == Lane::Shared { now } else { Monotonic::NEVER };
+        self.totals.joined += connection.joined();
         slot.state = State::Down { retry_at };
         slot.generation = slot.generation.wrapping_add(1);
         slot.upkeep = Upkeep::default();

@@ -213,6 +213,13 @@ impl Drop for Server {
     }
 }
 
+/// Bytes of this process that were ever resident at once (VmHWM of proc_pid_status(5)).
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
 static SHARED: OnceLock<Mutex<Option<Server>>> = OnceLock::new();
 
 extern "C" fn stop() {

@@ -751,7 +751,8 @@ impl<'a> Lower<'_, 'a> {
             | HostFn::TaskDefer
             | HostFn::TaskDeferWait
             | HostFn::TaskDeferDone
-            | HostFn::TaskFailed => 0,
+            | HostFn::TaskFailed
+            | HostFn::TaskDeferKept => 0,
         };
     }
 

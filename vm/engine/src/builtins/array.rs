@@ -43,7 +43,7 @@ pub(crate) const NATIVES: &[Native] = &[
 impl Mem<'_> {
     /// Length of an array whose elements are dense and whose holes are undefined: an
     /// Array with the standard prototype.
-    fn plain_array(&self, v: Value) -> Option<(Ref, u32)> {
+    pub(super) fn plain_array(&self, v: Value) -> Option<(Ref, u32)> {
         if !self.is_kind(v, kind::ARRAY) {
             return None;
         }
@@ -55,14 +55,14 @@ impl Mem<'_> {
     }
 
     /// A plain array that may be changed in every way.
-    fn loose_array(&self, v: Value) -> Option<(Ref, u32)> {
+    pub(super) fn loose_array(&self, v: Value) -> Option<(Ref, u32)> {
         let (r, len) = self.plain_array(v)?;
         let free = self.heap.header(r) & (flag::NOT_EXTENSIBLE | flag::LENGTH_FIXED) == 0;
         (free && r.space() == self.heap.own()).then_some((r, len))
     }
 
     /// The elements that have a place: at most `len`, holes as HOLE.
-    fn places(&self, r: Ref, len: u32) -> &[Value] {
+    pub(super) fn places(&self, r: Ref, len: u32) -> &[Value] {
         let cell = self.elements(r);
         if cell.index() == 0 {
             return &[];
@@ -71,7 +71,7 @@ impl Mem<'_> {
         self.heap.values(cell, 1, capacity.min(len as usize))
     }
 
-    fn places_mut(&mut self, r: Ref, len: u32) -> &mut [Value] {
+    pub(super) fn places_mut(&mut self, r: Ref, len: u32) -> &mut [Value] {
         let cell = self.elements(r);
         if cell.index() == 0 {
             return &mut [];
@@ -88,7 +88,7 @@ impl Mem<'_> {
 impl Ctx<'_> {
     /// Whether results of methods of this object are plain arrays: `constructor`, `Symbol.species` and
     /// `Symbol.isConcatSpreadable` are the built-in ones.
-    fn is_ordinary(&self, r: Ref) -> bool {
+    pub(super) fn is_ordinary(&self, r: Ref) -> bool {
         self.mem.shape(r) == EMPTY && self.heap.touched & touched::SPECIES == 0
     }
 }
@@ -127,12 +127,12 @@ fn plain_iterable(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(Value::bool(v.is_string() && ctx.heap.touched & touched::ITERATION == 0))
 }
 
-fn filled(v: Value) -> Value {
+pub(super) fn filled(v: Value) -> Value {
     if v.is_hole() { Value::UNDEFINED } else { v }
 }
 
 /// Runs the sibling in js/array.js instead.
-fn general(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+pub(super) fn general(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let (callee, this, args) = (ctx.own_value(), ctx.this(a), ctx.args(a).to_vec());
     ctx.tail_call(callee, this, &args)
 }

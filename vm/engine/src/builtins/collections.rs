@@ -109,10 +109,11 @@ fn has(ctx: &mut Ctx<'_>, v: Value, key: Value, wanted: u8) -> Result<Value, Thr
 fn put(ctx: &mut Ctx<'_>, v: Value, key: Value, value: Value, wanted: u8) -> Result<Value, Throw> {
     let table = table_of(ctx, v, wanted)?;
     ctx.check_mutable(v.as_ref())?;
-    match ctx.mem.table_find(table, key)? {
+    let (key, hash) = ctx.mem.table_key(key)?;
+    ctx.heap.work += 1;
+    match ctx.heap.dict_find(table, hash, |heap, other| same(heap, key, other)) {
         Some(entry) => ctx.heap.dict_set(table, entry, value),
         None => {
-            let (key, hash) = ctx.mem.table_key(key)?;
             let new = ctx.heap.dict_add(table, hash, key, value, 0)?;
             if new != table {
                 ctx.heap.set(v.as_ref(), 4, new.cell());

@@ -10,6 +10,7 @@
 //! `js/` stands under the key of its place ("Array.prototype.map/1": the `length` after the slash).
 //! Where both have one place, the native is installed and finds the other as its own value:
 //! it takes the plain cases and passes the rest on (`ctx.tail_call(ctx.own_value(), ..)`).
+//! What calls a function for each element is native for plain arrays, too: step by step (steps.rs).
 
 #![allow(
     dead_code,
@@ -20,10 +21,12 @@
 pub(crate) mod array;
 pub(crate) mod bignum;
 pub(crate) mod collections;
+pub(crate) mod comparator;
 pub(crate) mod core;
 pub(crate) mod date;
 pub(crate) mod dates;
 pub(crate) mod decimal;
+pub(crate) mod each;
 pub(crate) mod helpers;
 pub(crate) mod iterators;
 pub(crate) mod json;
@@ -31,6 +34,7 @@ pub(crate) mod num;
 pub(crate) mod numbers;
 pub(crate) mod objects;
 pub(crate) mod regexp;
+pub(crate) mod sort;
 pub(crate) mod strings;
 pub(crate) mod tables;
 pub(crate) mod text;
@@ -77,6 +81,8 @@ const GROUPS: &[&[Native]] = &[
     core::NATIVES,
     helpers::NATIVES,
     array::NATIVES,
+    each::NATIVES,
+    sort::NATIVES,
     collections::NATIVES,
     dates::NATIVES,
     decimal::NATIVES,

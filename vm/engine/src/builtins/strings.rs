@@ -596,7 +596,7 @@ fn split_by(ctx: &mut Ctx<'_>, s: Value, separator: Value, limit: u32) -> Result
         Some([array, start, unit]) => {
             (array.as_ref(), start.as_index().unwrap_or(0) as usize, unit.as_index().unwrap_or(0))
         }
-        _ => (ctx.new_array(0)?, 0, 0),
+        _ => (ctx.new_array(4)?, 0, 0),
     };
     let long;
     let mut short = [0; 16];

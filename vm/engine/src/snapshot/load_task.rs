@@ -5,11 +5,13 @@ use super::wire::Reader;
 use super::{RecordKey, RestoreInput, SnapshotError, state};
 use crate::api::EffectId;
 use crate::fiber::{
-    CONSTRUCTING, Cont, ContKind, Fiber, Frame, Job, NATIVE_FRAME, Pending, STACK_START, TaskState, Wait,
+    CONSTRUCTING, Cont, ContKind, Fiber, Frame, Job, NATIVE_FRAME, Pending, STACK_START, STEPPING, TaskState,
+    Wait,
 };
 use crate::heap::kind;
 use crate::mem::Local;
 use crate::request::Request;
+use crate::steps::Steps;
 use crate::value::{Ref, Value, space};
 use forebay_base::Monotonic;
 use forebay_bytecode::{HostFn, Instr, Op};
@@ -196,6 +198,7 @@ impl Loader<'_, '_> {
         };
         let (pc, base, flags) = (r.int32()?, r.int32()?, r.u8()?);
         let closure = self.value(r.u64()?)?;
+        let closure = if unit == 1 { self.script_of(closure) } else { closure };
         let cont = self.cont(&mut r)?;
         let function = if unit == 1 { self.same_code(function, closure) } else { function };
         let frame = Frame { function, pc, base, unit, flags, closure, cont };
@@ -241,9 +244,20 @@ impl Loader<'_, '_> {
         if unit == 1 && same { of } else { function }
     }
 
+    /// Where a function of the built-in scripts stood when the snapshot was written there may be a native by now, which
+    /// has it as its own value.
+    fn script_of(&self, closure: Value) -> Value {
+        if self.mem.kind_of(closure) == Some(kind::NATIVE) {
+            self.mem.heap.get(closure.as_ref(), 4)
+        } else {
+            closure
+        }
+    }
+
     fn check_frame(&self, f: &Frame) -> Check {
         if f.unit == NATIVE_FRAME {
-            require(f.pc == 0 && f.flags <= CONSTRUCTING, "a native's call")?;
+            let stepping = f.flags == STEPPING && Steps::of(f.pc).is_some_and(|s| s.last() == f.function);
+            require(stepping || (f.pc == 0 && f.flags <= CONSTRUCTING), "a native's call")?;
             require(f.function <= 1 << 17 && self.mem.is_callable(f.closure), "a native's call")?;
             return Ok(());
         }
@@ -319,7 +333,8 @@ fn check_cont(local: &Local, cont: &Cont, below: Option<&Frame>) -> Check {
     let bad = SnapshotError::Malformed("a continuation");
     let Some(f) = below else { return if cont.kind == ContKind::Root { Ok(()) } else { Err(bad) } };
     if f.unit == NATIVE_FRAME {
-        let fits = cont.kind == ContKind::NativeArgument && cont.a <= f.function;
+        let argument = cont.kind == ContKind::NativeArgument && cont.a <= f.function;
+        let fits = if f.is_stepping() { cont.kind == ContKind::Step } else { argument };
         return if fits { Ok(()) } else { Err(bad) };
     }
     let function = &local.units[usize::from(f.unit)].functions()[f.function as usize];
@@ -350,7 +365,7 @@ fn check_cont(local: &Local, cont: &Cont, below: Option<&Frame>) -> Check {
             let to = f.pc.wrapping_add(cont.a) as usize;
             dst >= 2 && dst < registers && to < function.code.len()
         }
-        ContKind::NativeArgument | ContKind::Root => false,
+        ContKind::NativeArgument | ContKind::Root | ContKind::Step => false,
     };
     if fits { Ok(()) } else { Err(bad) }
 }

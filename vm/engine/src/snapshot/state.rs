@@ -10,7 +10,7 @@ use forebay_base::Monotonic;
 use std::ops::Range;
 
 /// Kinds of continuations, by their numbers in a record: append only.
-pub(super) const CONT_KINDS: [ContKind; 16] = [
+pub(super) const CONT_KINDS: [ContKind; 17] = [
     ContKind::Plain,
     ContKind::Discard,
     ContKind::Construct,
@@ -27,6 +27,7 @@ pub(super) const CONT_KINDS: [ContKind; 16] = [
     ContKind::Http,
     ContKind::Root,
     ContKind::Await,
+    ContKind::Step,
 ];
 
 /// The number of a kind in [`CONT_KINDS`].
@@ -48,6 +49,7 @@ fn cont_number(kind: ContKind) -> u8 {
         ContKind::Http => 13,
         ContKind::Root => 14,
         ContKind::Await => 15,
+        ContKind::Step => 16,
     }
 }
 

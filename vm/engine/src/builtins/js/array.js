@@ -145,6 +145,13 @@ return function ({
   };
 
   return {
+    // The end of a native sort whose comparator has changed the array.
+    "%putSorted"(o, list, len) {
+      let k = 0;
+      for (; k < list.length; k++) o[k] = list[k];
+      for (; k < len; k++) if (k in o) delete o[k];
+      return o;
+    },
     "Array.from/1"(items, mapper, thisArg) {
       if (mapper !== undefined) callable(mapper);
       if (items === undefined || items === null) throw new TypeError(show(items) + " is not iterable");

@@ -1,6 +1,6 @@
 // What durable tasks need of scripts (dataplane/worker/src/durable). A compensation is a fiber of its own that
 // waits for the worker's word, so that it is saved like everything else; the worker knows in which order.
-return function ({ isPromise, promiseMake, promiseWait, deferWait, deferDone, taskFailed }) {
+return function ({ isPromise, promiseMake, promiseWait, deferWait, deferDone, deferKept, taskFailed }) {
   const isObject = v => (typeof v === "object" && v !== null) || typeof v === "function";
   const text = v => (typeof v === "string" ? v : "");
   const name = e => (isObject(e) ? text(e.name) : "");
@@ -54,6 +54,8 @@ return function ({ isPromise, promiseMake, promiseWait, deferWait, deferDone, ta
     "%taskDefer"(fn) {
       if (typeof fn !== "function") throw new TypeError("task.defer needs a function");
       arm(fn);
+      // Whatever becomes of the task after this line, it is known how to undo what came before.
+      deferKept();
     },
   };
 };
