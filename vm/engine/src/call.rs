@@ -457,7 +457,6 @@ impl Ctx<'_> {
         let guarded = self.frames.len() == 1 && self.frames.iter().all(|frame| frame.closure == guard);
         let handler = self.task.fibers[parent as usize].main && (cont.kind == ContKind::Root || guarded);
         let transaction = self.task.fibers[parent as usize].transaction;
-        let args: Vec<Value> = self.stack[abase - 1..=abase + argc].to_vec();
         self.switch_to(child);
         {
             let fiber = &mut self.task.fibers[child as usize];
@@ -466,8 +465,9 @@ impl Ctx<'_> {
             fiber.handler = handler;
             fiber.transaction = transaction;
         }
-        self.ensure_stack(args.len() + SLACK)?;
-        self.stack[..args.len()].copy_from_slice(&args);
+        self.ensure_stack(argc + 2 + SLACK)?;
+        let window = &self.task.fibers[parent as usize].stack[abase - 1..=abase + argc];
+        self.stack[..argc + 2].copy_from_slice(window);
         match self.push_frame(callee, 1, argc, Value::UNDEFINED, Cont::ROOT) {
             Ok(()) => Ok(()),
             Err(Throw::Trap(t)) => Err(Throw::Trap(t)),
@@ -879,6 +879,9 @@ impl Ctx<'_> {
                     } else {
                         self.settle(target, value, false)
                     };
+                }
+                if target.is_empty() && self.react_part(handler, value)? {
+                    return Ok(());
                 }
                 self.start_job_fiber(target, false)?;
                 self.call_function(handler, Value::UNDEFINED, &[value], Cont::ROOT)

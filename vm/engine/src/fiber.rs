@@ -293,13 +293,17 @@ impl TaskState {
     /// Forgets the task, keeps the memory (bounded).
     pub(crate) fn reset(&mut self) {
         for at in 0..self.fibers.len() {
-            self.retire_fiber(at);
+            if self.fibers[at].wait != Wait::Free {
+                self.retire_fiber(at);
+            }
         }
         self.fibers.clear();
         self.free_from = 0;
         self.ready = None;
         self.jobs.clear();
-        self.jobs.shrink_to(1024);
+        if self.jobs.capacity() > 1024 {
+            self.jobs.shrink_to(1024);
+        }
         self.pending.clear();
         self.outcome = None;
         self.trap = None;

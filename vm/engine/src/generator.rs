@@ -548,7 +548,9 @@ impl Ctx<'_> {
 
     /// A fiber for a call, its stack charged; a trap if there are too many.
     pub(crate) fn open_fiber(&mut self) -> Result<u32, Throw> {
-        if self.task.live_fibers() >= self.task.limits.fibers {
+        // Counted only where there may be too many.
+        let most = self.task.limits.fibers;
+        if self.task.fibers.len() >= most && self.task.live_fibers() >= most {
             return Err(Throw::Trap(Trap::Fibers));
         }
         let id = self.task.new_fiber();

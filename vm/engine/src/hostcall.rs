@@ -12,6 +12,9 @@ use crate::value::Value;
 use forebay_base::limits::LOG_LINE_BYTES_MAX;
 use forebay_bytecode::HostFn;
 
+/// Arguments of a host call that are copied without an allocation.
+const ARGS_INLINE: usize = 8;
+
 impl Ctx<'_> {
     /// `HostCall`: `n` arguments from stack index `first`; the result goes to register `dst`.
     pub(crate) fn host_call(&mut self, number: u16, first: usize, n: usize, dst: u16) -> Result<(), Throw> {
@@ -29,16 +32,28 @@ impl Ctx<'_> {
             )));
         }
         self.fuel -= 8;
-        let args: Vec<Value> = self.stack[first..first + n].to_vec();
+        // A copy, as what is called may replace the stack; mostly there are few.
+        let (mut few, many);
+        let args = match n {
+            0..=ARGS_INLINE => {
+                few = [Value::UNDEFINED; ARGS_INLINE];
+                few[..n].copy_from_slice(&self.stack[first..first + n]);
+                &few[..n]
+            }
+            _ => {
+                many = self.stack[first..first + n].to_vec();
+                many.as_slice()
+            }
+        };
         let arg = |i: usize| args.get(i).copied().unwrap_or_default();
         let v = match function {
             // Answered above.
             HostFn::Cover => Value::UNDEFINED,
-            HostFn::Payload => self.mem.payload(&mut self.task.request)?,
+            HostFn::Payload => self.payload()?,
             HostFn::Req => self.mem.request_object(&mut self.task.request)?,
-            HostFn::Log => self.log(LogLevel::Info, &args)?,
-            HostFn::LogWarn => self.log(LogLevel::Warn, &args)?,
-            HostFn::LogError => self.log(LogLevel::Error, &args)?,
+            HostFn::Log => self.log(LogLevel::Info, args)?,
+            HostFn::LogWarn => self.log(LogLevel::Warn, args)?,
+            HostFn::LogError => self.log(LogLevel::Error, args)?,
             HostFn::Now => {
                 let micros = self.clock.wall.0;
                 self.mem.new_timestamp(micros)?
@@ -82,7 +97,7 @@ impl Ctx<'_> {
             HostFn::TaskPromise => return self.call_helper(Helper::TaskPromise, &[], Cont::plain(dst)),
             HostFn::TaskDefer => return self.call_helper(Helper::TaskDefer, &[arg(0)], Cont::plain(dst)),
             HostFn::HttpRequest => {
-                return self.park_on_effect(function, &args, Cont::new(ContKind::Http, dst));
+                return self.park_on_effect(function, args, Cont::new(ContKind::Http, dst));
             }
             HostFn::Sleep
             | HostFn::KvGet
@@ -112,7 +127,7 @@ impl Ctx<'_> {
             | HostFn::CopyOut
             | HostFn::CursorOpen
             | HostFn::CursorFetch
-            | HostFn::CursorClose => return self.park_on_effect(function, &args, Cont::plain(dst)),
+            | HostFn::CursorClose => return self.park_on_effect(function, args, Cont::plain(dst)),
         };
         self.set_register(dst, v);
         Ok(())

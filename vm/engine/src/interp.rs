@@ -53,6 +53,13 @@ impl Ctx<'_> {
             }
             match self.exec_frames() {
                 Ok(exit) => return exit,
+                // `payload()` in the middle of a long body: the instruction is carried out again.
+                Err(Throw::Again) if self.task.json.as_ref().is_some_and(|paused| paused.is_body()) => {
+                    if let Some(top) = self.frames.last_mut() {
+                        top.pc -= 1;
+                    }
+                    return Exit::SliceOver;
+                }
                 Err(throw) => {
                     if let Some(exit) = self.unwind(throw) {
                         return exit;

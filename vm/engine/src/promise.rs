@@ -41,6 +41,17 @@ impl Mem<'_> {
         Ok(r.object())
     }
 
+    /// Plain data without a `then`, as a look at its shape says; false says nothing.
+    fn has_no_then(&self, r: Ref) -> bool {
+        let known = &self.local.known;
+        let (proto, shape) = (self.proto_of(r), self.shape(r));
+        (proto == known.object || proto == known.array)
+            && self.heap.touched & touched::PROMISE == 0
+            && self.heap.header(r) & crate::object::flag::LAZY == 0
+            && shape != crate::shape::DICTIONARY
+            && self.local.shapes.find(shape, known.then).is_none()
+    }
+
     fn is_handled(&self, p: Value) -> bool {
         self.heap.load(p.as_ref(), 3) & HANDLED != 0
     }
@@ -76,8 +87,19 @@ impl Ctx<'_> {
         if rejected && word & HANDLED == 0 {
             self.task.rejected.push(promise);
         }
+        if !next.is_cell() {
+            return Ok(());
+        }
+        let last = next.as_ref();
+        next = self.heap.get(last, 1);
+        if !next.is_cell() {
+            // Mostly there is one.
+            let reaction = self.read_reaction(last);
+            self.enqueue(reaction, value, rejected);
+            return Ok(());
+        }
         // Reactions stand newest first; jobs run oldest first.
-        let mut reactions = Vec::new();
+        let mut reactions = vec![self.read_reaction(last)];
         while next.is_cell() {
             let cell = next.as_ref();
             reactions.push(self.read_reaction(cell));
@@ -177,6 +199,9 @@ impl Ctx<'_> {
             self.task.jobs.push_back(Job::Adopt { target: promise, from: value });
             return Ok(());
         }
+        if self.has_no_then(value.as_ref()) {
+            return self.settle(promise, value, false);
+        }
         let then = Key::Atom(self.local.known.then);
         match self.get(value.as_ref(), then)? {
             Get::Value(then) if self.is_callable(then) => {
@@ -229,6 +254,9 @@ impl Ctx<'_> {
 
     /// Logs rejections that nobody handled.
     pub(crate) fn report_rejections(&mut self) {
+        if self.task.rejected.is_empty() {
+            return;
+        }
         for promise in std::mem::take(&mut self.task.rejected) {
             if !self.is_handled(promise) {
                 let reason = self.heap.get(promise.as_ref(), 4);

@@ -230,8 +230,11 @@ fn body_text(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 fn body_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let body = own_body(ctx, a)?;
-    let bytes = ctx.mem.heap.str_bytes(body).to_vec();
     let how = crate::builtins::json::Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
+    if ctx.mem.heap.string_bytes_len(body) > crate::builtins::json::PIECE_BYTES {
+        return ctx.parse_long(body, how);
+    }
+    let bytes = ctx.mem.heap.str_bytes(body).to_vec();
     crate::builtins::json::parse(&mut ctx.mem, &bytes, how).map_err(|e| e.into_throw(&bytes))
 }
 
@@ -243,6 +246,13 @@ fn request_text(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
 }
 
 fn request_json(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    if ctx.task.request.is_long() {
+        ctx.progress();
+        return match ctx.long_json_body() {
+            Err(Throw::Again) => Err(ctx.yields(&[Value::ZERO])),
+            result => result,
+        };
+    }
     ctx.mem.json_body(ctx.task.request.body())
 }
 

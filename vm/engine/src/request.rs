@@ -3,6 +3,7 @@
 
 use crate::api::{RequestInput, Trap};
 use crate::builtins::json::{self, Read};
+use crate::ctx::Ctx;
 use crate::mem::Mem;
 use crate::object::{Get, Own};
 use crate::throw::Throw;
@@ -46,6 +47,9 @@ impl Default for Request {
 /// Bytes of request buffer that a slot keeps.
 const KEEP_BYTES: usize = 64 * 1024;
 
+/// The only type of a body that isn't JSON; shorter ones are not looked at.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
 impl Request {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
@@ -69,9 +73,13 @@ impl Request {
     /// Copies what `payload()` needs, and with `whole` what `req` needs.
     pub(crate) fn fill(&mut self, input: &RequestInput<'_>, whole: bool) {
         self.method = self.put(input.method.as_bytes());
-        self.query = self.put(input.query.as_bytes());
-        self.content_type = self.put(input.content_type.unwrap_or("").as_bytes());
         self.body = self.put(input.body);
+        if input.content_type.is_some_and(|media| media.len() >= FORM.len()) {
+            self.content_type = self.put(input.content_type.unwrap_or("").as_bytes());
+        }
+        if whole || input.body.is_empty() {
+            self.query = self.put(input.query.as_bytes());
+        }
         if !whole {
             return;
         }
@@ -102,14 +110,53 @@ impl Request {
         self.text(&self.body)
     }
 
+    /// So long that others are to have their turn while it is read; not if it is all spaces.
+    pub(crate) fn is_long(&self) -> bool {
+        let body = self.body();
+        body.len() > json::PIECE_BYTES && !body.trim_ascii_start().is_empty()
+    }
+
     fn is_form(&self) -> bool {
-        const FORM: &[u8] = b"application/x-www-form-urlencoded";
         let media = self.text(&self.content_type);
         if media.len() < FORM.len() {
             return false;
         }
         let media = media.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
         media.eq_ignore_ascii_case(FORM)
+    }
+}
+
+/// How bodies are read.
+const BODY: Read = Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
+
+fn fault(error: json::JsonError) -> Throw {
+    match error {
+        json::JsonError::Throw(throw @ (Throw::Trap(_) | Throw::Again)) => throw,
+        // Not JSON, or an integer beyond all bounds: the client's fault, not the script's.
+        _ => Throw::Trap(Trap::BadRequest),
+    }
+}
+
+impl Ctx<'_> {
+    /// `payload()`. [`Throw::Again`]: the body is long, and the slice is over; the call that comes next goes on.
+    pub(crate) fn payload(&mut self) -> Result<Value, Throw> {
+        let request = &self.task.request;
+        if !request.payload.is_empty() || !request.is_long() || request.is_form() {
+            return self.mem.payload(&mut self.task.request);
+        }
+        let value = self.long_json_body()?;
+        self.task.request.payload = value;
+        Ok(value)
+    }
+
+    /// A JSON body that is read in pieces.
+    pub(crate) fn long_json_body(&mut self) -> Result<Value, Throw> {
+        let goes_on = self.task.json.as_ref().is_some_and(|paused| paused.is_body());
+        let bytes = self.task.request.body();
+        if !goes_on && !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
+            return Err(Throw::Trap(Trap::BadRequest));
+        }
+        self.parse_long_body(BODY).map_err(fault)
     }
 }
 
@@ -138,12 +185,7 @@ impl Mem<'_> {
         if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             return Err(Throw::Trap(Trap::BadRequest));
         }
-        let how = Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
-        json::parse(self, bytes, how).map_err(|error| match error {
-            json::JsonError::Throw(Throw::Trap(trap)) => Throw::Trap(trap),
-            // Not JSON, or an integer beyond all bounds: the client's fault, not the script's.
-            _ => Throw::Trap(Trap::BadRequest),
-        })
+        json::parse(self, bytes, BODY).map_err(fault)
     }
 
     /// `a=1&b=x+y`: a map of strings; a name that comes again makes an array.

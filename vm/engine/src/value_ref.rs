@@ -448,8 +448,23 @@ impl Sink<'_> {
         result.map_err(|t| full(t, &self.mem))
     }
 
+    /// Whether the columns that were learned last have these names; they may be of an earlier task.
+    fn has_columns(&self, columns: &[Box<str>]) -> bool {
+        let row = &self.mem.local.row;
+        row.shape.is_some()
+            && row.keys.len() == columns.len()
+            && row.keys.iter().zip(columns).all(|(key, column)| {
+                // A key of a task's own is gone with it; with a shape there is none.
+                self.mem.heap.str_bytes(*key) == column.as_bytes()
+            })
+    }
+
     /// Learns the columns of a result: keys, and the shape of a row if it has one.
     fn learn_columns(&mut self, columns: &[Box<str>]) -> Result<(), ValueError> {
+        if self.has_columns(columns) {
+            self.mem.local.row.columns = (columns.as_ptr().addr(), columns.len());
+            return Ok(());
+        }
         self.mem.local.row.keys.clear();
         for column in columns {
             let key = self.mem.key_of_text(column);
@@ -665,10 +680,11 @@ impl Mem<'_> {
         self.heap.store(r, 0, header & 0xffff_ffff | u64::from(shape) << 32);
     }
 
-    /// A row of this shape; `values` are its slots, all inline.
+    /// An ordinary object of this shape; `values` are its properties, at most 32, all inline.
     #[inline(always)]
-    fn new_row(&mut self, shape: u32, values: &[Value]) -> Result<Ref, Throw> {
-        let inline = values.len() as u32;
+    pub(crate) fn new_row(&mut self, shape: u32, values: &[Value]) -> Result<Ref, Throw> {
+        // As many slots as any object has at least.
+        let inline = (values.len() as u32).max(2);
         let header = u64::from(kind::OBJECT) | u64::from(inline) << 16 | u64::from(shape) << 32;
         let r = self.heap.alloc(crate::heap::OBJECT_WORDS + inline, header)?;
         self.heap.set(r, 1, self.local.known.object);

@@ -194,12 +194,13 @@ impl Vm {
                 if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
             }
         };
-        let takes_arguments = function.as_ref().is_ok_and(|f| mem.takes_arguments(*f));
         match function {
             Ok(function) => {
-                slot.state.entry = function;
-                slot.state.takes_request =
-                    matches!(entry, Entry::Handler(_)) && used & uses::REQUEST != 0 && takes_arguments;
+                let takes_request = matches!(entry, Entry::Handler(_))
+                    && used & uses::REQUEST != 0
+                    && mem.takes_arguments(function);
+                state.entry = function;
+                state.takes_request = takes_request;
                 Ok(handle)
             }
             Err(error) => {
@@ -281,16 +282,15 @@ impl Vm {
         slice_fuel: u64,
         host: &mut dyn Host,
     ) -> Run {
-        let Some((_, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
-        if let Some(t) = state.trap {
-            return Run::Trap(t);
-        }
-        if now >= state.deadline {
-            state.trap = Some(Trap::WallTime);
-            return Run::Trap(Trap::WallTime);
-        }
         let tail = std::mem::take(&mut self.tail);
         let Some((mem, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
+        if now >= state.deadline && state.trap.is_none() {
+            state.trap = Some(Trap::WallTime);
+        }
+        if let Some(t) = state.trap {
+            self.tail = tail;
+            return Run::Trap(t);
+        }
         let left = state.limits.fuel.saturating_sub(state.fuel_used);
         let slice = i64::try_from(slice_fuel.min(left)).unwrap_or(i64::MAX);
         let mut ctx = Ctx {

@@ -35,10 +35,23 @@ pub(crate) struct Statement {
 }
 
 /// The plans of one core.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Plans {
     kept: HashMap<Box<[u8]>, Rc<Statement>, std::hash::BuildHasherDefault<Fold>>,
     key: Vec<u8>,
+    /// Chains of one lambda, which named queries are, each at the place that the address of its data gives.
+    lambdas: [Option<Lambda>; LAMBDAS],
+}
+
+/// Places for chains of one lambda.
+const LAMBDAS: usize = 64;
+
+/// A chain of one lambda without further arguments, whose values are [`Kind::Other`].
+#[derive(Debug)]
+struct Lambda {
+    data: Box<[u8]>,
+    values: usize,
+    statement: Rc<Statement>,
 }
 
 /// Keys are of our own making: a fold of words is enough, since equality is checked, and the table is bounded.
@@ -65,9 +78,55 @@ impl std::hash::Hasher for Fold {
     }
 }
 
+impl Default for Plans {
+    fn default() -> Self {
+        Self { kept: HashMap::default(), key: Vec::new(), lambdas: [const { None }; LAMBDAS] }
+    }
+}
+
+/// The data and the values of a chain of one lambda, if it is such a chain.
+fn one_lambda<'a>(mut ops: QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
+    let op = ops.next()?;
+    if op.name != "%lambda" || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
+        return None;
+    }
+    let data = op.arg(0).as_bytes()?;
+    leaves.extend(op.iter().skip(2));
+    if leaves.iter().any(|value| kind_of(value) != Some(Kind::Other)) {
+        leaves.clear();
+        return None;
+    }
+    Some((data.as_ptr().addr() / 8 % LAMBDAS, data))
+}
+
 impl Plans {
     /// The statement of a chain; its values are appended to `leaves`.
     pub(crate) fn of<'a>(
+        &mut self,
+        ops: QueryOps<'a>,
+        leaves: &mut Vec<ValueRef<'a>>,
+    ) -> Result<Rc<Statement>, String> {
+        let lambda = one_lambda(ops, leaves);
+        if let Some((place, data)) = lambda
+            && let Some(known) = &self.lambdas[place]
+            // The address alone would say little: another generation's data may stand there by now.
+            && known.values == leaves.len()
+            && *known.data == *data
+        {
+            return Ok(Rc::clone(&known.statement));
+        }
+        let values = leaves.len();
+        leaves.clear();
+        let statement = self.of_chain(ops, leaves)?;
+        // Without its leaves it was rendered with the values themselves.
+        if let Some((place, data)) = lambda.filter(|_| leaves.len() == values) {
+            let statement = Rc::clone(&statement);
+            self.lambdas[place] = Some(Lambda { data: data.into(), values, statement });
+        }
+        Ok(statement)
+    }
+
+    fn of_chain<'a>(
         &mut self,
         ops: QueryOps<'a>,
         leaves: &mut Vec<ValueRef<'a>>,

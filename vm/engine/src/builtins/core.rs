@@ -6,6 +6,7 @@ use crate::fiber::Job;
 use crate::heap::kind;
 use crate::known::Helper;
 use crate::object::{Get, Key};
+use crate::overlay::touched;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::Value;
 use std::sync::OnceLock;
@@ -34,6 +35,8 @@ pub(crate) const NATIVES: &[Native] = &[
     method("Promise.prototype", "then", 2, then),
     method("Promise", "resolve", 1, promise_resolve),
     method("Promise", "reject", 1, promise_reject),
+    method("Promise", "all", 1, promise_all),
+    helper("allPart", 1, all_part),
     helper("promiseNew", 0, promise_new),
     helper("promiseFunctions", 1, promise_functions),
     helper("promiseThen", 4, promise_then),
@@ -62,6 +65,12 @@ pub(crate) const NATIVES: &[Native] = &[
 pub(crate) fn resolver_indexes() -> (u32, u32) {
     static INDEXES: OnceLock<(u32, u32)> = OnceLock::new();
     *INDEXES.get_or_init(|| (super::native_index("", resolver), super::native_index("", rejecter)))
+}
+
+/// Index of what `Promise.all` hands to its promises.
+pub(crate) fn all_part_index() -> u32 {
+    static INDEX: OnceLock<u32> = OnceLock::new();
+    *INDEX.get_or_init(|| super::native_index("allPart", all_part))
 }
 
 /// `new Promise(executor)`: `own_value` is the self-hosted part, which calls the executor.
@@ -251,6 +260,115 @@ fn promise_reject(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let promise = ctx.mem.new_promise()?;
     ctx.settle(promise, v, true)?;
     Ok(promise)
+}
+
+/// Elements beyond which `Promise.all` goes the way that can give way.
+const ALL_MAX: u32 = 1024;
+
+/// `Promise.all` of a list of promises and of values that are no objects, while nobody has changed what those
+/// are: no script runs before the first reaction then, so nobody sees that there is no closure and no promise of
+/// its `then` for each element.
+fn promise_all(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let list = ctx.arg(a, 0);
+    if ctx.this(a) != ctx.mem.local.known.promise_constructor || !waits_natively(ctx, list)? {
+        return general(ctx, a);
+    }
+    let count = ctx.mem.array_len(list.as_ref());
+    let promise = ctx.mem.new_promise()?;
+    let values = ctx.mem.new_array(count)?.object();
+    for _ in 0..count {
+        ctx.mem.array_push(values.as_ref(), Value::UNDEFINED)?;
+    }
+    let shared = ctx.mem.new_array_of(&[promise, values, Value::from_u32(count)])?.object();
+    let (_, reject) = ctx.resolving_functions(promise)?;
+    for index in 0..count {
+        let element = ctx.mem.dense_element(list.as_ref(), index).unwrap_or_default();
+        let own = ctx.mem.new_array_of(&[shared, Value::from_u32(index)])?.object();
+        let part = ctx.mem.new_native(all_part_index(), false, own)?;
+        ctx.mem.heap.work += 32;
+        if element.is_object() {
+            ctx.then(element, part, reject, Value::EMPTY)?;
+        } else {
+            let job = Job::React { handler: part, value: element, target: Value::EMPTY, rejected: false };
+            ctx.task.jobs.push_back(job);
+        }
+    }
+    Ok(promise)
+}
+
+/// Whether [`promise_all`] knows what to do with each element of a list.
+fn waits_natively(ctx: &mut Ctx<'_>, list: Value) -> Result<bool, Throw> {
+    let touched = ctx.mem.heap.touched & (touched::PROMISE | touched::ELEMENTS);
+    if !ctx.is_kind(list, kind::ARRAY) || touched != 0 || !ctx.is_plain_array(list)? {
+        return Ok(false);
+    }
+    let count = ctx.mem.array_len(list.as_ref());
+    if count == 0 || count > ALL_MAX {
+        return Ok(false);
+    }
+    for index in 0..count {
+        let fits = match ctx.mem.dense_element(list.as_ref(), index) {
+            Some(v) if v.is_object() => {
+                v.as_ref().space() == ctx.mem.heap.own() && ctx.is_plain_promise(v)?
+            }
+            Some(_) => true,
+            None => false,
+        };
+        if !fits {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// An element of `Promise.all` is fulfilled. The own value is `[shared, index]`, shared by all elements is
+/// `[promise, values, how many are left]`.
+fn all_part(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = ctx.arg(a, 0);
+    match take_part(ctx, ctx.callee, v)? {
+        Some((promise, values)) => resolve_with(ctx, promise, values, Value::UNDEFINED),
+        None => Ok(Value::UNDEFINED),
+    }
+}
+
+/// Keeps the value of an element; the promise and all values if it was the last.
+fn take_part(ctx: &mut Ctx<'_>, part: Value, v: Value) -> Result<Option<(Value, Value)>, Throw> {
+    let own = ctx.mem.heap.get(part.as_ref(), 4);
+    // A snapshot may hold anything.
+    let item = |ctx: &Ctx<'_>, list: Value, at: u32| {
+        let list = Some(list).filter(|list| ctx.is_kind(*list, kind::ARRAY))?;
+        ctx.mem.dense_element(list.as_ref(), at)
+    };
+    let (Some(shared), Some(index)) = (item(ctx, own, 0), item(ctx, own, 1)) else { return Ok(None) };
+    let (Some(promise), Some(values), Some(left)) =
+        (item(ctx, shared, 0), item(ctx, shared, 1), item(ctx, shared, 2))
+    else {
+        return Ok(None);
+    };
+    let known = ctx.is_kind(promise, kind::PROMISE) && ctx.is_kind(values, kind::ARRAY);
+    if !known || !index.is_int() || !left.is_int() || left.as_int() <= 0 {
+        return Ok(None);
+    }
+    ctx.mem.define_data(values.as_ref(), Key::Index(index.as_int().cast_unsigned()), v)?;
+    let left = left.as_int() - 1;
+    ctx.mem.define_data(shared.as_ref(), Key::Index(2), Value::int(left))?;
+    Ok((left == 0).then_some((promise, values)))
+}
+
+impl Ctx<'_> {
+    /// Carries out the reaction of an element of `Promise.all`, if `handler` is one and no script has to run for it.
+    pub(crate) fn react_part(&mut self, handler: Value, v: Value) -> Result<bool, Throw> {
+        if !self.is_kind(handler, kind::NATIVE)
+            || self.mem.heap.load(handler.as_ref(), 3) != u64::from(all_part_index())
+            || self.mem.heap.touched & touched::PROMISE != 0
+        {
+            return Ok(false);
+        }
+        if let Some((promise, values)) = take_part(self, handler, v)? {
+            self.resolve(promise, values)?;
+        }
+        Ok(true)
+    }
 }
 
 fn push(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

@@ -102,7 +102,7 @@ fn put_away(mem: &mut Mem<'_>, mut scratch: Box<Scratch>) {
 }
 
 /// Bytes of a text that are read or written between two looks at the fuel.
-const PIECE_BYTES: usize = 64 * 1024;
+pub(crate) const PIECE_BYTES: usize = 64 * 1024;
 
 /// A long text that is being read or written: what the end of a slice has interrupted. The task keeps it, and the
 /// native that began it is called again; it moves to no snapshot and to no other arena, which its frame sees to.
@@ -112,6 +112,15 @@ pub(crate) struct Paused {
     /// Where reading goes on.
     at: usize,
     scratch: Box<Scratch>,
+    /// It is the request's body, which is no copy, and whoever asked for it asks again.
+    of_body: bool,
+}
+
+impl Paused {
+    /// The body of the request.
+    pub(crate) fn is_body(&self) -> bool {
+        self.of_body
+    }
 }
 
 impl std::fmt::Debug for Paused {
@@ -134,18 +143,19 @@ impl Ctx<'_> {
     }
 
     /// [`parse`] as `JSON.parse` does it: a long text in pieces, between which the slice may end.
-    fn parse_long(&mut self, s: Value) -> Result<Value, Throw> {
+    pub(crate) fn parse_long(&mut self, s: Value, how: Read) -> Result<Value, Throw> {
         let mut paused = match self.take_paused() {
             Some(paused) => paused,
             None => {
                 let text = self.heap.str_bytes(s).to_vec();
-                Box::new(Paused { text, at: 0, scratch: self.mem.local.json.take().unwrap_or_default() })
+                let scratch = self.mem.local.json.take().unwrap_or_default();
+                Box::new(Paused { text, at: 0, scratch, of_body: false })
             }
         };
         loop {
-            let Paused { text, at, scratch } = *paused;
+            let Paused { text, at, scratch, .. } = *paused;
             let (from, stop) = (at, at + PIECE_BYTES);
-            let mut parser = Parser { mem: &mut self.mem, source: &text, at, stop, how: STANDARD, scratch };
+            let mut parser = Parser { mem: &mut self.mem, source: &text, at, stop, how, scratch };
             let result = parser.run();
             let Parser { at, scratch, .. } = parser;
             self.heap.work += (at - from) as u64 / 8;
@@ -153,9 +163,33 @@ impl Ctx<'_> {
                 put_away(&mut self.mem, scratch);
                 return result.map_err(|e| e.into_throw(&text));
             }
-            paused = Box::new(Paused { text, at, scratch });
+            paused = Box::new(Paused { text, at, scratch, of_body: false });
             if self.slice_over() {
                 return Err(self.pause(paused));
+            }
+        }
+    }
+
+    /// The request's body, likewise. [`Throw::Again`]: the slice is over, and the next call goes on.
+    pub(crate) fn parse_long_body(&mut self, how: Read) -> Result<Value, JsonError> {
+        let (mut at, mut scratch) = match self.task.json.take_if(|paused| paused.of_body) {
+            Some(paused) => (paused.at, paused.scratch),
+            None => (0, self.mem.local.json.take().unwrap_or_default()),
+        };
+        loop {
+            let (from, stop) = (at, at + PIECE_BYTES);
+            let source = self.task.request.body();
+            let mut parser = Parser { mem: &mut self.mem, source, at, stop, how, scratch };
+            let result = parser.run();
+            (at, scratch) = (parser.at, parser.scratch);
+            self.heap.work += (at - from) as u64 / 8;
+            if !matches!(result, Err(JsonError::Throw(Throw::Again))) {
+                put_away(&mut self.mem, scratch);
+                return result;
+            }
+            if self.slice_over() {
+                self.task.json = Some(Box::new(Paused { text: Vec::new(), at, scratch, of_body: true }));
+                return Err(JsonError::Throw(Throw::Again));
             }
         }
     }
@@ -184,7 +218,7 @@ impl Ctx<'_> {
             }
             goes_on = true;
             if self.slice_over() {
-                return Err(self.pause(Box::new(Paused { text, at: 0, scratch })));
+                return Err(self.pause(Box::new(Paused { text, at: 0, scratch, of_body: false })));
             }
         }
     }
@@ -211,7 +245,44 @@ pub(crate) struct Scratch {
     levels: Vec<Level>,
     /// Shapes without a `toJSON`, each at its number's last bits. Shapes stay as long as the core's blueprint.
     no_to_json: [u32; NO_TO_JSON],
+    /// How the keys of shapes are written, likewise.
+    key_texts: [KeyTexts; KEY_TEXTS],
 }
+
+/// The keys of a shape as they stand in JSON: `,"key":` each.
+struct KeyTexts {
+    shape: u32,
+    bytes: Vec<u8>,
+    /// Where in `bytes` each key begins, and where the last ends; empty: there are no texts.
+    starts: Vec<u32>,
+}
+
+impl KeyTexts {
+    const NONE: Self = Self { shape: DICTIONARY, bytes: Vec::new(), starts: Vec::new() };
+
+    /// There are texts of a shape whose properties are all plain and whose keys are short.
+    fn learn(&mut self, mem: &Mem<'_>, shape: u32) {
+        self.shape = shape;
+        self.bytes.clear();
+        self.starts.clear();
+        for property in mem.local.shapes.properties(shape) {
+            let plain = property.attrs & (attr::ENUMERABLE | attr::ACCESSOR) == attr::ENUMERABLE;
+            if !plain || property.key.is_symbol() || self.bytes.len() > KEY_TEXTS_BYTES_MAX {
+                self.starts.clear();
+                return;
+            }
+            self.starts.push(u32::try_from(self.bytes.len()).unwrap_or(0));
+            self.bytes.push(b',');
+            quote(mem.heap.str_bytes(property.key), &mut self.bytes);
+            self.bytes.push(b':');
+        }
+        self.starts.push(u32::try_from(self.bytes.len()).unwrap_or(0));
+    }
+}
+
+/// Shapes whose keys a core keeps as texts, and bytes of the texts of one.
+const KEY_TEXTS: usize = 32;
+const KEY_TEXTS_BYTES_MAX: usize = 2048;
 
 impl Default for Scratch {
     fn default() -> Self {
@@ -224,6 +295,7 @@ impl Default for Scratch {
             levels: Vec::new(),
             // The number of no shape: 0 is one.
             no_to_json: [DICTIONARY; NO_TO_JSON],
+            key_texts: [KeyTexts::NONE; KEY_TEXTS],
         }
     }
 }
@@ -248,6 +320,8 @@ struct Open {
 struct Remembered {
     key: Value,
     shape: u32,
+    /// How it stands in the source, with its quotes.
+    text: Box<[u8]>,
 }
 
 struct Parser<'a, 'm> {
@@ -389,12 +463,16 @@ impl Parser<'_, '_> {
         if open.follows
             && let Some(last) = self.scratch.remembered.get(depth).and_then(|keys| keys.get(position))
         {
-            let text = self.mem.heap.str_bytes(last.key);
-            let end = start + text.len();
-            if self.source.get(end) == Some(&b'"') && self.source[start..end] == *text {
+            let text = &*last.text;
+            if self.source.get(self.at..self.at + text.len()) == Some(text) {
                 open.shape = Some(last.shape);
                 self.scratch.keys.push(Key::Atom(last.key));
-                self.at = end + 1;
+                self.at += text.len();
+                if self.peek() == Some(b':') {
+                    self.at += 1;
+                    self.skip_space();
+                    return Ok(());
+                }
                 return self.colon();
             }
         }
@@ -428,7 +506,7 @@ impl Parser<'_, '_> {
         open.follows &= match (self.scratch.remembered.get_mut(depth), open.shape, key) {
             (Some(keys), Some(shape), Key::Atom(key)) if open.follows && !escaped => {
                 keys.truncate(position);
-                keys.push(Remembered { key, shape });
+                keys.push(Remembered { key, shape, text: self.source[start - 1..self.at].into() });
                 true
             }
             _ => false,
@@ -464,16 +542,11 @@ impl Parser<'_, '_> {
         let Some(open) = self.scratch.open.pop() else { return Err(JsonError::Syntax(self.at)) };
         let count = self.scratch.values.len() - open.values;
         let room = u32::try_from(count).unwrap_or(u32::MAX);
-        let object = self.mem.new_object(if open.shape.is_some() { room } else { 2 })?;
-        match open.shape {
-            Some(shape) if count <= 32 => {
-                // All slots are inline: write them at once.
-                let header = self.mem.heap.header(object) & 0xffff_ffff | u64::from(shape) << 32;
-                self.mem.heap.store(object, 0, header);
-                let slots = self.mem.heap.values_mut(object, crate::heap::OBJECT_WORDS, count);
-                slots.copy_from_slice(&self.scratch.values[open.values..]);
-            }
-            _ => {
+        let object = match open.shape {
+            // All slots are inline: write them at once.
+            Some(shape) if count <= 32 => self.mem.new_row(shape, &self.scratch.values[open.values..])?,
+            shape => {
+                let object = self.mem.new_object(if shape.is_some() { room } else { 2 })?;
                 for i in 0..count {
                     self.mem.define_data(
                         object,
@@ -481,8 +554,9 @@ impl Parser<'_, '_> {
                         self.scratch.values[open.values + i],
                     )?;
                 }
+                object
             }
-        }
+        };
         self.scratch.values.truncate(open.values);
         self.scratch.keys.truncate(open.keys);
         Ok(object.object())
@@ -596,6 +670,23 @@ impl Parser<'_, '_> {
     }
 
     fn number(&mut self) -> Result<Value, JsonError> {
+        // Most are short integers.
+        let (mut at, mut sum) = (self.at, 0i32);
+        while at - self.at < 9
+            && let Some(digit @ b'0'..=b'9') = self.source.get(at)
+        {
+            sum = sum * 10 + i32::from(digit - b'0');
+            at += 1;
+        }
+        let ends = !matches!(self.source.get(at), Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
+        if ends && at > self.at && (at == self.at + 1 || self.source[self.at] != b'0') {
+            self.at = at;
+            return Ok(Value::int(sum));
+        }
+        self.any_number()
+    }
+
+    fn any_number(&mut self) -> Result<Value, JsonError> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         self.at += usize::from(negative);
@@ -707,6 +798,9 @@ struct Level {
     keys: usize,
     /// Something was written.
     any: bool,
+    /// The keys are in `Scratch::key_texts`. What is written inside may be of a shape whose texts stand in the same
+    /// place: then no more.
+    texts: bool,
 }
 
 struct Writer<'a, 'm, 'h> {
@@ -770,6 +864,9 @@ impl Writer<'_, '_, '_> {
     /// Writes the next member of the innermost level. False: a script is needed.
     fn member(&mut self) -> Result<bool, Throw> {
         let Some(level) = self.scratch.levels.last_mut() else { return Ok(true) };
+        if level.texts && self.scratch.key_texts[level.shape as usize % KEY_TEXTS].shape == level.shape {
+            return self.members_of_shape();
+        }
         let (object, at) = (level.object, level.next);
         level.next += 1;
         self.mem.heap.work += 1;
@@ -816,6 +913,11 @@ impl Writer<'_, '_, '_> {
         let before = (self.out.len(), self.scratch.levels.last().is_some_and(|l| l.any));
         self.separate();
         self.write_key(key)?;
+        self.value_of_key(value, before)
+    }
+
+    /// Writes the value of a key that has just been written; `before` is what was before the key.
+    fn value_of_key(&mut self, value: Value, before: (usize, bool)) -> Result<bool, Throw> {
         match self.value(value)? {
             Form::Written => Ok(true),
             Form::NeedsScript => Ok(false),
@@ -831,6 +933,41 @@ impl Writer<'_, '_, '_> {
                 Ok(true)
             }
         }
+    }
+
+    /// Writes members of a level whose keys are there as texts: one that has members of its own, or all before it and
+    /// none of it. False: a script is needed.
+    fn members_of_shape(&mut self) -> Result<bool, Throw> {
+        let Self { mem, out, scratch, charged, stop, .. } = self;
+        let Scratch { levels, key_texts, .. } = &mut **scratch;
+        let Some(level) = levels.last_mut() else { return Ok(true) };
+        let texts = &key_texts[level.shape as usize % KEY_TEXTS];
+        while level.next < level.end {
+            let at = level.next;
+            let value = mem.at_cache_slot(level.object, mem.cache_slot(level.object, at));
+            level.next += 1;
+            mem.heap.work += 1;
+            let (from, to) = (texts.starts[at as usize] as usize, texts.starts[at as usize + 1] as usize);
+            let before = (out.len(), level.any);
+            out.extend_from_slice(&texts.bytes[from + usize::from(!level.any)..to]);
+            level.any = true;
+            if value.is_int() {
+                integer(value.as_int(), out);
+            } else if value.is_string() {
+                let flat = mem.heap.flat(value)?;
+                quote(mem.heap.str_bytes(flat), out);
+            } else if value.is_bool() {
+                out.extend_from_slice(if value == Value::TRUE { b"true" } else { b"false" });
+            } else if value.is_null() {
+                out.extend_from_slice(b"null");
+            } else {
+                return self.value_of_key(value, before);
+            }
+            if out.len() - *charged > 1 << 16 || out.len() >= stop.0 || mem.heap.work >= stop.1 {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     fn write_key(&mut self, key: Key) -> Result<(), Throw> {
@@ -890,7 +1027,7 @@ impl Writer<'_, '_, '_> {
             let flat = self.mem.heap.flat(value)?;
             quote(self.mem.heap.str_bytes(flat), self.out);
         } else if value.is_int() {
-            self.out.extend_from_slice(itoa::Buffer::new().format(value.as_int()).as_bytes());
+            integer(value.as_int(), self.out);
         } else if value.is_double() {
             let number = value.as_double();
             if number.is_finite() {
@@ -977,6 +1114,7 @@ impl Writer<'_, '_, '_> {
                 shape: DICTIONARY,
                 keys: self.scratch.keys.len(),
                 any: false,
+                texts: false,
             }));
         }
         Ok(Form::Level(self.members(object, shape)?))
@@ -984,14 +1122,25 @@ impl Writer<'_, '_, '_> {
 
     fn members(&mut self, object: Ref, shape: u32) -> Result<Level, Throw> {
         let keys = self.scratch.keys.len();
-        let level = |next, end, shape| Level { object, is_array: false, next, end, shape, keys, any: false };
+        let level = |next, end, shape| {
+            let texts = false;
+            Level { object, is_array: false, next, end, shape, keys, any: false, texts }
+        };
         let count = |n: usize| u32::try_from(n).map_err(|_| Throw::range_error("too many keys for JSON"));
         if shape != DICTIONARY
             && self.mem.elements(object).index() == 0
             && self.mem.heap.header(object) & flag::LAZY == 0
         {
             let end = count(self.mem.local.shapes.properties(shape).len())?;
-            return Ok(level(0, end, shape));
+            let mut level = level(0, end, shape);
+            if self.how.gap.is_empty() {
+                let texts = &mut self.scratch.key_texts[shape as usize % KEY_TEXTS];
+                if texts.shape != shape {
+                    texts.learn(self.mem, shape);
+                }
+                level.texts = !texts.starts.is_empty();
+            }
+            return Ok(level);
         }
         let which = Keys { strings: true, symbols: false, only_enumerable: true };
         let mut list = std::mem::take(&mut self.scratch.keys);
@@ -1053,7 +1202,7 @@ pub(crate) fn quote(bytes: &[u8], out: &mut Vec<u8>) {
     out.reserve(bytes.len() + 2);
     out.push(b'"');
     let mut start = 0;
-    let mut at = 0;
+    let mut at = plain_len(bytes);
     while at < bytes.len() {
         let byte = bytes[at];
         if !SPECIAL[usize::from(byte)] {
@@ -1088,6 +1237,31 @@ pub(crate) fn quote(bytes: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&bytes[start..]);
     out.push(b'"');
+}
+
+/// How many bytes stand for themselves at the start, eight at a time.
+#[inline]
+fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    let (words, _) = bytes.as_chunks::<8>();
+    let special = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        let zero = |x: u64| x.wrapping_sub(ONES) & !x;
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let quotes = zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
+        (control | quotes | zero(word ^ (ONES * 0xed))) & TOPS != 0
+    };
+    words.iter().position(special).unwrap_or(words.len()) * 8
+}
+
+/// Appends an integer.
+#[inline]
+fn integer(n: i32, out: &mut Vec<u8>) {
+    match u8::try_from(n) {
+        Ok(n @ 0..10) => out.push(b'0' + n),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes()),
+    }
 }
 
 /// Bytes that may not stand for themselves in a literal.
@@ -1131,7 +1305,7 @@ pub(crate) const NATIVES: &[Native] = &[
 fn json_parse(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let s = ctx.str_arg(a, 0)?;
     let value = if ctx.heap.string_bytes_len(s) > PIECE_BYTES {
-        ctx.parse_long(s)?
+        ctx.parse_long(s, STANDARD)?
     } else {
         let source = ctx.heap.str_bytes(s).to_vec();
         parse(&mut ctx.mem, &source, STANDARD).map_err(|e| e.into_throw(&source))?

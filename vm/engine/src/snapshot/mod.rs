@@ -271,7 +271,8 @@ impl Vm {
             return Err(SnapshotError::Unsupported("it has changed built-in objects"));
         }
         // Only at the end of a slice: it never waits there for anything.
-        if state.fibers.iter().flat_map(|f| f.frames.last()).any(Frame::is_yielded) {
+        let reads_body = state.json.as_ref().is_some_and(|paused| paused.is_body());
+        if reads_body || state.fibers.iter().flat_map(|f| f.frames.last()).any(Frame::is_yielded) {
             return Err(SnapshotError::Unsupported("it is in the middle of a built-in function"));
         }
         // A restored arena has gaps where garbage was.
