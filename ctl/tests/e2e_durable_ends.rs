@@ -46,6 +46,29 @@ work("Tried").post("/tried", req => {
   use("fuel");
 }).limits({ fuel: 5000000 }).retry(1, "20ms").durable();
 
+work("Slow").post("/slow", req => {
+  const { how, key } = req.json();
+  task.defer(() => { kv.incr(key + "/undo-1"); });
+  task.defer(() => {
+    let told = "nothing";
+    try { sleep(400); } catch (e) { told = e.name; }
+    kv.set(key + "/told", told);
+    kv.incr(key + "/undo-2");
+  });
+  if (how === "throw") throw new TypeError("first");
+  use(how);
+}).limits({ fuel: 5000000 }).durable();
+
+work("Named").put("/named/{name}", req => {
+  sleep(5);
+  if (!kv.exists("allow/" + req.params.name)) throw new Error("not yet");
+  return "v1";
+}).retry(30, "100ms").durable({ id: "named-{name}" });
+work("Allow").post("/allow/{name}", req => { kv.set("allow/" + req.params.name, 1); });
+
+work("Later").put("/later/{name}", req => { sleep(150); return { first: task.wait("go"), second: task.wait("go") }; })
+  .durable({ id: "later-{name}" });
+
 work("Get").get("/kv/{key}", req => kv.get(req.params.key) ?? "nothing");
 "#;
 
@@ -156,6 +179,78 @@ fn a_compensation_that_uses_up_a_limit_is_given_up_and_the_others_run() {
 }
 
 #[test]
+fn who_is_cancelled_in_the_middle_of_a_compensation_is_undone_all_the_same() {
+    let app = App::with(SCRIPT);
+    let mut server = Server::serve(&app, &[]);
+    for (how, code) in [("throw", "script_error"), ("fuel", "fuel_exhausted")] {
+        for kill in [false, true] {
+            let key = format!("{how}-{kill}");
+            let location = start(&server, "/slow", &json!({ "how": how, "key": key }));
+            eventually("a compensation sleeps", || {
+                let state = server.get(&location).json();
+                state["blocked_on"].as_str().is_some_and(|on| on.contains("sleep")).then_some(())
+            });
+            let id = location.rsplit('/').next().unwrap();
+            let run = forebay(app.path(), &["ctl", "task", "cancel", id]);
+            assert_eq!(run.code, 0, "{} {}", run.out, run.err);
+            if kill {
+                server.kill();
+                server = Server::serve(&app, &[]);
+            }
+            let state = end(&server, &location);
+            assert_eq!(
+                (&state["status"], &state["error"]["code"]),
+                (&json!("failed"), &json!(code)),
+                "{state}"
+            );
+            for (what, value) in [("undo-1", "1"), ("undo-2", "1"), ("told", "nothing")] {
+                assert_eq!(kv(&server, &format!("{key}/{what}")), value, "{key}/{what}");
+            }
+        }
+    }
+    server.stop();
+}
+
+#[test]
+fn a_name_is_one_task_and_one_code_while_it_is_tried_again() {
+    let app = App::with(SCRIPT);
+    let mut server = Server::serve(&app, &[]);
+    let location = put(&server, "/named/a");
+    eventually("it waits for another try", || {
+        server.get(&location).json()["reason"].as_str().is_some_and(|why| why.contains("try 2")).then_some(())
+    });
+    assert_eq!(put(&server, "/named/a"), location, "the same again is the same task");
+    let other = ask(&server, "PUT", "/named/a", "something else", &[]);
+    assert_eq!(other.status, 409, "{other}");
+    // Another version of the script, and another life.
+    server.kill();
+    app.write("blueprints/main.js", &SCRIPT.replace("\"v1\"", "\"v2\""));
+    server = Server::serve(&app, &[]);
+    assert_eq!(put(&server, "/named/a"), location);
+    assert_eq!(ask(&server, "PUT", "/named/a", "something else", &[]).status, 409);
+    server.post("/allow/a", "");
+    assert_eq!(end(&server, &location)["result"]["body"], "v1", "the code that it began with");
+    server.post("/allow/b", "");
+    let location = put(&server, "/named/b");
+    assert_eq!(end(&server, &location)["result"]["body"], "v2");
+    server.stop();
+}
+
+#[test]
+fn signals_that_come_before_the_wait_are_kept() {
+    let app = App::with(SCRIPT);
+    let mut server = Server::serve(&app, &[]);
+    let location = put(&server, "/later/a");
+    for value in ["1", "2"] {
+        assert_eq!(server.post(&format!("{location}/signals/go"), value).status, 204);
+        server.kill();
+        server = Server::serve(&app, &[]);
+    }
+    assert_eq!(end(&server, &location)["result"]["body"], json!({ "first": 1, "second": 2 }));
+    server.stop();
+}
+
+#[test]
 fn with_tries_left_nothing_is_undone() {
     let app = App::with(SCRIPT);
     let server = Server::serve(&app, &[]);
@@ -172,6 +267,17 @@ work("One").put("/one/{n}", req => shown(() => { db().table("done").insert({ n: 
   .durable({ id: "one-{n}" });
 work("Tx").put("/tx/{n}", req => shown(() => tx(() => { db().table("done").insert({ n: req.params.n }); return "did"; })))
   .durable({ id: "tx-{n}" });
+work("Bulk").put("/bulk/{n}", req => {
+  const seen = [
+    shown(() => db().table("done").copy([{ n: "a" }])),
+    shown(() => db().table("done").copyOut()),
+    shown(() => { for (const row of db().table("done").cursor()) return row; }),
+    shown(() => db().table("done").each(() => 1)),
+    shown(() => tx(() => db().table("done").copy([{ n: "a" }]))),
+  ];
+  db().table("done").insert({ n: "still" });
+  return { seen, count: db().table("done").count() };
+}).durable();
 "#;
 
 /// A role of the script: what it must not do with `forebay_steps` is what a test takes away from it.
@@ -239,6 +345,16 @@ fn a_role_without_rights_to_the_steps_is_told_so() {
     assert_eq!(told(&server, &put(&server, "/one/c")), "did");
     assert_eq!(told(&server, &put(&server, "/tx/c")), "did");
     assert_eq!(postgres.psql("SELECT count(*) FROM done"), "2");
+    // COPY and cursors aren't for durable tasks; what follows is.
+    let bulk = told(&server, &put(&server, "/bulk/d"));
+    assert_eq!(bulk["count"], 3, "{bulk}");
+    for refused in bulk["seen"].as_array().unwrap() {
+        assert_eq!(refused[0], "TypeError", "{bulk}");
+        assert!(
+            refused[2].as_str().unwrap().contains("copy and cursors aren't possible in a durable task"),
+            "{bulk}"
+        );
+    }
     server.stop();
 }
 

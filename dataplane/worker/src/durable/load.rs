@@ -202,8 +202,10 @@ impl Back {
             run.whose = Whose::Durable(key);
         }
         self.durable.known.insert(id, Known::Active(key));
-        let state = self.durable.active.get_mut(key).map(|active| active.task.state.clone());
-        let left_behind = |effect: u32| state.as_ref().is_some_and(|state| state.leaves_behind(effect));
+        let active = self.durable.active.get_mut(key);
+        let undone = active.filter(|active| active.task.state.unwind.is_some());
+        let undone = undone.map(|active| active.task.state.clone());
+        let left_behind = |effect: u32| undone.as_ref().is_some_and(|state| state.leaves_behind(effect));
         for (effect, value) in answers.iter().filter(|(effect, _)| !left_behind(*effect)) {
             let effect = forebay_engine::EffectId(*effect);
             crate::effects::resume(&mut self.vm, task, effect, &mut |sink| codec::decode(value, sink));

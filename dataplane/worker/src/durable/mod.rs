@@ -527,7 +527,8 @@ impl Back {
         }
         self.durable_sql_turn(reactor);
         self.wake_due(reactor);
-        for _ in 0..LOADS_PER_TURN {
+        // None of those has asked the database for anything before its slice.
+        for _ in 0..LOADS_PER_TURN.min(self.effects.room_to_begin()) {
             if self.durable.draining || !self.has_room_to_load() {
                 break;
             }
@@ -545,7 +546,7 @@ impl Back {
 
     /// Requests have their share of the places, too, and tasks that a restart wakes stand in line for the database by and by.
     pub(crate) fn has_room_to_load(&self) -> bool {
-        self.runs.len() < self.limits.tasks / 4 * 3 && !self.effects.is_crowded()
+        self.runs.len() < self.limits.tasks / 4 * 3 && self.effects.room_to_begin() > 0
     }
 
     pub(crate) fn durable_message<R: Reactor, A: Answers<R>>(

@@ -512,10 +512,15 @@ impl Effects {
         true
     }
 
-    /// Whether so many wait for a connection of their own that no more tasks should be woken to join them.
-    pub(crate) fn is_crowded(&self) -> bool {
+    /// How many tasks may be woken to wait for a connection of their own: those for whom there is no place would only be
+    /// refused, and come again later than others. Whoever asks while the database is away doesn't stand in line.
+    pub(crate) fn room_to_begin(&self) -> usize {
         let pools = self.databases.iter().filter_map(|sql| sql.pool.as_ref());
-        pools.into_iter().any(|pool| pool.begins_waiting() >= WOKEN_MAX)
+        let room = |pool: &Pool| match pool.begins_waiting() {
+            0 => WOKEN_MAX.min(pool.begins_room().max(1)),
+            waiting => WOKEN_MAX.saturating_sub(waiting).min(pool.begins_room()),
+        };
+        pools.filter(|pool| !pool.is_away()).map(room).min().unwrap_or(WOKEN_MAX)
     }
 
     /// While the database is away only a few tasks ask whether it is back: the others needn't stand in line for that.

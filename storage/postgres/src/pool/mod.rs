@@ -586,6 +586,12 @@ impl Pool {
         self.begins.len()
     }
 
+    /// How many more may: beyond that they are refused.
+    #[must_use]
+    pub fn begins_room(&self) -> usize {
+        self.limits.queue.saturating_sub(self.begins.len())
+    }
+
     /// Whether the server was tried, and none of the connections is there.
     #[must_use]
     pub fn is_away(&self) -> bool {
