@@ -108,6 +108,11 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 const PAGE: usize = 4096;
+/// Bytes of a huge page.
+const HUGE: usize = 2 << 20;
+/// Behind so many bytes an arena asks for huge pages (madvise(2) MADV_HUGEPAGE): each page that a task touches for the first time costs
+/// it a fault, and one that needs so much is going to touch hundreds. Smaller tasks keep small pages.
+const SMALL: usize = 1 << 20;
 
 impl Arena {
     /// Reserves `bytes` (rounded up to pages, at most 32 GiB).
@@ -127,13 +132,23 @@ impl Arena {
         if base == libc::MAP_FAILED {
             return None;
         }
+        if bytes > SMALL {
+            // SAFETY: the range lies in our new mapping. A kernel that has no huge pages refuses: that changes nothing.
+            unsafe { libc::madvise(base.cast::<u8>().add(SMALL).cast(), bytes - SMALL, libc::MADV_HUGEPAGE) };
+        }
         Some(Self { base: base.cast(), bytes })
     }
 
     /// Gives the pages from `keep` to `used` bytes back to the kernel.
     pub(crate) fn trim(&self, keep: usize, used: usize) {
         let from = keep.next_multiple_of(PAGE).min(self.bytes);
-        let to = used.next_multiple_of(PAGE).min(self.bytes);
+        // Whole huge pages: a part of one that stayed would have to be split.
+        let to = if used > SMALL {
+            (self.base.addr() + used).next_multiple_of(HUGE) - self.base.addr()
+        } else {
+            used.next_multiple_of(PAGE)
+        };
+        let to = to.min(self.bytes);
         if from < to {
             // SAFETY: the range lies in our mapping and `&self` of an unfrozen arena has no live references.
             unsafe {
