@@ -384,6 +384,7 @@ impl Mem<'_> {
     }
 
     /// Remembers what shape an object gets, whose header was `before`, that a private field or method was added to.
+    #[expect(clippy::cast_possible_truncation, reason = "a header is taken apart")]
     fn learn_private(&mut self, r: Ref, before: u64, name: Value, attrs: u8) {
         let header = self.heap.header(r);
         let next = (header >> 32) as u32;

@@ -1349,11 +1349,9 @@ impl Ctx<'_> {
                         let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
-                            if self.mem.heap.header(o) == cache.header {
-                                if cache.holder.bits() == 0 {
-                                    r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
-                                    continue;
-                                }
+                            if self.mem.heap.header(o) == cache.header && cache.holder.bits() == 0 {
+                                r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
+                                continue;
                             }
                         }
                         save!();
