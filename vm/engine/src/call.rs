@@ -48,7 +48,7 @@ impl Ctx<'_> {
             None => 0,
             Some(f) if f.unit == NATIVE_FRAME => f.base as usize + 1 + f.function as usize,
             Some(f) => {
-                let function = &self.mem.local.units[usize::from(f.unit)].functions()[f.function as usize];
+                let function = &self.mem.local.hot[usize::from(f.unit)][f.function as usize];
                 f.base as usize + usize::from(function.registers)
             }
         }
@@ -67,7 +67,31 @@ impl Ctx<'_> {
         self.stack[at] = callee;
         self.stack[at + 1] = this;
         self.stack[at + 2..at + 2 + args.len()].copy_from_slice(args);
+        if self.enter_simple(callee, at + 1, args.len(), cont)? {
+            return Ok(());
+        }
         self.begin_call(at + 1, args.len(), false, cont)
+    }
+
+    /// Calls a function, its window at `abase`, where that is nothing but a frame; false: it is more than that.
+    fn enter_simple(&mut self, callee: Value, abase: usize, argc: usize, cont: Cont) -> Result<bool, Throw> {
+        if !self.mem.is_kind(callee, kind::CLOSURE) {
+            return Ok(false);
+        }
+        let (unit, index) = self.mem.function_of(callee.as_ref());
+        let hot = &self.mem.local.hot[unit][index as usize];
+        let (registers, parameters, cost) =
+            (usize::from(hot.registers), usize::from(hot.parameters), hot.cost);
+        if !hot.simple || self.frames.len() >= self.task.limits.stack_depth {
+            return Ok(false);
+        }
+        self.ensure_stack(abase + registers.max(1 + argc))?;
+        let passed = argc.min(parameters);
+        self.stack[abase + 1 + passed..abase + registers].fill(Value::UNDEFINED);
+        self.fuel -= cost;
+        let (unit, base) = (unit as u8, abase as u32);
+        self.frames.push(Frame { function: index, pc: 0, base, unit, flags: 0, closure: callee, cont });
+        Ok(true)
     }
 
     /// Calls a self-hosted helper.
@@ -302,8 +326,8 @@ impl Ctx<'_> {
         self.push_frame(callee, abase, argc, target, cont)
     }
 
-    /// `new callee(...)` where that needs nothing but a frame; false: it is more than that. `new.target` stands at
-    /// `abase` already.
+    /// `new callee(...)`, or `super(...)` that reaches it, where that needs nothing but a frame; false: it is more than
+    /// that. `new.target` stands at `abase` already.
     pub(crate) fn new_class(
         &mut self,
         callee: Value,
@@ -315,18 +339,23 @@ impl Ctx<'_> {
             return Ok(false);
         }
         let (unit, index) = self.mem.function_of(callee.as_ref());
-        let hot = self.mem.local.hot[unit][index as usize];
-        if hot.new_target == 0 || self.frames.len() >= self.task.limits.stack_depth {
+        let hot = &self.mem.local.hot[unit][index as usize];
+        let (registers, parameters) = (usize::from(hot.registers), usize::from(hot.parameters));
+        let (new_target, cost) = (usize::from(hot.new_target), hot.cost);
+        let target = self.stack[abase];
+        if new_target == 0
+            || !self.mem.is_constructor(target)
+            || self.frames.len() >= self.task.limits.stack_depth
+        {
             return Ok(false);
         }
-        let registers = usize::from(hot.registers);
         self.ensure_stack(abase + registers.max(1 + argc))?;
-        let passed = argc.min(usize::from(hot.parameters));
+        let passed = argc.min(parameters);
         let window = &mut self.stack[abase..abase + registers];
         window[0] = Value::EMPTY;
         window[1 + passed..].fill(Value::UNDEFINED);
-        window[usize::from(hot.new_target)] = callee;
-        self.fuel -= hot.cost;
+        window[new_target] = target;
+        self.fuel -= cost;
         self.frames.push(Frame {
             function: index,
             pc: 0,

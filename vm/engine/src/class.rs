@@ -14,6 +14,7 @@ use crate::mem::Mem;
 use crate::object::{Descriptor, Get, Key, Own, Put, flag};
 use crate::shape::{DICTIONARY, attr};
 use crate::throw::Throw;
+use crate::unit::{Member, OUTSIDE};
 use crate::value::{Ref, Value};
 use forebay_bytecode::Instr;
 use forebay_bytecode::module::function_flags;
@@ -262,24 +263,33 @@ impl Mem<'_> {
         )))
     }
 
-    /// Word and attributes of a private member of an object that has a shape.
-    #[inline]
-    fn private_slot(&self, v: Value, name: Value) -> Option<(Ref, u32, u8)> {
-        if !v.is_object() || !self.is_private(name) {
+    /// Word and attributes of a private field or method of an object that has a shape.
+    #[inline(always)]
+    fn private_slot(&mut self, v: Value, name: Value) -> Option<(Ref, u32, u8)> {
+        if !v.is_object() {
             return None;
         }
-        let (r, shape) = (v.as_ref(), self.shape(v.as_ref()));
-        if shape == DICTIONARY {
+        let r = v.as_ref();
+        let header = self.heap.header(r);
+        if let Some(known) = self.local.member(header, name).filter(|known| known.next == 0) {
+            return Some((r, known.slot, known.attrs));
+        }
+        self.find_private_slot(r, header, name)
+    }
+
+    /// The same, when it isn't known yet.
+    #[inline(never)]
+    fn find_private_slot(&mut self, r: Ref, header: u64, name: Value) -> Option<(Ref, u32, u8)> {
+        if !self.is_private(name) {
             return None;
         }
-        let (slot, attrs) = self.local.shapes.find(shape, name)?;
-        Some((r, self.cache_slot(r, slot), attrs))
+        self.learn_place(r, header, name);
+        let known = self.local.member(header, name).filter(|known| known.next == 0)?;
+        Some((r, known.slot, known.attrs))
     }
 
     pub(crate) fn get_private(&mut self, v: Value, name: Value) -> Result<Get, Throw> {
-        if let Some((r, slot, attrs)) = self.private_slot(v, name)
-            && attrs & attr::ACCESSOR == 0
-        {
+        if let Some((r, slot, _)) = self.private_slot(v, name) {
             return Ok(Get::Value(self.at_cache_slot(r, slot)));
         }
         match self.find_private(v, name, "read from")? {
@@ -294,7 +304,7 @@ impl Mem<'_> {
 
     pub(crate) fn set_private(&mut self, v: Value, name: Value, value: Value) -> Result<Put, Throw> {
         if let Some((r, slot, attrs)) = self.private_slot(v, name)
-            && attrs & (attr::ACCESSOR | attr::WRITABLE) == attr::WRITABLE
+            && attrs & attr::WRITABLE != 0
             && r.space() == self.heap.own()
         {
             self.set_at_cache_slot(r, slot, value);
@@ -322,6 +332,23 @@ impl Mem<'_> {
     /// PrivateFieldAdd, PrivateMethodOrAccessorAdd; `of` as in DefPrivate. Objects that are not extensible get
     /// them, too.
     pub(crate) fn def_private(&mut self, v: Value, name: Value, value: Value, of: u8) -> Result<(), Throw> {
+        let attrs = if of == 1 { METHOD } else { FIELD };
+        if v.is_object() && of < 2 {
+            let r = v.as_ref();
+            let header = self.heap.header(r);
+            if let Some(&Member { slot, next, .. }) =
+                self.local.member(header, name).filter(|known| known.next != 0 && known.attrs == attrs)
+                && r.space() == self.heap.own()
+            {
+                self.heap.set(r, slot, value);
+                self.heap.store(r, 0, header & 0xffff_ffff | u64::from(next) << 32);
+                return Ok(());
+            }
+        }
+        self.def_private_slowly(v, name, value, of)
+    }
+
+    fn def_private_slowly(&mut self, v: Value, name: Value, value: Value, of: u8) -> Result<(), Throw> {
         if !v.is_object() || !self.is_private(name) {
             return Err(not_new());
         }
@@ -339,7 +366,11 @@ impl Mem<'_> {
             return Err(Throw::type_error(format!("Cannot initialize {name} twice on the same object")));
         }
         if of < 2 {
-            return self.add_property(r, name, value, if of == 1 { METHOD } else { FIELD });
+            let attrs = if of == 1 { METHOD } else { FIELD };
+            let before = self.heap.header(r);
+            self.add_property(r, name, value, attrs)?;
+            self.learn_private(r, before, name, attrs);
+            return Ok(());
         }
         let (mut get, mut set) = old.unwrap_or_default();
         *(if of == 2 { &mut get } else { &mut set }) = value;
@@ -349,6 +380,21 @@ impl Mem<'_> {
         match old {
             None => self.add_property(r, name, cell.cell(), attr::ACCESSOR),
             Some(_) => self.set_own(r, key, cell.cell(), attr::ACCESSOR),
+        }
+    }
+
+    /// Remembers what shape an object gets, whose header was `before`, that a private field or method was added to.
+    #[expect(clippy::cast_possible_truncation, reason = "a header is taken apart")]
+    fn learn_private(&mut self, r: Ref, before: u64, name: Value, attrs: u8) {
+        let header = self.heap.header(r);
+        let next = (header >> 32) as u32;
+        if next == DICTIONARY || (before >> 32) as u32 == DICTIONARY || before as u32 != header as u32 {
+            return;
+        }
+        let Some((slot, _)) = self.local.shapes.find(next, name) else { return };
+        let slot = self.cache_slot(r, slot);
+        if slot & OUTSIDE == 0 {
+            self.local.learn_member(Member { header: before, name, slot, next, attrs });
         }
     }
 

@@ -514,7 +514,35 @@ impl Heap {
         unsafe { std::slice::from_raw_parts(self.at(r, offset).cast_const().cast::<Value>(), len) }
     }
 
+    /// All values of a VALUES cell of the own space, which has `len` of them.
+    #[inline(always)]
+    fn all_values_mut(&mut self, cell: Ref, len: usize) -> &mut [Value] {
+        let header = u64::from(kind::VALUES) | (len as u64) << 32;
+        assert!(cell.space() == self.own && self.header(cell) == header, "a cell of {len} values");
+        // SAFETY: the cell is of the own space and has `len` values (both asserted); exclusive through `&mut self`.
+        unsafe { std::slice::from_raw_parts_mut(self.at(cell, 1).cast::<Value>(), len) }
+    }
+
+    /// Moves them to `into`; holes are left there.
+    #[inline(always)]
+    pub(crate) fn take_values(&mut self, cell: Ref, into: &mut [Value]) {
+        const HOLES: &[Value] = &[Value::HOLE; 32];
+        let values = self.all_values_mut(cell, into.len());
+        into.copy_from_slice(values);
+        match HOLES.get(..into.len()) {
+            Some(holes) => values.copy_from_slice(holes),
+            None => values.fill(Value::HOLE),
+        }
+    }
+
+    /// The reverse.
+    #[inline(always)]
+    pub(crate) fn put_values(&mut self, cell: Ref, from: &[Value]) {
+        self.all_values_mut(cell, from.len()).copy_from_slice(from);
+    }
+
     /// The words of a cell of the own space as values.
+    #[inline(always)]
     pub(crate) fn values_mut(&mut self, r: Ref, offset: u32, len: usize) -> &mut [Value] {
         assert!(self.writable(r.space()));
         assert!(r.index() as usize + offset as usize + len <= self.top_of(r.space()));

@@ -17,6 +17,7 @@ use crate::api::Trap;
 use crate::call::{NATIVE_FUEL, WORK_UNSETTLED_MAX};
 use crate::ctx::{Args, Ctx};
 use crate::fiber::{Cont, ContKind, Frame, NATIVE_FRAME};
+use crate::generator::How;
 use crate::heap::METERED;
 use crate::heap::kind;
 use crate::known::Helper;
@@ -26,9 +27,10 @@ use crate::overlay::touched;
 use crate::steps::SAME_CALL;
 use crate::throw::Throw;
 use crate::unit::{Hot, NUMBER_RECEIVER, OUTSIDE, STRING_RECEIVER, Unit};
-use crate::value::{Value, strict_equals_number};
+use crate::value::{Value, space, strict_equals_number};
 use forebay_bytecode::{Capture, Instr, Op};
 use std::cmp::Ordering;
+use std::hint::cold_path;
 
 /// Registers that are made undefined at a time when a frame is entered.
 const FILL: usize = 4;
@@ -140,7 +142,7 @@ impl Ctx<'_> {
             macro_rules! cache {
                 ($i:expr) => {
                     // SAFETY: site operands are below the function's site_count, and there is a cache for each.
-                    unsafe { &*(*hot).caches.add(usize::from($i.c())) }
+                    unsafe { &(*(*hot).caches.add(usize::from($i.c())))[0] }
                 };
             }
             macro_rules! r {
@@ -163,6 +165,7 @@ impl Ctx<'_> {
                     match $e {
                         Ok(v) => v,
                         Err(throw) => {
+                            cold_path();
                             save!();
                             return Err(throw);
                         }
@@ -178,6 +181,7 @@ impl Ctx<'_> {
             // Leaves the fast path: `$e` may push frames.
             macro_rules! slow {
                 ($e:expr) => {{
+                    cold_path();
                     save!();
                     $e?;
                     continue 'reload;
@@ -206,22 +210,23 @@ impl Ctx<'_> {
             macro_rules! return_value {
                 ($v:expr, $n:expr) => {{
                     let v = $v;
+                    if $n == 1 && self.frames.len() == 2 {
+                        self.guard_returned(v);
+                    }
+                    if let [.., caller, done] = &self.frames[..]
+                        && done.cont.kind == ContKind::Plain
+                    {
+                        // Such a result is for a register of a script's call.
+                        debug_assert!(caller.unit != NATIVE_FRAME);
+                        let hot =
+                            &raw const self.mem.local.hot[usize::from(caller.unit)][caller.function as usize];
+                        let to = caller.base as usize;
+                        self.stack[to + usize::from(done.cont.dst)] = v;
+                        enter!(to, caller.closure, hot, caller.pc);
+                        self.frames.pop();
+                        continue;
+                    }
                     if let Some(done) = self.frames.pop() {
-                        if $n == 1 {
-                            self.guard_returned(v);
-                        }
-                        if done.cont.kind == ContKind::Plain
-                            && let Some(caller) = self.frames.last()
-                        {
-                            let at = caller.base as usize + usize::from(done.cont.dst);
-                            self.stack[at] = v;
-                            // Such a result is for a register of a script's call.
-                            debug_assert!(caller.unit != NATIVE_FRAME);
-                            let hot = &raw const self.mem.local.hot[usize::from(caller.unit)]
-                                [caller.function as usize];
-                            enter!(caller.base as usize, caller.closure, hot, caller.pc);
-                            continue;
-                        }
                         if done.cont.kind == ContKind::Step {
                             let same = done.cont.a == SAME_CALL && hot!().simple;
                             if same && let Some(passed) = self.quick_step(base, v) {
@@ -447,6 +452,7 @@ impl Ctx<'_> {
                         jump!(jump.sbx());
                         self.fuel -= if METERED { i64::from(-jump.sbx()) } else { 0 };
                         if METERED && (self.fuel < 0 || self.mem.heap.work > 0) {
+                            cold_path();
                             self.fuel -= std::mem::take(&mut self.mem.heap.work).cast_signed();
                             if self.fuel < 0 {
                                 save!();
@@ -469,6 +475,7 @@ impl Ctx<'_> {
                     Op::ModuleThis => {
                         let v = self.mem.local.slots[unit_index!()][i.bx() as usize];
                         if v.is_empty() {
+                            cold_path();
                             let name = self.slot_name(unit_index!(), i.bx());
                             tri!(self.uninitialised(name));
                         }
@@ -547,6 +554,10 @@ impl Ctx<'_> {
                             self.mem.heap.set(new, word, v);
                         }
                         r!(i.a()) = new.object();
+                        if self.mem.heap.own() != space::TASK {
+                            cold_path();
+                            tri!(self.mem.make_prototype(new));
+                        }
                     }
                     Op::GetUpvalue => r!(i.a()) = self.mem.heap.get(closure.as_ref(), 4 + u32::from(i.b())),
                     Op::GetUpCell => {
@@ -561,6 +572,7 @@ impl Ctx<'_> {
                     Op::GetModule => {
                         let v = self.mem.local.slots[unit_index!()][i.bx() as usize];
                         if v.is_empty() {
+                            cold_path();
                             let name = self.slot_name(unit_index!(), i.bx());
                             tri!(self.uninitialised(name));
                         }
@@ -746,6 +758,7 @@ impl Ctx<'_> {
                         jump!(i.sbx());
                         self.fuel -= if METERED { i64::from(-i.sbx()) } else { 0 };
                         if METERED && (self.fuel < 0 || self.mem.heap.work > 0) {
+                            cold_path();
                             self.fuel -= std::mem::take(&mut self.mem.heap.work).cast_signed();
                             if self.fuel < 0 {
                                 save!();
@@ -855,11 +868,16 @@ impl Ctx<'_> {
                                     r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
                                     continue;
                                 }
+                                // A cell is an accessor: `get_field` knows it, too.
                                 if self.mem.proto_of(o) == cache.proto {
-                                    r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
-                                    continue;
-                                }
-                                if let Some(found) = self.shaped(o, cache) {
+                                    let found = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                                    if !found.is_cell() {
+                                        r!(i.a()) = found;
+                                        continue;
+                                    }
+                                } else if let Some(found) = self.shaped(o, cache)
+                                    && !found.is_cell()
+                                {
                                     r!(i.a()) = found;
                                     continue;
                                 }
@@ -899,11 +917,15 @@ impl Ctx<'_> {
                                     continue;
                                 }
                                 if self.mem.proto_of(o) == cache.proto {
-                                    r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
-                                    r!(i.a() + 1) = v;
-                                    continue;
-                                }
-                                if let Some(found) = self.shaped(o, cache) {
+                                    let found = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                                    if !found.is_cell() {
+                                        r!(i.a()) = found;
+                                        r!(i.a() + 1) = v;
+                                        continue;
+                                    }
+                                } else if let Some(found) = self.shaped(o, cache)
+                                    && !found.is_cell()
+                                {
                                     r!(i.a()) = found;
                                     r!(i.a() + 1) = v;
                                     continue;
@@ -1124,6 +1146,17 @@ impl Ctx<'_> {
                             continue;
                         }
                         r!(i.a()) = Value::UNDEFINED;
+                        if state == self.mem.local.known.generator_next {
+                            save!();
+                            let cont = Cont::with(ContKind::Next, i.a() + 2, i.bx(), it);
+                            let at = base + usize::from(hot!().registers) + 1;
+                            if let Some(next) = self.next_of_generator(it, at, cont)
+                                && let Some(top) = self.frames.last()
+                            {
+                                enter!(at, top.closure, next.as_ptr(), top.pc);
+                                continue;
+                            }
+                        }
                         slow!(self.iterator_next(
                             it,
                             state,
@@ -1159,17 +1192,18 @@ impl Ctx<'_> {
                                 self.fuel -= if METERED { cost } else { 0 };
                                 save!();
                                 if abase + registers + FILL > self.stack.len() {
+                                    cold_path();
                                     self.ensure_stack(abase + registers + FILL)?;
                                 }
-                                let mut at = 1 + passed;
-                                while at < registers {
-                                    // SAFETY: passed <= parameters < registers (verified), and the stack goes
-                                    // FILL values beyond the window, where nothing lives.
-                                    unsafe {
-                                        let from = self.stack.as_mut_ptr().add(abase + at);
-                                        from.cast::<[Value; FILL]>().write([Value::UNDEFINED; FILL]);
+                                // SAFETY: passed <= parameters < registers (verified), and the stack goes FILL values
+                                // beyond the window, where nothing lives.
+                                unsafe {
+                                    let window = self.stack.as_mut_ptr().add(abase);
+                                    let (mut at, end) = (window.add(1 + passed), window.add(registers));
+                                    while at < end {
+                                        at.cast::<[Value; FILL]>().write([Value::UNDEFINED; FILL]);
+                                        at = at.add(FILL);
                                     }
-                                    at += FILL;
                                 }
                                 self.frames.push(Frame {
                                     function: index,
@@ -1181,6 +1215,7 @@ impl Ctx<'_> {
                                     cont: Cont::plain(i.a()),
                                 });
                                 if METERED && self.fuel < 0 {
+                                    cold_path();
                                     return Ok(Exit::SliceOver);
                                 }
                                 enter!(abase, callee, target, 0);
@@ -1212,17 +1247,17 @@ impl Ctx<'_> {
                         continue 'reload;
                     }
                     Op::New | Op::SuperCall => {
+                        let callee = r!(i.b());
                         let abase = base + usize::from(i.b()) + 1;
                         save!();
                         if op == Op::New {
-                            let callee = r!(i.b());
                             r!(i.b() + 1) = callee;
-                            if self.new_class(callee, abase, usize::from(i.n()), i.a())? {
-                                if METERED && self.fuel < 0 {
-                                    return Ok(Exit::SliceOver);
-                                }
-                                continue 'reload;
+                        }
+                        if self.new_class(callee, abase, usize::from(i.n()), i.a())? {
+                            if METERED && self.fuel < 0 {
+                                return Ok(Exit::SliceOver);
                             }
+                            continue 'reload;
                         }
                         self.begin_call(abase, usize::from(i.n()), true, Cont::plain(i.a()))?;
                         if self.frames.is_empty() {
@@ -1314,19 +1349,9 @@ impl Ctx<'_> {
                         let cache = cache!(i);
                         if v.is_object() {
                             let o = v.as_ref();
-                            if self.mem.heap.header(o) == cache.header {
-                                if cache.holder.bits() == 0 {
-                                    r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
-                                    continue;
-                                }
-                                if self.mem.proto_of(o) == cache.proto {
-                                    r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
-                                    continue;
-                                }
-                                if let Some(found) = self.shaped(o, cache) {
-                                    r!(i.a()) = found;
-                                    continue;
-                                }
+                            if self.mem.heap.header(o) == cache.header && cache.holder.bits() == 0 {
+                                r!(i.a()) = self.mem.at_cache_slot(o, cache.slot);
+                                continue;
                             }
                         }
                         save!();
@@ -1393,6 +1418,17 @@ impl Ctx<'_> {
                     Op::StartGenerator => slow!(self.start_generator()),
                     Op::Yield => {
                         let v = r!(i.b());
+                        // What it answers when `next()` goes on.
+                        r!(i.a()) = Value::UNDEFINED;
+                        r!(i.a() + 1) = Value::int(How::Next as i32);
+                        save!();
+                        if i.n() == 0
+                            && let Some(caller) = self.yield_to_loop(hot!(), base, v)
+                            && let Some(top) = self.frames.last()
+                        {
+                            enter!(top.base as usize, top.closure, caller.as_ptr(), top.pc);
+                            continue;
+                        }
                         slow!(self.yield_value(i, v))
                     }
                     Op::EndGenerator => {
@@ -1436,10 +1472,10 @@ impl Ctx<'_> {
         }
     }
 
-    /// The same, of a handler that the guard of a durable task has called.
+    /// The same, of a handler that the guard of a durable task, the first frame, has called.
+    #[cold]
     fn guard_returned(&mut self, v: Value) {
-        if self.frames.len() == 1
-            && self.frames[0].unit == 1
+        if self.frames[0].unit == 1
             && self.frames[0].closure == self.mem.local.known.helpers[Helper::Durable as usize]
         {
             self.mark_returned(v);

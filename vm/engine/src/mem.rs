@@ -7,7 +7,7 @@ use crate::heap::{Arena, Heap};
 use crate::known::Known;
 use crate::shape::Shapes;
 use crate::string::{Atoms, WORKER_ARENA_BYTES};
-use crate::unit::{Cache, Hot, Unit};
+use crate::unit::{Cache, Hot, MEMBERS, Member, Site, Unit};
 use crate::value::{Ref, Value, space};
 use std::sync::Arc;
 
@@ -33,11 +33,13 @@ pub(crate) struct Local {
     /// What `SetHandler` stored.
     pub(crate) handlers: Vec<Value>,
     /// Inline caches, by unit and site.
-    pub(crate) caches: [Vec<Cache>; 2],
+    pub(crate) caches: [Vec<Site>; 2],
+    /// The same for operations without a site: see [`Member`].
+    pub(crate) members: Box<[Member; MEMBERS]>,
     /// Functions as the loop calls them, by unit; made by `set_unit`.
     pub(crate) hot: [Box<[Hot]>; 2],
     /// The caches of tasks that have changed a built-in object, and whether they are the ones in use.
-    pub(crate) overlay_caches: [Vec<Cache>; 2],
+    pub(crate) overlay_caches: [Vec<Site>; 2],
     pub(crate) in_overlay: bool,
     pub(crate) known: Known,
     /// `init` runs: module variables may be set, the host may not be called.
@@ -78,6 +80,7 @@ impl Local {
             slots,
             handlers,
             caches: Default::default(),
+            members: Box::new([Member::default(); MEMBERS]),
             hot: Default::default(),
             overlay_caches: [Vec::new(), Vec::new()],
             in_overlay: false,
@@ -108,6 +111,33 @@ impl Local {
                 function.caches = caches[function.site_base as usize..].as_mut_ptr();
             }
         }
+    }
+
+    /// Teaches a site.
+    pub(crate) fn learn(&mut self, unit: usize, site: usize, cache: Cache) {
+        let caches = &mut self.caches[unit][site];
+        if caches[0].header != cache.header || caches[0].proto != cache.proto {
+            caches[1] = caches[0];
+        }
+        caches[0] = cache;
+    }
+
+    /// Where what is known of a member stands.
+    #[inline(always)]
+    fn member_at(header: u64, name: Value) -> usize {
+        ((header >> 32) ^ name.bits()) as usize % MEMBERS
+    }
+
+    /// What is known of a property of objects with this header.
+    #[inline(always)]
+    pub(crate) fn member(&self, header: u64, name: Value) -> Option<&Member> {
+        let member = &self.members[Self::member_at(header, name)];
+        (member.header == header && member.name == name).then_some(member)
+    }
+
+    /// Remembers that.
+    pub(crate) fn learn_member(&mut self, member: Member) {
+        self.members[Self::member_at(member.header, member.name)] = member;
     }
 
     /// Lets a task's heap resolve references into everything it may see.

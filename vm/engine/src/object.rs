@@ -19,7 +19,7 @@ use crate::mem::Mem;
 use crate::shape::{DICTIONARY, EMPTY, attr};
 use crate::string::parse_index;
 use crate::throw::Throw;
-use crate::unit::INTRINSIC;
+use crate::unit::{INTRINSIC, Member};
 use crate::value::{Ref, Value, space};
 use forebay_bytecode::module::function_flags;
 
@@ -410,6 +410,12 @@ impl Mem<'_> {
         }
     }
 
+    /// What reading an accessor's property is, given its cell.
+    pub(crate) fn getter_of(&self, cell: Value) -> Get {
+        let getter = self.heap.get(cell.as_ref(), 1);
+        if getter.is_undefined() { Get::Value(getter) } else { Get::Getter(getter) }
+    }
+
     fn property(&self, value: Value, attrs: u8) -> Own {
         if attrs & attr::ACCESSOR != 0 {
             let cell = value.as_ref();
@@ -650,6 +656,17 @@ impl Mem<'_> {
     fn is_class(&self, r: Ref) -> bool {
         let (unit, index) = self.function_of(r);
         self.local.units[unit].functions()[index as usize].flags & function_flags::CLASS != 0
+    }
+
+    /// Makes the `prototype` of a function that is frozen before anybody looks at it, if it has one. A class's is made
+    /// with the class.
+    pub(crate) fn make_prototype(&mut self, r: Ref) -> Result<(), Throw> {
+        let (unit, index) = self.function_of(r);
+        let flags = self.local.units[unit].functions()[index as usize].flags;
+        let constructor = self.heap.header(r) & flag::CONSTRUCTOR != 0;
+        let has = flags & function_flags::GENERATOR != 0
+            || (constructor && flags & (function_flags::CLASS | function_flags::INIT) == 0);
+        if has && unit == 0 { self.make_lazy(r) } else { Ok(()) }
     }
 
     /// Makes `length`, `name` and, for constructors, `prototype`.
@@ -1316,10 +1333,31 @@ impl Mem<'_> {
         if !constructor.is_object() {
             return Ok(or);
         }
-        let key = Key::Atom(self.local.known.prototype);
-        match self.get_own(constructor.as_ref(), key)? {
+        let (r, name) = (constructor.as_ref(), self.local.known.prototype);
+        let header = self.heap.header(r);
+        if let Some(known) = self.local.member(header, name) {
+            let v = self.at_cache_slot(r, known.slot);
+            return Ok(if v.is_object() { v } else { or });
+        }
+        let own = self.get_own(r, Key::Atom(name))?;
+        self.learn_place(r, header, name);
+        match own {
             Own::Data(v, _) if v.is_object() => Ok(v),
             _ => Ok(or),
+        }
+    }
+
+    /// Remembers where objects with this header, such as this one, have a data property.
+    pub(crate) fn learn_place(&mut self, r: Ref, header: u64, name: Value) {
+        let shape = (header >> 32) as u32;
+        if shape == DICTIONARY || self.heap.header(r) != header {
+            return;
+        }
+        if let Some((slot, attrs)) = self.local.shapes.find(shape, name)
+            && attrs & attr::ACCESSOR == 0
+        {
+            let slot = self.cache_slot(r, slot);
+            self.local.learn_member(Member { header, name, slot, next: 0, attrs });
         }
     }
 

@@ -204,7 +204,7 @@ impl Mem<'_> {
     fn swap_learned(&mut self) {
         let local = &mut *self.local;
         for (caches, spare) in local.caches.iter_mut().zip(&mut local.overlay_caches) {
-            spare.resize(caches.len(), crate::unit::Cache::default());
+            spare.resize(caches.len(), crate::unit::Site::default());
             std::mem::swap(caches, spare);
         }
         local.point_hot();

@@ -14,7 +14,7 @@ use crate::ops::Arith;
 use crate::overlay::touched;
 use crate::shape::{DICTIONARY, attr};
 use crate::throw::Throw;
-use crate::unit::{Cache, NUMBER_RECEIVER, SHAPED, STRING_RECEIVER};
+use crate::unit::{Cache, NUMBER_RECEIVER, OUTSIDE, SHAPED, STRING_RECEIVER};
 use crate::value::{Ref, Value, space};
 use forebay_bytecode::{Instr, Op};
 
@@ -224,6 +224,12 @@ impl Ctx<'_> {
 
     /// `v.key`, and teaches the site's cache.
     pub(crate) fn get_field(&mut self, unit: usize, site: usize, v: Value) -> Result<Get, Throw> {
+        if v.is_object() {
+            let caches = &self.mem.local.caches[unit][site];
+            if let Some(found) = caches.iter().find_map(|cache| self.cached(v.as_ref(), cache)) {
+                return Ok(if found.is_cell() { self.mem.getter_of(found) } else { Get::Value(found) });
+            }
+        }
         let key = self.site_key(unit, site);
         if let Key::Atom(atom) = key {
             if v.is_object() {
@@ -243,7 +249,23 @@ impl Ctx<'_> {
         self.mem.get_value(v, key)
     }
 
-    /// Fills the cache where the property is a data property of the receiver or of a frozen prototype.
+    /// What a cache says of a read from an object: the value, or of a prototype's accessor the cell.
+    #[inline(always)]
+    fn cached(&self, o: Ref, cache: &Cache) -> Option<Value> {
+        if self.mem.heap.header(o) != cache.header {
+            return None;
+        }
+        if cache.holder.bits() == 0 {
+            return Some(self.mem.at_cache_slot(o, cache.slot));
+        }
+        if self.mem.proto_of(o) == cache.proto {
+            return Some(self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot));
+        }
+        self.shaped(o, cache)
+    }
+
+    /// Fills the cache where the property is a data property of the receiver, or one of a prototype that is known to
+    /// stay as it is.
     fn learn_get(&mut self, unit: usize, site: usize, r: Ref, atom: Value, receiver: Option<u64>) {
         let header = self.mem.heap.header(r);
         let shape = self.mem.shape(r);
@@ -255,7 +277,7 @@ impl Ctx<'_> {
                 let slot = self.mem.cache_slot(r, slot);
                 let holder = if receiver.is_some() { r.object() } else { Value::from_bits(0) };
                 let cache = Cache { header: receiver.unwrap_or(header), holder, slot, ..Cache::default() };
-                self.mem.local.caches[unit][site] = cache;
+                self.mem.local.learn(unit, site, cache);
             }
             return;
         }
@@ -277,12 +299,9 @@ impl Ctx<'_> {
             if shape == DICTIONARY {
                 return;
             }
-            if let Some((slot, attrs)) = self.mem.local.shapes.find(shape, atom) {
-                if attrs & attr::ACCESSOR == 0 {
-                    let slot = self.mem.cache_slot(holder, slot);
-                    self.mem.local.caches[unit][site] =
-                        Cache { header, holder: at, proto: first, slot, next: 0 };
-                }
+            if let Some((slot, _)) = self.mem.local.shapes.find(shape, atom) {
+                let slot = self.mem.cache_slot(holder, slot);
+                self.mem.local.learn(unit, site, Cache { header, holder: at, proto: first, slot, next: 0 });
                 return;
             }
             at = self.mem.proto_of(holder);
@@ -309,15 +328,13 @@ impl Ctx<'_> {
             }
             at = proto.as_ref();
             headers[depth] = self.mem.heap.header(at);
-            let Some((slot, attrs)) = self.mem.local.shapes.find(self.mem.shape(at), atom) else { continue };
-            if attrs & attr::ACCESSOR == 0 {
-                let slot = self.mem.cache_slot(at, slot);
-                // Neither is 0, nor the bits of a prototype.
-                let [proto, second] = headers.map(Value::from_bits);
-                let holder = if depth == 0 { Value::HOLE } else { second };
-                let header = self.mem.heap.header(r);
-                self.mem.local.caches[unit][site] = Cache { header, holder, proto, slot, next };
-            }
+            let Some((slot, _)) = self.mem.local.shapes.find(self.mem.shape(at), atom) else { continue };
+            let slot = self.mem.cache_slot(at, slot);
+            // Neither is 0, nor the bits of a prototype.
+            let [proto, second] = headers.map(Value::from_bits);
+            let holder = if depth == 0 { Value::HOLE } else { second };
+            let header = self.mem.heap.header(r);
+            self.mem.local.learn(unit, site, Cache { header, holder, proto, slot, next });
             return;
         }
     }
@@ -357,6 +374,10 @@ impl Ctx<'_> {
         }
         let r = v.as_ref();
         let before = self.mem.heap.header(r);
+        let cache = self.mem.local.caches[unit][site][1];
+        if before == cache.header && self.put_cached(r, &cache, value) {
+            return Ok(Put::Done);
+        }
         let put = self.mem.put(r, key, value)?;
         if put == Put::Done
             && let Key::Atom(atom) = key
@@ -364,6 +385,24 @@ impl Ctx<'_> {
             self.learn_set(unit, site, r, atom, before);
         }
         Ok(put)
+    }
+
+    /// Stores as a cache says that is about objects with this one's header; false: that can't be said.
+    fn put_cached(&mut self, o: Ref, cache: &Cache, value: Value) -> bool {
+        if o.space() != self.mem.heap.own() {
+            return false;
+        }
+        if cache.next == 0 {
+            self.mem.set_at_cache_slot(o, cache.slot, value);
+            return true;
+        }
+        let adds =
+            cache.slot & OUTSIDE == 0 && (self.mem.proto_of(o) == cache.proto || self.adds_shaped(o, cache));
+        if adds {
+            self.mem.heap.set(o, cache.slot, value);
+            self.mem.heap.store(o, 0, cache.header & 0xffff_ffff | u64::from(cache.next) << 32);
+        }
+        adds
     }
 
     fn learn_set(&mut self, unit: usize, site: usize, r: Ref, atom: Value, before: u64) {
@@ -376,7 +415,7 @@ impl Ctx<'_> {
         let slot = self.mem.cache_slot(r, slot);
         if before == header {
             if attrs & (attr::WRITABLE | attr::ACCESSOR) == attr::WRITABLE {
-                self.mem.local.caches[unit][site] = Cache { header, slot, ..Cache::default() };
+                self.mem.local.learn(unit, site, Cache { header, slot, ..Cache::default() });
             }
             return;
         }
@@ -385,15 +424,15 @@ impl Ctx<'_> {
         let proto = self.mem.proto_of(r);
         let holder = Value::from_bits(0);
         if self.is_fixed(proto) {
-            self.mem.local.caches[unit][site] = Cache { header: before, holder, proto, slot, next: shape };
+            self.mem.local.learn(unit, site, Cache { header: before, holder, proto, slot, next: shape });
             return;
         }
         let first = proto.as_ref();
         let beyond = self.mem.proto_of(first);
         if first.space() == self.mem.heap.own() && self.is_shaped(first, atom) && self.is_fixed(beyond) {
             let proto = Value::from_bits(self.mem.heap.header(first));
-            self.mem.local.caches[unit][site] =
-                Cache { header: before, holder: beyond, proto, slot, next: shape };
+            let cache = Cache { header: before, holder: beyond, proto, slot, next: shape };
+            self.mem.local.learn(unit, site, cache);
         }
     }
 
@@ -469,7 +508,7 @@ impl Ctx<'_> {
         let Some((slot, _)) = self.mem.local.shapes.find(shape, atom) else { return };
         let slot = self.mem.cache_slot(r, slot);
         // No prototype is this: SetField, which asks for one, doesn't use it.
-        self.mem.local.caches[unit][site] = Cache { header: before, slot, next: shape, ..Cache::default() };
+        self.mem.local.learn(unit, site, Cache { header: before, slot, next: shape, ..Cache::default() });
     }
 
     pub(crate) fn def_element(&mut self, v: Value, k: Value, value: Value) -> Result<(), Throw> {
@@ -544,10 +583,11 @@ impl Ctx<'_> {
     }
 
     pub(crate) fn delete_element(&mut self, i: Instr, v: Value, k: Value) -> Result<(), Throw> {
-        if k.is_object() {
+        // What has no properties fails before its key becomes primitive.
+        if k.is_object() && !v.is_nullish() {
             return self.key_to_primitive(k);
         }
-        let key = self.mem.key(k)?;
+        let key = if k.is_object() { Key::Index(0) } else { self.mem.key(k)? };
         let done = self.delete_key(v, key)?;
         self.set_register(i.a(), done);
         Ok(())

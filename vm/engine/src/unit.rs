@@ -26,7 +26,7 @@ pub(crate) struct Hot {
     pub(crate) code: *const Instr,
     pub(crate) constants: *const Value,
     /// Of the function's first site.
-    pub(crate) caches: *mut Cache,
+    pub(crate) caches: *mut Site,
     /// Fuel of a call: canonical instructions, so that code without a loop is paid for at entry.
     pub(crate) cost: i64,
     pub(crate) site_base: u32,
@@ -37,6 +37,8 @@ pub(crate) struct Hot {
     pub(crate) simple: bool,
     /// So is `new` of this class, but that `new.target` goes into this register; 0: it is more.
     pub(crate) new_target: u16,
+    /// Register that holds the generator in its code; 0: it is none, or an async one.
+    pub(crate) generator: u16,
 }
 
 /// Flags that don't change what a call does.
@@ -56,8 +58,8 @@ impl Unit {
         self.module.as_ref().map_or(&[], |m| &m.functions)
     }
 
-    pub(crate) fn new_caches(&self) -> Vec<Cache> {
-        vec![Cache::default(); self.sites.len()]
+    pub(crate) fn new_caches(&self) -> Vec<Site> {
+        vec![Site::default(); self.sites.len()]
     }
 
     /// The table that the loop calls functions by; `Local::point_hot` fills in the caches.
@@ -75,6 +77,12 @@ impl Unit {
             simple: function.flags & !SIMPLE_FLAGS == 0 && function.rest.is_none(),
             new_target: match function.new_target_register() {
                 Some(register) if function.flags == function_flags::CLASS && function.rest.is_none() => {
+                    u16::try_from(register).unwrap_or(0)
+                }
+                _ => 0,
+            },
+            generator: match function.generator_register() {
+                Some(register) if function.flags & function_flags::ASYNC == 0 => {
                     u16::try_from(register).unwrap_or(0)
                 }
                 _ => 0,
@@ -98,6 +106,26 @@ pub(crate) struct Cache {
     /// Stores that add the property: the shape afterwards; 0 for plain ones. Reads: [`SHAPED`].
     pub(crate) next: u32,
 }
+
+/// The inline caches of a site: what was learned last, and before that. A site that sees objects of two classes in turn
+/// finds either.
+pub(crate) type Site = [Cache; 2];
+
+/// Where a property stands in objects with a certain header word, for operations that have no site: private names, a
+/// constructor's `prototype`. Shapes don't change, so it holds for every object and task.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Member {
+    pub(crate) header: u64,
+    pub(crate) name: Value,
+    /// As [`Cache::slot`].
+    pub(crate) slot: u32,
+    /// The property isn't there: the shape of an object that gets it, with these attributes. 0: it is there.
+    pub(crate) next: u32,
+    pub(crate) attrs: u8,
+}
+
+/// How many of them a core keeps for a blueprint.
+pub(crate) const MEMBERS: usize = 64;
 
 /// `Cache::next` of a read whose prototypes are the task's own and so known by their headers alone: 1, `proto` holds
 /// the bits of the first one's, which has the property; 2, `holder` those of the second's, which has it.

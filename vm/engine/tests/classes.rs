@@ -247,6 +247,31 @@ const TABLE: &[(&str, &str, &str)] = &[
         "const p = { inherited: 1 }; const o = { __proto__: p, own: 2 }; const q = { '__proto__': null }; const __proto__ = 5; const r = { __proto__, ['__proto__']: 7 }; const m = { __proto__() { return 1; } }; return [o.inherited, Object.keys(o), Object.getPrototypeOf(q), Object.keys(r), m.__proto__(), Object.getPrototypeOf({ __proto__: 5 }) === Object.prototype]",
         r#"[1,["own"],null,["__proto__"],1,true]"#,
     ),
+    (
+        "a site that sees classes in turn, with getters, fields and methods of the same name",
+        "class A { #n; constructor(n) { this.tag = 'a'; this.#n = n; } get v() { return this.#n; } set w(x) { this.#n = x; } m() { return 'am' + this.#n; } } class B extends A { constructor(n) { super(n); this.more = 1; } get v() { return -super.v; } m() { return 'b' + super.m(); } } class C { v = 7; w = 0; m = () => 'c' + this.w; } const out = []; for (let i = 0; i < 12; i++) { const o = [() => new A(i), () => new B(i), () => new C()][i % 3](); o.w = i * 2; out.push(o.v + o.m()); } return out.join()",
+        "0am0,-2bam2,7c4,6am6,-8bam8,7c10,12am12,-14bam14,7c16,18am18,-20bam20,7c22",
+    ),
+    (
+        "a prototype's accessor that becomes another, a value, nothing, and is hidden by an own property",
+        "class A { get v() { return 'get'; } } class B extends A {} const read = o => o.v; const out = []; const a = new A(), b = new B(); for (let i = 0; i < 3; i++) out.push(read(a), read(b)); Object.defineProperty(A.prototype, 'v', { get() { return 'other'; } , configurable: true }); out.push(read(a), read(b)); Object.defineProperty(a, 'v', { value: 'own' }); out.push(read(a), read(b)); Object.defineProperty(A.prototype, 'v', { set(x) {} }); out.push(typeof read(b)); Object.defineProperty(A.prototype, 'v', { value: 'plain' }); out.push(read(b)); delete A.prototype.v; out.push(typeof read(b)); B.prototype.v = 'near'; out.push(read(b), read(new A()) === undefined); Object.setPrototypeOf(B.prototype, { get v() { return 'far'; } }); delete B.prototype.v; out.push(read(b)); return out",
+        r#"["get","get","get","get","get","get","other","other","own","other","string","plain","undefined","near",true,"far"]"#,
+    ),
+    (
+        "a getter that throws, one that recurs, and one that is called as a method's holder",
+        "class A { get bad() { throw new Error('no'); } get deep() { return this.n-- > 0 ? this.deep + 1 : 0; } get f() { return () => this.n; } constructor() { this.n = 5; } } const out = []; for (let i = 0; i < 3; i++) { const a = new A(); try { a.bad; } catch (e) { out.push(e.message); } out.push(a.deep, a.f()); } return out",
+        r#"["no",5,-1,"no",5,-1,"no",5,-1]"#,
+    ),
+    (
+        "private members twice, of another class, and behind super constructors that return something else",
+        "class Any { constructor(o) { return o; } } class P extends Any { #x = 1; #m() { return 2; } static x(o) { return o.#x; } static set(o, v) { o.#x = v; } static call(o) { return o.#m(); } static clash(o) { o.#m = 1; } } const out = []; const make = () => { const o = {}; new P(o); return o; }; for (let i = 0; i < 3; i++) { const o = make(); P.set(o, i); out.push(P.x(o), P.call(o)); for (const f of [() => new P(o), () => P.x({}), () => P.set({}, 1), () => P.clash(o)]) { try { f(); out.push('?'); } catch (e) { out.push(e.name[0]); } } } return out.join('')",
+        "02TTTT12TTTT22TTTT",
+    ),
+    (
+        "new.target reaches the prototype through super, at one constructor from several classes",
+        "class A { constructor() { this.t = new.target.name; } } class B extends A {} class C extends B { constructor() { super(); this.c = 1; } } const out = []; for (let i = 0; i < 6; i++) { const K = [A, B, C][i % 3]; const o = new K(); out.push(o.t, Object.getPrototypeOf(o) === K.prototype); } return out",
+        r#"["A",true,"B",true,"C",true,"A",true,"B",true,"C",true]"#,
+    ),
 ];
 
 #[test]
@@ -322,6 +347,19 @@ fn a_modules_classes_are_shared_and_fixed() {
     );
     check(
         &module("Point.zero.x = 1; return 1;"),
+        Err("script_error TypeError: module objects are immutable"),
+    );
+}
+
+#[test]
+fn a_modules_plain_functions_have_prototypes() {
+    check(
+        "function F() {} function G() { this.x = 1; } G.prototype.m = function () { return this.x; }; function* g() { yield 1; } const arrow = () => 1;
+         work('F').get('/', () => { const f = new F(), it = g(); return [Object.getPrototypeOf(f) === F.prototype, f instanceof F, f.constructor === F, new G().m(), Object.getPrototypeOf(it) === g.prototype, it instanceof g, [...it], Object.keys(F), Object.getOwnPropertyNames(F), 'prototype' in arrow, F.prototype === G.prototype, F.name]; });",
+        Ok(r#"[true,true,true,1,true,true,[1],[],["length","name","prototype"],false,false,"F"]"#),
+    );
+    check(
+        "function F() {} work('F').get('/', () => { F.prototype.x = 1; return new F().x; });",
         Err("script_error TypeError: module objects are immutable"),
     );
 }

@@ -135,6 +135,10 @@ const TABLE: &[(&str, &str)] = &[
         r#"[{"b":2,"c":3},["b","c"],true]"#,
     ),
     (
+        "const log = [], key = () => (log.push('key'), { toString() { log.push('text'); return 'k'; } }), rhs = () => log.push('rhs'); for (const f of [() => { null[key()] += rhs(); }, () => { null[key()]++; }, () => { delete null[key()]; }, () => { null[key()] ??= rhs(); }, () => { null[key()] = rhs(); }, () => { null[key()](rhs()); }]) try { f(); } catch (e) { log.push(e.name); } return log.join(' ')",
+        "key TypeError key TypeError key TypeError key TypeError key rhs TypeError key TypeError",
+    ),
+    (
         "const a = [1, 2, 3]; a[5] = 6; a.length = 7; return [a.length, a.indexOf(6), a]",
         r#"[7,5,[1,2,3,null,null,6,null]]"#,
     ),

@@ -857,7 +857,8 @@ impl Loader<'_, '_> {
         let function = self.mem.local.units.get(unit).and_then(|u| u.functions().get(index as usize));
         let function = function.ok_or(SnapshotError::Malformed("a generator's function"))?;
         let (flags, registers) = (function.flags, usize::from(function.registers));
-        let before = pc.checked_sub(1).and_then(|at| function.code.get(at)).and_then(|i| i.op());
+        let answering = pc.checked_sub(1).and_then(|at| function.code.get(at)).copied();
+        let before = answering.and_then(|i| i.op());
         let fits = match state {
             state::START => before == Some(Op::StartGenerator),
             state::SUSPENDED => before == Some(Op::Yield),
@@ -876,7 +877,15 @@ impl Loader<'_, '_> {
         let room = (self.mem.heap.header(window.as_ref()) >> 32) as usize;
         require(room == registers, "a generator's registers")?;
         let plain = self.mem.heap.values(window.as_ref(), 1, room).iter().all(|v| !self.is_accessor(*v));
-        require(plain, "a generator's registers")
+        require(plain, "a generator's registers")?;
+        // Older snapshots have in these registers what stood there before: `Yield` answered only when it went on.
+        if state == state::SUSPENDED
+            && let Some(i) = answering
+        {
+            self.mem.heap.set(window.as_ref(), 1 + u32::from(i.a()), Value::UNDEFINED);
+            self.mem.heap.set(window.as_ref(), 2 + u32::from(i.a()), Value::ZERO);
+        }
+        Ok(())
     }
 
     /// Follows the prototypes of an object to their end.

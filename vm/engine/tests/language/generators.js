@@ -206,3 +206,31 @@ for await (const x of t.later()) later.push(x);
 function* keys() { class K { [yield "key"]() { return 1; } static s = 5; } return new K().made() + K.s; }
 const k = keys(); k.next();
 return [[...t], [...Tree.range(3)], later, t.hidden(), t.m().next().value, k.next("made")];
+//--- loops and next() in turn on one generator
+function* g() { let got = []; for (let i = 0; i < 8; i++) { const x = yield i; got.push(x === undefined ? "-" : x); } return got.join(""); }
+const it = g();
+const out = [it.next("x").value, it.next("a").value];
+const rest = { [Symbol.iterator]: () => ({ next: () => it.next(), return() { return {}; } }) };
+for (const x of rest) { out.push(x); if (x === 3) break; }
+out.push(it.next("b").value);
+function* through(inner) { for (const x of inner) out.push(yield "t" + x); }
+const outer = through({ [Symbol.iterator]: () => it });
+out.push(outer.next("y").value, outer.next("c").value);
+out.push(it.next("d").value, it.next("e"), [...it], outer.next("z"));
+return out;
+//--- a loop over itself, a next() of its own, and generators that throw in the middle of a loop
+const out = [];
+function* self() { try { for (const x of me) out.push(x); } catch (e) { yield e.name; } yield 2; }
+const me = self();
+for (const x of me) out.push(x);
+function* g() { yield 1; yield 2; throw new Error("end"); }
+const own = g();
+own.next = () => ({ value: out.length, done: out.length > 5 });
+for (const x of own) out.push(x);
+try { for (const x of g()) out.push(x * 10); } catch (e) { out.push(e.message); }
+const over = g(); try { for (const x of over) if (x === 2) throw new Error("body"); } catch (e) { out.push(e.message, over.next()); }
+function* deep(n) { if (n > 0) for (const x of deep(n - 1)) yield x + 1; else { yield 0; yield 100; } }
+for (const x of deep(50)) out.push(x);
+function* grab() { const kept = []; for (let i = 0; i < 3; i++) { const list = Array.from({ length: 5 }, (_, k) => k * i); kept.push(list.length); yield list; } return kept; }
+const all = []; for (const list of grab()) { for (const x of list) all.push(x); }
+return [out, all];
