@@ -312,6 +312,10 @@ fn constant(module: &Module, index: u32) -> String {
         Some(Const::BigInt(digits)) => format!("{}n", shortened(digits)),
         Some(Const::Wtf8(text)) => format!("\"{}\"", shortened(&String::from_utf8_lossy(text))),
         Some(Const::Private(text)) => format!("private {}", shortened(text)),
+        Some(Const::Namespace { exports, .. }) => {
+            let names: Vec<String> = exports.iter().map(|export| string(module, export.name)).collect();
+            format!("namespace {}", names.join(", "))
+        }
         Some(Const::Data(data)) => format!("data of {} bytes", data.len()),
         Some(Const::Template(parts)) => {
             let parts: Vec<String> = parts.iter().map(|part| string(module, part.raw)).collect();

@@ -18,8 +18,8 @@
 //! claim for [`crate::verify()`].
 
 use crate::module::{
-    Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
-    Retry, Route, SourceFile, TemplatePart, Work, WorkLimits,
+    Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module,
+    NamespaceExport, Position, Retry, Route, SourceFile, TemplatePart, Work, WorkLimits,
 };
 use crate::opcode::Instr;
 use sha2::{Digest, Sha256};
@@ -251,6 +251,14 @@ impl Writer<'_> {
                 self.0.push(6);
                 self.bytes(text.as_bytes());
             }
+            Const::Namespace { slot, exports } => {
+                self.0.push(7);
+                self.uint(*slot);
+                self.list(exports, |w, export| {
+                    w.uint(export.name);
+                    w.uint(export.slot);
+                });
+            }
         }
     }
 
@@ -478,6 +486,11 @@ impl<'a> Reader<'a> {
             }
             5 => Ok(Const::Wtf8(self.data()?.into())),
             6 => Ok(Const::Private(self.text()?)),
+            7 => {
+                let slot = self.uint()?;
+                let export = |r: &mut Self| Ok(NamespaceExport { name: r.uint()?, slot: r.uint()? });
+                Ok(Const::Namespace { slot, exports: self.list(2, export)?.into() })
+            }
             _ => {
                 self.at -= 1;
                 Err(self.error("a constant's kind"))

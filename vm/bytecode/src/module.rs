@@ -35,6 +35,22 @@ pub enum Const {
     Wtf8(Box<[u8]>),
     /// The private name (`#x`) of a class that a task evaluates at most once.
     Private(Box<str>),
+    /// The namespace object of a file (ECMA-262 10.4.6), which stands in a module variable, too.
+    Namespace {
+        /// That variable.
+        slot: u32,
+        /// What the file exports, in the order of the names' UTF-16 code units.
+        exports: Box<[NamespaceExport]>,
+    },
+}
+
+/// A property of a namespace object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NamespaceExport {
+    /// A string constant that stands before, and spells no array index.
+    pub name: u32,
+    /// The module variable that it shows.
+    pub slot: u32,
 }
 
 /// The text between two `${}` of a tagged template: string constants.

@@ -2,8 +2,9 @@
 
 use crate::builtin::HostFn;
 use crate::module::{
-    Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module, Position,
-    Retry, Route, SourceFile, TemplatePart, Work, WorkLimits, function_flags, uses,
+    Action, Capture, Const, Durable, ExceptionHandler, Function, FunctionIndex, LocalName, Module,
+    NamespaceExport, Position, Retry, Route, SourceFile, TemplatePart, Work, WorkLimits, function_flags,
+    uses,
 };
 use crate::opcode::{Instr, Op};
 use forebay_base::rng::Rng;
@@ -172,7 +173,7 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
     };
     Module {
         files: many(rng, 3, |r| SourceFile { path: text(r), text: text(r) }),
-        constants: many(rng, 10, |r| match r.below(7) {
+        constants: many(rng, 10, |r| match r.below(8) {
             // A NaN would not be equal to itself.
             0 => Const::Number(Some(f64::from_bits(word(r))).filter(|n| !n.is_nan()).unwrap_or(0.0)),
             1 => Const::Str(text(r)),
@@ -180,6 +181,11 @@ pub(crate) fn random(rng: &mut Rng) -> Module {
             3 => Const::Wtf8(text(r).as_bytes().into()),
             4 => Const::Private(text(r)),
             5 => Const::Data(text(r).as_bytes().into()),
+            6 => Const::Namespace {
+                slot: word(r) as u32,
+                exports: many(r, 3, |r| NamespaceExport { name: word(r) as u32, slot: word(r) as u32 })
+                    .into(),
+            },
             _ => Const::Template(
                 many(r, 3, |r| TemplatePart { cooked: option(r, |r| word(r) as u32), raw: word(r) as u32 })
                     .into(),

@@ -17,7 +17,8 @@
 
 use crate::builtin::{Global, HostFn};
 use crate::module::{
-    Action, Capture, Const, Function, FunctionIndex, Module, Position, function_flags as flags, uses,
+    Action, Capture, Const, Function, FunctionIndex, Module, NamespaceExport, Position,
+    function_flags as flags, uses,
 };
 use crate::opcode::{Field, Instr, Op, Operand};
 use std::collections::HashSet;
@@ -136,6 +137,26 @@ fn check_name(module: &Module, constant: u32, of: &str) -> Check {
     require(is_str(module, constant), || format!("{of}: constant {constant} is not a string"))
 }
 
+/// The names ascend, as an object lists its keys; an array index would come first in it, wherever it stands here.
+fn check_namespace(module: &Module, index: usize, slot: u32, exports: &[NamespaceExport]) -> Check {
+    let mut before: Option<&str> = None;
+    for NamespaceExport { name, slot } in exports {
+        let text = match module.constants.get(*name as usize) {
+            Some(Const::Str(text)) if (*name as usize) < index => &**text,
+            _ => return Err(format!("constant {index} is a namespace of no strings before it")),
+        };
+        require(before.is_none_or(|b| b.encode_utf16().lt(text.encode_utf16())), || {
+            format!("constant {index} is a namespace whose names don't ascend")
+        })?;
+        require(text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()), || {
+            format!("constant {index} is a namespace with a number for a name")
+        })?;
+        require((*slot as usize) < module.slots.len(), || format!("module variable {slot} out of range"))?;
+        before = Some(text);
+    }
+    require((slot as usize) < module.slots.len(), || format!("module variable {slot} out of range"))
+}
+
 fn check_module(module: &Module) -> Check {
     at_most(module.files.len(), FILES_MAX, "files")?;
     at_most(module.constants.len(), CONSTANTS_MAX, "constants")?;
@@ -173,6 +194,7 @@ fn check_module(module: &Module) -> Check {
                 require(u32::try_from(text.len()).is_ok(), || format!("constant {index} beyond 4 GiB"))?;
             }
             Const::Data(_) => {}
+            Const::Namespace { slot, exports } => check_namespace(module, index, *slot, exports)?,
             Const::Template(parts) => {
                 let strings = |at: u32| (at as usize) < index && is_str(module, at);
                 let all = parts.iter().all(|p| strings(p.raw) && p.cooked.is_none_or(strings));
@@ -576,6 +598,20 @@ mod tests {
         refused("template", |m| m.constants.push(template(None, 1)));
         refused("template", |m| m.constants.insert(0, template(None, 1)));
         refused("template", |m| m.constants.push(Const::Template(Box::new([]))));
+        // The sample's constant 0 is a string, and it has one variable.
+        let namespace = |slot, exports: &[(u32, u32)]| {
+            let exports = exports.iter().map(|&(name, slot)| NamespaceExport { name, slot }).collect();
+            Const::Namespace { slot, exports }
+        };
+        refused("module variable", |m| m.constants.push(namespace(99, &[])));
+        refused("module variable", |m| m.constants.push(namespace(0, &[(0, 99)])));
+        refused("no strings before", |m| m.constants.push(namespace(0, &[(1, 0)])));
+        refused("no strings before", |m| m.constants.insert(0, namespace(0, &[(0, 0)])));
+        refused("ascend", |m| m.constants.push(namespace(0, &[(0, 0), (0, 0)])));
+        refused("a number for a name", |m| {
+            let name = u32::try_from(m.constants.len()).unwrap();
+            m.constants.extend([Const::Str("12".into()), namespace(0, &[(name, 0)])]);
+        });
         refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"plain"))));
         refused("surrogate", |m| m.constants.push(Const::Wtf8(Box::from(*b"\xed\xa0\x80\xed\xb0\x80"))));
         refused("site", |m| m.sites[0] = 1);

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use forebay_bytecode::module::{
-    Capture, Const, ExceptionHandler, Function, LocalName, Position, TemplatePart,
+    Capture, Const, ExceptionHandler, Function, LocalName, NamespaceExport, Position, TemplatePart,
 };
 use forebay_bytecode::{FunctionIndex, Instr, Module, Op};
 use oxc_span::Span;
@@ -362,6 +362,11 @@ impl Pool {
             Ok(text) => self.string(&text),
             Err(half) => self.push(Const::Wtf8(half.into_bytes().into())),
         }
+    }
+
+    /// The namespace object of a file, in a module variable.
+    pub(crate) fn namespace(&mut self, slot: u32, exports: Vec<NamespaceExport>) -> u32 {
+        self.push(Const::Namespace { slot, exports: exports.into() })
     }
 
     /// A private name: a new one each time, whatever its text.

@@ -12,7 +12,8 @@ fn check_file(path: &str, source: &str, code: &str, words: &str) {
     let place = source.find('¦').unwrap_or_else(|| panic!("no mark in {source}"));
     let text = source.replace('¦', "");
     let set = SourceSet::one(path, &text)
-        .with("lib/tools.js", "export const one = 1; export function two() { return 2; } export default 3;");
+        .with("lib/tools.js", "export const one = 1; export function two() { return 2; } export default 3;")
+        .with("lib/numbers.js", "export const one = 1; export { one as '1' };");
     let Err(errors) = compile(&set, path) else { panic!("this compiles: {text}") };
     let all = || errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let first = &errors[0];
@@ -29,7 +30,8 @@ fn accept(source: &str) {
 
 fn accept_file(path: &str, source: &str) {
     let set = SourceSet::one(path, source)
-        .with("lib/tools.js", "export const one = 1; export function two() { return 2; } export default 3;");
+        .with("lib/tools.js", "export const one = 1; export function two() { return 2; } export default 3;")
+        .with("lib/numbers.js", "export const one = 1; export { one as '1' };");
     if let Err(errors) = compile(&set, path) {
         panic!("{source}\n{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     }
@@ -251,7 +253,10 @@ fn imports() {
     check("import x from ¦'lib/tools';", "FB0703", "did you mean \"lib/tools.js\"?");
     check("import x from ¦'../secret.js';", "FB0703", "below lib/");
     check("import * as t from 'lib/tools.js'; return t.¦oen;", "FB0704", "did you mean `one`?");
-    check("import * as t from 'lib/tools.js'; return ¦t;", "FB0706", "namespace");
+    accept("import * as t from 'lib/tools.js'; const k = 'one'; return [t, t[k], { t }, typeof t];");
+    check("import * as n from 'lib/numbers.js'; return ¦n;", "FB0706", "namespace");
+    check("import * as n from 'lib/numbers.js'; return ¦n['one'];", "FB0706", "namespace");
+    accept("import * as n from 'lib/numbers.js'; return n.one;");
     check("import { one } from 'lib/tools.js'; ¦one = 2;", "FB0205", "imported");
     accept(
         "import three, { one, two as deux } from '../lib/tools.js'; import * as t from 'lib/tools.js'; return [three, one, deux(), t.two(), t.one];",

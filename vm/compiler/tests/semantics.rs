@@ -149,6 +149,7 @@ fn json(module: &Module) -> String {
         }
         Const::Wtf8(text) => format!("{{\"$units\":{}}}", list(units(text), |u| u.to_string())),
         Const::Private(text) => format!("{{\"$private\":{}}}", text_of(text)),
+        Const::Namespace { .. } => unreachable!("the cases import nothing"),
     };
     let functions = list(&module.functions, |f| {
         let code = list(&f.code, |i| {

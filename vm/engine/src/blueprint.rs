@@ -60,14 +60,15 @@ impl Blueprint {
         local.show(&mut heap);
         let mut mem = Mem { heap: &mut heap, local: &mut local };
         let unit = Unit::load(&mut mem, module.clone(), fused).map_err(|_| LoadError::NoMemory)?;
-        mem.local.slots[0] = vec![Value::EMPTY; unit.slot_count()];
+        mem.local.slots[0] = unit.new_slots();
         mem.local.set_unit(0, Arc::new(unit));
         if let Some(init) = module.init {
             mem.local.loading = true;
             run_init(&mut mem, init.0, &limits)?;
             mem.local.loading = false;
         }
-        let unit = Arc::clone(&local.units[0]);
+        let unit = Arc::clone(&mem.local.units[0]);
+        mem.settle_namespaces(&unit).map_err(|_| LoadError::NoMemory)?;
         let slots = std::mem::take(&mut local.slots[0]);
         let handlers = std::mem::take(&mut local.handlers);
         let shapes = Arc::new(local.shapes.into_own());

@@ -133,6 +133,9 @@ impl Mem<'_> {
         }
         let mut at = base.as_ref();
         loop {
+            if self.is_namespace(at) {
+                return Err(self.refuse_namespace_write(key));
+            }
             match self.get_own(at, key)? {
                 Own::Data(_, attrs) if attrs & attr::WRITABLE == 0 => return Err(self.read_only(key)),
                 Own::Data(..) => break,
@@ -353,6 +356,9 @@ impl Mem<'_> {
             return Err(not_new());
         }
         let (r, key) = (v.as_ref(), Key::Atom(name));
+        if self.is_namespace(r) {
+            return Err(Throw::type_error("module objects are immutable, as all requests share them"));
+        }
         self.check_change(r, Some(key))?;
         self.make_lazy(r)?;
         let own = self.get_own(r, key)?;

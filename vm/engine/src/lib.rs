@@ -43,6 +43,7 @@ mod intrinsics;
 mod known;
 mod mem;
 mod names;
+mod namespace;
 mod object;
 mod ops;
 mod overlay;

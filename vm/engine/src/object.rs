@@ -40,6 +40,8 @@ pub(crate) mod flag {
     pub(crate) const RETURNED: u64 = 32 << 8;
     /// What `JSON.rawJSON` has made.
     pub(crate) const RAW_JSON: u64 = 64 << 8;
+    /// A module namespace object (namespace.rs): of an ordinary object, in a blueprint's space.
+    pub(crate) const NAMESPACE: u64 = 128 << 8;
 }
 
 /// Elements that may be allocated beyond an array's end before it turns sparse.
@@ -258,6 +260,12 @@ impl Mem<'_> {
         self.heap.store(r, 0, header);
     }
 
+    /// Takes all named properties from an object; `shape` is the empty one.
+    pub(crate) fn clear_properties(&mut self, r: Ref, shape: u32) {
+        self.set_slots(r, Ref::new(r.space(), 0));
+        self.set_shape(r, shape);
+    }
+
     pub(crate) fn set_flag(&mut self, r: Ref, flag: u64) {
         self.heap.store(r, 0, self.heap.header(r) | flag);
     }
@@ -273,7 +281,7 @@ impl Mem<'_> {
     }
 
     #[inline(always)]
-    fn slots(&self, r: Ref) -> Ref {
+    pub(crate) fn slots(&self, r: Ref) -> Ref {
         Ref::new(r.space(), self.heap.load(r, 2) as u32)
     }
 
@@ -355,7 +363,7 @@ impl Mem<'_> {
     // ---- reading
 
     #[inline]
-    fn slot_value(&self, r: Ref, slot: u32) -> Value {
+    pub(crate) fn slot_value(&self, r: Ref, slot: u32) -> Value {
         let inline = (self.heap.header(r) >> 16 & 0xff) as u32;
         if slot < inline {
             self.heap.get(r, OBJECT_WORDS + slot)
@@ -425,6 +433,15 @@ impl Mem<'_> {
         }
     }
 
+    /// The same of an object with this header: what a namespace has for an accessor is a variable.
+    #[inline(always)]
+    fn named_property(&mut self, header: u64, value: Value, attrs: u8) -> Result<Own, Throw> {
+        match self.property(value, attrs) {
+            Own::Accessor(getter, ..) if header & flag::NAMESPACE != 0 => self.namespace_own(getter),
+            own => Ok(own),
+        }
+    }
+
     /// The element of an array that is dense, without looking further.
     #[inline(always)]
     pub(crate) fn dense_element(&self, r: Ref, index: u32) -> Option<Value> {
@@ -481,11 +498,11 @@ impl Mem<'_> {
         if shape == DICTIONARY {
             if let Some(entry) = self.heap.dict_find_bits(self.slots(r), atom) {
                 let (_, value, attrs) = self.heap.dict_entry(self.slots(r), entry);
-                return Ok(self.property(value, attrs));
+                return self.named_property(header, value, attrs);
             }
         } else if let Some((slot, attrs)) = self.local.shapes.find(shape, atom) {
             let value = self.slot_value(r, slot);
-            return Ok(self.property(value, attrs));
+            return self.named_property(header, value, attrs);
         }
         if header & flag::LAZY != 0 {
             return self.lazy_property(r, atom);
@@ -595,7 +612,11 @@ impl Mem<'_> {
     pub(crate) fn has(&mut self, r: Ref, key: Key) -> Result<bool, Throw> {
         let mut at = r;
         loop {
-            if self.get_own(at, key)? != Own::None {
+            let found = match self.is_namespace(at) {
+                true => self.namespace_has(at, key),
+                false => self.get_own(at, key)? != Own::None,
+            };
+            if found {
                 return Ok(true);
             }
             let proto = self.proto_of(at);
@@ -805,6 +826,9 @@ impl Mem<'_> {
     pub(crate) fn put(&mut self, r: Ref, key: Key, value: Value) -> Result<Put, Throw> {
         let mut at = r;
         loop {
+            if self.is_namespace(at) {
+                return Err(self.refuse_namespace_write(key));
+            }
             match self.get_own(at, key)? {
                 Own::Data(_, attrs) => {
                     if attrs & attr::WRITABLE == 0 {
@@ -1068,6 +1092,9 @@ impl Mem<'_> {
 
     /// ValidateAndApplyPropertyDescriptor (ECMA-262 10.1.6.3); TypeError where it says false.
     pub(crate) fn define_own(&mut self, r: Ref, key: Key, d: &Descriptor) -> Result<(), Throw> {
+        if self.is_namespace(r) {
+            return self.define_namespace(r, key, d);
+        }
         self.check_change(r, Some(key))?;
         self.make_lazy(r)?;
         let old = self.get_own(r, key)?;
@@ -1127,7 +1154,7 @@ impl Mem<'_> {
         self.changed(r, key)
     }
 
-    fn check_redefine(&mut self, old: Own, d: &Descriptor, key: Key) -> Result<(), Throw> {
+    pub(crate) fn check_redefine(&mut self, old: Own, d: &Descriptor, key: Key) -> Result<(), Throw> {
         let refuse = match old {
             Own::None => false,
             Own::Data(v, attrs) => {
@@ -1161,6 +1188,13 @@ impl Mem<'_> {
 
     /// `delete object[key]`; TypeError where it is not configurable.
     pub(crate) fn delete(&mut self, r: Ref, key: Key) -> Result<bool, Throw> {
+        if self.is_namespace(r) {
+            return if self.namespace_has(r, key) {
+                Err(self.refuse_namespace_delete(key))
+            } else {
+                Ok(true)
+            };
+        }
         let (attrs, _) = match self.get_own(r, key)? {
             Own::None => return Ok(true),
             Own::Data(v, attrs) => (attrs, v),
@@ -1252,6 +1286,9 @@ impl Mem<'_> {
             }
         }
         self.heap.work += (out.len() - start) as u64;
+        if which.only_enumerable && header & flag::NAMESPACE != 0 {
+            self.check_bindings(r, &out[start..])?;
+        }
         Ok(())
     }
 
@@ -1287,6 +1324,9 @@ impl Mem<'_> {
 
     /// Makes an object fixed: `Object.preventExtensions`, `seal`, `freeze`.
     pub(crate) fn restrict(&mut self, r: Ref, seal: bool, freeze: bool) -> Result<(), Throw> {
+        if self.is_namespace(r) {
+            return self.restrict_namespace(r, seal, freeze);
+        }
         if r.space() == space::BLUEPRINT && self.heap.own() != space::BLUEPRINT {
             return Ok(());
         }

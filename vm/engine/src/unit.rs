@@ -156,6 +156,7 @@ impl Unit {
                     mem.new_bigint(&n)?
                 }
                 Const::Data(bytes) => mem.heap.new_data(bytes)?,
+                Const::Namespace { exports, .. } => mem.new_namespace(&constants, exports)?,
                 Const::Template(parts) => Self::template(mem, &constants, parts)?,
                 Const::Wtf8(text) => mem.intern(text)?,
                 Const::Private(text) => {
@@ -193,6 +194,18 @@ impl Unit {
         mem.add_property(cooked, mem.local.known.raw, raw.object(), 0)?;
         mem.restrict(cooked, true, true)?;
         Ok(cooked.object())
+    }
+
+    /// Module variables before any top level runs: namespaces are there.
+    pub(crate) fn new_slots(&self) -> Vec<Value> {
+        let mut slots = vec![Value::EMPTY; self.slot_count()];
+        let constants = self.module.as_ref().map_or(&[][..], |m| &m.constants);
+        for (constant, value) in constants.iter().zip(&self.constants) {
+            if let forebay_bytecode::Const::Namespace { slot, .. } = constant {
+                slots[*slot as usize] = *value;
+            }
+        }
+        slots
     }
 
     /// Module variables.

@@ -352,6 +352,31 @@ fn every_safepoint_and_host_call() {
     }
 }
 
+/// A parked task holds namespace objects: they are the blueprint's, in the next machine, too.
+#[test]
+fn namespace_objects() {
+    let main = "import * as m from 'lib/m.js'; import { inner } from 'lib/m.js';
+        work('W').post('/a', () => { const held = { m, child: Object.create(m), k: Object.keys(m) }; const get = o => o.x; const seen = [get(m)]; kv.get('a');
+        seen.push(held.m === m, get(held.m), held.child.f(), kv.get('b'), get(held.child), m.inner === inner, held.m.inner.y, held.k);
+        for (const k in held.m) { kv.get(k); seen.push(typeof held.m[k]); }
+        try { held.m.x = 1; } catch (e) { seen.push(e.name, kv.get('c')); } try { held.child.q = 1; } catch (e) { seen.push(e.name); } return seen; })";
+    let set = forebay_compiler::SourceSet::one("test.js", main)
+        .with("lib/m.js", "export const x = { deep: 1 }; export function f() { return this.x; } export * as inner from './n.js';")
+        .with("lib/n.js", "export let y = 2;");
+    let (module, _) = forebay_compiler::compile(&set, "test.js").unwrap();
+    let blueprint = Blueprint::load(&verify(module).unwrap()).unwrap();
+    let expected = undisturbed(&blueprint);
+    assert_eq!(
+        expected,
+        r#"[{"deep":1},true,{"deep":1},{"deep":1},"b",{"deep":1},true,2,["f","inner","x"],"function","object","object","TypeError","c","TypeError"]"#
+    );
+    for (packing, fuel) in [(Packing::Keep, 1), (Packing::Pack, 7), (Packing::Pack, 100_000)] {
+        let (found, moves) = disturbed(&blueprint, fuel, packing, usize::MAX);
+        assert_eq!(found, expected, "slices of {fuel}");
+        assert!(moves > 5, "{moves}");
+    }
+}
+
 #[test]
 fn packed_and_with_other_slices() {
     for (name, source) in CORPUS {

@@ -123,12 +123,7 @@ impl<'a> Lower<'_, 'a> {
                     let name = m.property.name.as_str();
                     let register = self.target(want);
                     match self.files.export(file, name) {
-                        Some(target) => match self.slot_of_target(target) {
-                            Some(slot) => self.f().abx(Op::GetModule, register, slot, m.span),
-                            None => {
-                                self.error("FB0706", m.span, "a namespace can't be used as a value", None)
-                            }
-                        },
+                        Some(target) => self.import_into(target, register, m.span),
                         None => {
                             let names = self.files.export_names(file);
                             let hint = export_hint(name, &names);
@@ -310,8 +305,11 @@ impl<'a> Lower<'_, 'a> {
                 self.private_callee(m, base, this, nulls);
                 m.field.span
             }
-            Expression::StaticMemberExpression(m) if !self.is_import_namespace(&m.object) => {
-                self.static_method(m, base, this, nulls);
+            Expression::StaticMemberExpression(m) => {
+                match self.import_namespace(&m.object) {
+                    Some(file) => self.namespace_method(file, m, base, this, nulls),
+                    None => self.static_method(m, base, this, nulls),
+                }
                 m.property.span
             }
             Expression::ComputedMemberExpression(m) => {
@@ -399,10 +397,31 @@ impl<'a> Lower<'_, 'a> {
         register
     }
 
-    fn is_import_namespace(&self, e: &Expression<'a>) -> bool {
+    /// The file whose namespace an expression names.
+    fn import_namespace(&self, e: &Expression<'a>) -> Option<usize> {
         match strip(e) {
-            Expression::Identifier(id) => matches!(self.resolve(id), Name::Import(Target::Namespace(_))),
-            _ => false,
+            Expression::Identifier(id) => match self.resolve(id) {
+                Name::Import(Target::Namespace(file)) => Some(file),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// `namespace.name(..)`: the callee is known, the object is made only if the function could look at it.
+    fn namespace_method(
+        &mut self,
+        file: usize,
+        m: &'a StaticMemberExpression<'a>,
+        base: Reg,
+        this: Reg,
+        nulls: &mut Vec<Patch>,
+    ) {
+        self.static_member(m, Want::Free(base), nulls);
+        if self.ignores_this(file, m.property.name.as_str()) {
+            self.f().a(Op::LoadUndefined, this, m.span);
+        } else {
+            self.import_into(Target::Namespace(file), this, m.object.span());
         }
     }
 

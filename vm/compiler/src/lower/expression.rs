@@ -17,7 +17,6 @@ use oxc_syntax::operator::{BinaryOperator, LogicalOperator, UnaryOperator};
 use super::function::{Form, strip};
 use super::{Label, Lower, Name, Want};
 use crate::emit::{Patch, Reg};
-use crate::files::Target;
 
 impl<'a> Lower<'_, 'a> {
     /// Computes an expression.
@@ -274,16 +273,9 @@ impl<'a> Lower<'_, 'a> {
                 self.load_variable(symbol, want, id.span)
             }
             Name::Class(cell) => self.hidden_content(cell, want, id.span),
-            Name::Import(Target::Namespace(_)) => {
-                let hint = format!("read its members: `{}.name`", id.name);
-                self.error("FB0706", id.span, "a namespace import can't be used as a value", Some(&hint));
-                self.target(want)
-            }
             Name::Import(target) => {
                 let register = self.target(want);
-                if let Some(slot) = self.slot_of_target(target) {
-                    self.f().abx(Op::GetModule, register, slot, id.span);
-                }
+                self.import_into(target, register, id.span);
                 register
             }
             Name::Undefined => self.simple(Op::LoadUndefined, want, id.span),

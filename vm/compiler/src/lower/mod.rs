@@ -22,6 +22,7 @@ mod expression;
 mod function;
 mod generator;
 mod host;
+mod namespace;
 mod pattern;
 mod query;
 mod statement;
@@ -102,6 +103,8 @@ pub(crate) enum Name {
 enum SlotKey {
     Symbol(usize, SymbolId),
     Default(usize),
+    /// The namespace object of a file, if it is used as a value.
+    Namespace(usize),
 }
 
 /// The lowering of one module.
@@ -112,6 +115,10 @@ pub(crate) struct Lower<'p, 'a> {
     module: Module,
     pool: Pool,
     slots: HashMap<SlotKey, u32>,
+    /// Files whose namespace object is used, and its slot.
+    namespaces: Vec<(usize, u32)>,
+    /// Functions of a file that look at their `this`; found when somebody asks.
+    sees_this: HashMap<usize, std::collections::HashSet<oxc_semantic::NodeId>>,
     /// Functions under construction, outermost first.
     functions: Vec<Builder>,
     survey: Survey,
@@ -160,6 +167,8 @@ pub(crate) fn lower(files: &Files<'_>, sink: &mut Sink) -> (Module, Trees) {
         module: Module::default(),
         pool: Pool::default(),
         slots: HashMap::new(),
+        namespaces: Vec::new(),
+        sees_this: HashMap::new(),
         functions: Vec::new(),
         survey,
         work_names: HashMap::new(),
@@ -193,6 +202,7 @@ impl<'p, 'a> Lower<'p, 'a> {
             self.module.main = Some(main);
             self.works_of_script(main);
         }
+        self.namespaces();
     }
 
     /// The function that runs the modules' top levels.
@@ -437,11 +447,15 @@ impl<'p, 'a> Lower<'p, 'a> {
                 self.files.list[file].semantic.scoping().symbol_name(symbol).to_string()
             }
             SlotKey::Default(_) => "default".to_string(),
+            SlotKey::Namespace(file) => self.files.list[file].path.to_string(),
         };
         let name = self.pool.string(&name);
         self.module.slots.push(name);
         let slot = u32::try_from(self.module.slots.len() - 1).unwrap_or(u32::MAX);
         self.slots.insert(key, slot);
+        if let SlotKey::Namespace(file) = key {
+            self.namespaces.push((file, slot));
+        }
         slot
     }
 
@@ -449,13 +463,13 @@ impl<'p, 'a> Lower<'p, 'a> {
         self.slot(SlotKey::Symbol(self.file(), symbol))
     }
 
-    /// The slot of an import, unless it is a namespace.
-    fn slot_of_target(&mut self, target: Target) -> Option<u32> {
-        match target {
-            Target::Variable(file, symbol) => Some(self.slot(SlotKey::Symbol(file, symbol))),
-            Target::Default(file) => Some(self.slot(SlotKey::Default(file))),
-            Target::Namespace(_) => None,
-        }
+    /// The slot of an import.
+    fn slot_of_target(&mut self, target: Target) -> u32 {
+        self.slot(match target {
+            Target::Variable(file, symbol) => SlotKey::Symbol(file, symbol),
+            Target::Default(file) => SlotKey::Default(file),
+            Target::Namespace(file) => SlotKey::Namespace(file),
+        })
     }
 
     /// Where a variable of the current file is.

@@ -96,6 +96,7 @@ const GROUPS: &[&[Native]] = &[
     crate::query::VERBS,
     crate::query::NATIVES,
     crate::tasks::NATIVES,
+    crate::namespace::NATIVES,
 ];
 
 /// Numbers that are properties: on, name, value.

@@ -192,9 +192,11 @@ fn prevent_extensions(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     restrict(ctx, a, false, false)
 }
 
-/// Whether an object is one of a module's, which nobody can change.
+/// Whether an object is one of a module's, which nobody can change. Namespaces answer for themselves.
 fn shared(ctx: &Ctx<'_>, object: Value) -> bool {
-    object.as_ref().space() == space::BLUEPRINT && ctx.heap.own() != space::BLUEPRINT
+    !ctx.is_namespace(object.as_ref())
+        && object.as_ref().space() == space::BLUEPRINT
+        && ctx.heap.own() != space::BLUEPRINT
 }
 
 /// Whether an object is at least as fixed as `seal` or `freeze` make it. What a module shares with all requests is.

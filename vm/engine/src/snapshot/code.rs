@@ -117,6 +117,14 @@ impl Hash {
                     self.u64(u64::from(part.raw));
                 }
             }
+            Some(Const::Namespace { slot, exports }) => {
+                self.bytes(b"m");
+                self.u64(u64::from(*slot));
+                for export in exports {
+                    self.u64(u64::from(export.name));
+                    self.u64(u64::from(export.slot));
+                }
+            }
             None => {}
         }
     }
