@@ -15,8 +15,11 @@
 //! docs/formats/value.md defines the byte encoding; [`codec`] implements it.
 
 pub mod codec;
+pub mod packed;
 
 use std::fmt;
+
+use packed::{Packed, PackedRows};
 
 /// Why a value couldn't be received or produced. The variants say who must act.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,31 +107,21 @@ pub trait ValueSink {
     /// Ends the innermost row.
     fn end_row(&mut self) -> Result<(), ValueError>;
 
-    /// A whole row of plain fields, one for each of `columns`: what [`ValueSink::begin_row`], a call for each field and
-    /// [`ValueSink::end_row`] would push, in one call. `text` holds what [`Field::Made`] and [`Field::Digits`] name.
+    /// Rows that are undecoded yet, each a map as [`ValueSink::begin_row`] starts them, with columns of these kinds.
     ///
     /// # Errors
-    /// As those; a [`Field::Text`] that isn't UTF-8, or a range outside of `text`, is [`ValueError::Malformed`].
-    fn row(&mut self, columns: &[Box<str>], fields: &[Field<'_>], text: &str) -> Result<(), ValueError> {
-        self.begin_row(columns)?;
-        for field in fields {
-            match *field {
-                Field::Null => self.null()?,
-                Field::Bool(v) => self.bool(v)?,
-                Field::Int(v) => self.int(v)?,
-                Field::Float(v) => self.float(v)?,
-                Field::Text(bytes) => self.str(utf8(bytes)?)?,
-                Field::Bytes(v) => self.bytes(v)?,
-                Field::Timestamp(v) => self.timestamp(v)?,
-                Field::Made(start, end) => self.str(range(text, start, end)?)?,
-                Field::Digits(start, end) => self.decimal(range(text, start, end)?)?,
-            }
-        }
-        self.end_row()
+    /// As the single calls; rows that are malformed.
+    fn packed<'b>(
+        &mut self,
+        columns: &[Box<str>],
+        kinds: &[Packed],
+        rows: &mut dyn PackedRows<'b>,
+    ) -> Result<(), ValueError> {
+        packed::push(self, columns, kinds, rows)
     }
 }
 
-/// One field of a [`ValueSink::row`].
+/// One value of a row, decoded.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Field<'a> {
     /// SQL NULL.

@@ -38,6 +38,8 @@ const ROPE_BYTES_MIN: usize = 48;
 const FLATTEN_FEW: usize = 16;
 /// Longest text that a template literal writes at once.
 const SHORT_BYTES_MAX: usize = 96;
+/// Longest text of a column that is copied as two words.
+const SHORT_COLUMN: usize = 16;
 /// Keys that a core keeps beside those of its blueprint.
 const WORKER_ATOMS_MAX: usize = 4096;
 /// Longest key that a core keeps, bytes.
@@ -169,6 +171,20 @@ pub(crate) fn joined_flags(left: u64, right: u64) -> Option<u64> {
     (!pair).then_some(left & right & ASCII | left & STARTS_LOW | right & ENDS_HIGH)
 }
 
+/// Up to 7 bytes as the first of a word, zeros behind them: two loads that overlap instead of a loop.
+#[inline(always)]
+fn last_word(bytes: &[u8]) -> u64 {
+    if let (Some(low), Some(high)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let high = u64::from(u32::from_le_bytes(*high)) << (8 * (bytes.len() - 4));
+        u64::from(u32::from_le_bytes(*low)) | high
+    } else if let (Some(low), Some(high)) = (bytes.first_chunk::<2>(), bytes.last_chunk::<2>()) {
+        let high = u64::from(u16::from_le_bytes(*high)) << (8 * (bytes.len() - 2));
+        u64::from(u16::from_le_bytes(*low)) | high
+    } else {
+        bytes.first().copied().map_or(0, u64::from)
+    }
+}
+
 impl Heap {
     /// A new string; `bytes` is UTF-8 or WTF-8.
     pub(crate) fn new_string(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
@@ -197,6 +213,35 @@ impl Heap {
         fill(self.bytes_mut(r, 2, len));
         debug_assert!(flat_bytes(self, r).is_ascii());
         Ok(r.string())
+    }
+
+    /// A string of these bytes if they are ASCII. Short ones are looked at and copied at once.
+    #[inline]
+    pub(crate) fn ascii_of(&mut self, bytes: &[u8]) -> Result<Option<Value>, Throw> {
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        let len = bytes.len();
+        if len > SHORT_COLUMN {
+            return match bytes.is_ascii() {
+                true => self.new_ascii(len, |out| out.copy_from_slice(bytes)).map(Some),
+                false => Ok(None),
+            };
+        }
+        // Two words: the bytes of the second that the first has already are shifted out.
+        let (first, second) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            (Some(first), Some(last)) => {
+                let last = u64::from_le_bytes(*last);
+                (u64::from_le_bytes(*first), last.checked_shr(8 * (16 - len as u32)).unwrap_or(0))
+            }
+            _ => (last_word(bytes), 0),
+        };
+        if (first | second) & HIGH != 0 {
+            return Ok(None);
+        }
+        let r = self.raw_string(len, len, ASCII)?;
+        let words = [first, second].map(|word| Value::from_bits(word.to_le()));
+        let count = len.div_ceil(8);
+        self.values_mut(r, 2, count).copy_from_slice(&words[..count]);
+        Ok(Some(r.string()))
     }
 
     /// Length in UTF-16 units.

@@ -9,7 +9,7 @@ use crate::shape::{DICTIONARY, attr};
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
 use forebay_base::limits::VALUE_DEPTH_MAX;
-use forebay_base::value::{Field, range, utf8};
+use forebay_base::value::packed::{Packed, PackedRows};
 use forebay_base::{ValueError, ValueSink, ValueSource};
 
 /// A value of a task, readable while the task doesn't run.
@@ -407,7 +407,7 @@ fn full(throw: Throw, mem: &Mem<'_>) -> ValueError {
 }
 
 impl Sink<'_> {
-    fn put(&mut self, v: Value) -> Result<(), ValueError> {
+    pub(crate) fn put(&mut self, v: Value) -> Result<(), ValueError> {
         let result = match self.building.open.last_mut() {
             None => {
                 self.building.done = Some(v);
@@ -444,7 +444,7 @@ impl Sink<'_> {
         Ok(())
     }
 
-    fn made<T>(&mut self, result: Result<T, Throw>) -> Result<T, ValueError> {
+    pub(crate) fn made<T>(&mut self, result: Result<T, Throw>) -> Result<T, ValueError> {
         result.map_err(|t| full(t, &self.mem))
     }
 
@@ -460,7 +460,7 @@ impl Sink<'_> {
     }
 
     /// Learns the columns of a result: keys, and the shape of a row if it has one.
-    fn learn_columns(&mut self, columns: &[Box<str>]) -> Result<(), ValueError> {
+    pub(crate) fn learn_columns(&mut self, columns: &[Box<str>]) -> Result<(), ValueError> {
         if self.has_columns(columns) {
             self.mem.local.row.columns = (columns.as_ptr().addr(), columns.len());
             return Ok(());
@@ -587,87 +587,18 @@ impl ValueSink for Sink<'_> {
             _ => Err(ValueError::Malformed { offset: 0, expected: "an open row" }),
         }
     }
-    fn row(&mut self, columns: &[Box<str>], fields: &[Field<'_>], text: &str) -> Result<(), ValueError> {
-        if self.mem.local.row.columns != (columns.as_ptr().addr(), columns.len())
-            || self.mem.local.row.keys.len() != columns.len()
-        {
-            self.learn_columns(columns)?;
-        }
-        let Some(shape) = self.mem.local.row.shape.filter(|_| columns.len() == fields.len()) else {
-            return self.slow_row(columns, fields, text);
-        };
-        // Values first: the object never has a slot that nobody has written.
-        let mut values = [Value::UNDEFINED; ROW_COLUMNS_MAX];
-        for (value, field) in values.iter_mut().zip(fields) {
-            *value = self.field(*field, text)?;
-        }
-        let row = self.mem.new_row(shape, &values[..fields.len().clamp(2, ROW_COLUMNS_MAX)]);
-        let row = self.made(row)?;
-        self.put(row.object())
+    fn packed<'b>(
+        &mut self,
+        columns: &[Box<str>],
+        kinds: &[Packed],
+        rows: &mut dyn PackedRows<'b>,
+    ) -> Result<(), ValueError> {
+        self.packed_rows(columns, kinds, rows)
     }
 }
 
 /// Columns of a row whose object has one shape and all its slots inline.
-const ROW_COLUMNS_MAX: usize = 32;
-
-impl Sink<'_> {
-    #[inline(always)]
-    fn field(&mut self, field: Field<'_>, text: &str) -> Result<Value, ValueError> {
-        Ok(match field {
-            Field::Null => Value::NULL,
-            Field::Bool(v) => Value::bool(v),
-            Field::Int(v) => match i32::try_from(v) {
-                Ok(v) => Value::int(v),
-                Err(_) => return self.wide_int(v),
-            },
-            Field::Float(v) => Value::number(v),
-            Field::Text(bytes) => return self.text(bytes),
-            Field::Made(start, end) => return self.text(range(text, start, end)?.as_bytes()),
-            Field::Digits(start, end) => {
-                let v = self.mem.new_decimal(range(text, start, end)?);
-                self.made(v)?
-            }
-            Field::Bytes(v) => {
-                let v = self.mem.new_bytes(v);
-                self.made(v)?
-            }
-            Field::Timestamp(v) => {
-                let v = self.mem.new_timestamp(v);
-                self.made(v)?
-            }
-        })
-    }
-
-    fn wide_int(&mut self, value: i64) -> Result<Value, ValueError> {
-        if value.unsigned_abs() <= 1 << 53 {
-            return Ok(Value::number(value as f64));
-        }
-        let v = self.mem.new_bigint(&crate::builtins::bignum::Int::from_i64(value));
-        self.made(v)
-    }
-
-    /// A string of bytes that nobody has looked at yet. One look is enough if they are ASCII.
-    #[inline(always)]
-    fn text(&mut self, bytes: &[u8]) -> Result<Value, ValueError> {
-        let v = if bytes.is_ascii() {
-            self.mem.heap.new_ascii(bytes.len(), |out| out.copy_from_slice(bytes))
-        } else {
-            self.mem.heap.new_string(utf8(bytes)?.as_bytes())
-        };
-        self.made(v)
-    }
-
-    /// A row without a shape: names that repeat, names that are numbers, or too many of them.
-    #[cold]
-    fn slow_row(&mut self, columns: &[Box<str>], fields: &[Field<'_>], text: &str) -> Result<(), ValueError> {
-        self.begin_row(columns)?;
-        for field in fields {
-            let value = self.field(*field, text)?;
-            self.put(value)?;
-        }
-        self.end_row()
-    }
-}
+pub(crate) const ROW_COLUMNS_MAX: usize = 32;
 
 impl Mem<'_> {
     /// Gives a new object with enough inline slots its final shape; all slots undefined.

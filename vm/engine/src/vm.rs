@@ -18,7 +18,7 @@ use crate::throw::{ErrorKind, Throw};
 use crate::value::{Value, space};
 use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
 use forebay_base::limits::TaskLimits;
-use forebay_base::value::Field;
+use forebay_base::value::packed::{Packed, PackedRows};
 use forebay_base::{Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource};
 use forebay_bytecode::module::uses;
 use std::fmt;
@@ -709,7 +709,7 @@ forward! {
     end_map();
     begin_row(columns: &[Box<str>]);
     end_row();
-    row(columns: &[Box<str>], fields: &[Field<'_>], text: &str);
+    packed(columns: &[Box<str>], kinds: &[Packed], rows: &mut dyn PackedRows<'_>);
 }
 
 /// An answer taken apart.

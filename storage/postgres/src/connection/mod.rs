@@ -33,6 +33,7 @@
 mod copying;
 mod describe;
 mod group;
+mod ints;
 mod receive;
 mod rows;
 mod scram;
@@ -932,13 +933,20 @@ impl Connection {
         if joins {
             self.out.truncate(self.group_end - wire::SYNC.len());
         }
+        let ints =
+            if portal.is_none() && !self.unnamed { prepared.bind_ints(&mut self.out, params) } else { None };
         let scratch = &mut self.encode;
-        let bound = prepared.bind(&mut self.out, self.unnamed, portal, |out| {
-            let start = out.len();
-            encode_params(&prepared, params, scratch, out)?;
-            bytes.extend_from_slice(&out[start..]);
-            Ok::<_, ParameterError>(())
-        });
+        let bound = if let Some(range) = ints {
+            bytes.extend_from_slice(&self.out[range]);
+            Ok(())
+        } else {
+            prepared.bind(&mut self.out, self.unnamed, portal, |out| {
+                let start = out.len();
+                encode_params(&prepared, params, scratch, out)?;
+                bytes.extend_from_slice(&out[start..]);
+                Ok::<_, ParameterError>(())
+            })
+        };
         if let Err(error) = bound {
             if joins {
                 self.out.extend_from_slice(&wire::SYNC);
@@ -962,6 +970,7 @@ impl Connection {
         Ok(())
     }
 
+    #[inline(always)]
     fn push_running(&mut self, running: Running) {
         self.start_busy();
         self.fifo.push_back(Entry::Query(running));
@@ -1045,6 +1054,7 @@ fn wait(
     Ok(Waiting { token, access, shape, delivery, portal, input: Input::Values(values) })
 }
 
+#[inline(always)]
 fn running_of(
     token: Token,
     access: Access,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use forebay_base::ValueError;
 
+use super::ints::Ints;
 use super::startup::{Auth, Credentials};
 use super::statement::{self, Description, Input, Prepared, State, Waiting};
 use super::wire::{self, Body};
@@ -34,6 +35,14 @@ impl Connection {
         // is there for its rows.
         let mut rows_at = if at > 0 { 0 } else { usize::MAX };
         while !self.is_closed() {
+            // The first answer to nearly every query.
+            if buffer[at..].starts_with(&wire::BIND_COMPLETE)
+                && let Some(Entry::Query(running)) = self.fifo.front_mut()
+            {
+                running.bound = true;
+                at += wire::BIND_COMPLETE.len();
+                continue;
+            }
             let (kind, length) = match wire::head(&buffer[at..]) {
                 None => break,
                 Some(Ok(head)) => head,
@@ -85,6 +94,9 @@ impl Connection {
                     running.pending += 1;
                     rows_at = rows_at.min(at);
                     at += length;
+                    if kind == b'D' {
+                        at += more_rows(running, &buffer[at..], self.result_bytes_max);
+                    }
                     continue;
                 }
             }
@@ -95,12 +107,14 @@ impl Connection {
             let Some(message) = buffer.get(at..at + length) else { break };
             let body = &message[5..];
             let unsynced = matches!(self.fifo.front(), Some(Entry::Query(running)) if !running.synced);
-            if unsynced && matches!(kind, b'C' | b'I') && self.message(kind, body).is_some() {
+            if unsynced && matches!(kind, b'C' | b'I') && self.end_of_member(kind, body).is_some() {
                 // A member of a group is done here: it is proven to only read, so nothing can undo it.
-                let rows = rows_at.min(at)..at;
+                let rows = &buffer[rows_at.min(at)..at];
                 rows_at = usize::MAX;
-                if let Some(Entry::Query(running)) = self.fifo.pop_front() {
-                    self.finish(running, &buffer[rows], false, receiver);
+                if !self.finish_front(rows, receiver)
+                    && let Some(Entry::Query(running)) = self.fifo.pop_front()
+                {
+                    self.finish(running, rows, false, receiver);
                 }
             } else if kind == b'Z' {
                 let rows = rows_at.min(at)..at;
@@ -124,6 +138,15 @@ impl Connection {
         }
         self.scanned = at;
         rows_at.min(at)
+    }
+
+    /// The answer to a member of a group ends at its CommandComplete.
+    fn end_of_member(&mut self, kind: u8, body: &[u8]) -> Option<()> {
+        match (kind, self.fifo.front_mut()) {
+            (b'C', Some(Entry::Query(running))) => running.complete.affected = wire::tag_count(body),
+            _ => return self.message(kind, body),
+        }
+        Some(())
     }
 
     /// Any message but DataRow of a query and ReadyForQuery. `None`: it isn't allowed here, or malformed.
@@ -349,6 +372,10 @@ impl Connection {
             return;
         }
         let left_open = self.usage == Use::Shared && status != b'I';
+        let synced = matches!(self.fifo.front(), Some(Entry::Query(running)) if running.synced);
+        if synced && !left_open && self.finish_front(rows, receiver) {
+            return self.announce_copy();
+        }
         match self.fifo.pop_front() {
             None => self.close("protocol: ReadyForQuery without a query".to_owned()),
             Some(Entry::Query(running)) => {
@@ -511,6 +538,35 @@ impl Connection {
         {
             self.slow.push(prepared.hash);
         }
+    }
+
+    /// The query at the head of the FIFO is over, and went well: it is done with where it is. False if there is more to
+    /// say about it, which [`Connection::finish`] does.
+    fn finish_front(&mut self, rows: &[u8], receiver: &mut dyn Receiver) -> bool {
+        let Some(Entry::Query(running)) = self.fifo.front_mut() else { return false };
+        if running.error.is_some() {
+            return false;
+        }
+        rows::finish(running, rows, &mut self.decode, receiver);
+        if running.error.is_some() {
+            return false;
+        }
+        let took = self.now.since(self.busy_since);
+        self.busy_since = self.now;
+        if let Some(slot) = self.statements.find_quietly(running.prepared.hash, running.prepared.id)
+            && slot.merit.record(took)
+            && self.slow.len() < SLOW_HASHES_MAX
+        {
+            self.slow.push(running.prepared.hash);
+        }
+        if self.spare.len() < SPARE_MAX && running.bytes.capacity() <= SPARE_BYTES_MAX {
+            self.spare.push(std::mem::take(&mut running.bytes));
+        }
+        if !running.abandoned {
+            self.events.push_back(Event::Done { token: running.token, result: Ok(running.complete) });
+        }
+        self.fifo.pop_front();
+        true
     }
 
     fn finish(&mut self, mut running: Running, rows: &[u8], left_open: bool, receiver: &mut dyn Receiver) {
@@ -678,6 +734,22 @@ impl Connection {
     }
 }
 
+/// Counts whole DataRows at the front of `bytes` that fit below the limit; how many bytes they are.
+fn more_rows(running: &mut Running, bytes: &[u8], limit: usize) -> usize {
+    let mut at = 0;
+    while let Some((&[b'D', a, b, c, d], rest)) = bytes[at..].split_first_chunk::<5>() {
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let fits = (4..=rest.len() + 4).contains(&length) && running.result_bytes + length < limit;
+        if !fits {
+            break;
+        }
+        running.result_bytes += length + 1;
+        running.pending += 1;
+        at += length + 1;
+    }
+    at
+}
+
 /// Makes a statement of its description; the catalog knows its types.
 fn finalize(slot: &statement::Slot, tag: u64, description: Description, catalog: &Catalog) -> Prepared {
     let resolve = |oid: u32| catalog.get(oid).unwrap_or(Type { oid, scalar: Scalar::Other, array: false });
@@ -695,13 +767,16 @@ fn finalize(slot: &statement::Slot, tag: u64, description: Description, catalog:
     }
     let mut suffix = Vec::new();
     wire::execute_and_sync(&mut suffix);
+    let params: Box<[Type]> = description.params.iter().map(|oid| resolve(*oid)).collect();
     Prepared {
         id: slot.id,
         text: Arc::clone(&slot.text),
         hash: slot.hash,
-        params: description.params.iter().map(|oid| resolve(*oid)).collect(),
+        ints: Ints::new(&prefix, &params, &formats, &suffix),
+        params,
         has_columns: description.has_columns,
         plain: types.iter().all(|ty| decode::is_plain(*ty)),
+        kinds: types.iter().map(|ty| decode::packed(*ty)).collect(),
         columns: description.columns.into_iter().map(|(name, _)| name).collect(),
         types,
         prefix: prefix.into(),

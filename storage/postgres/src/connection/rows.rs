@@ -1,5 +1,6 @@
 //! DataRows into the sink of their query.
 
+use forebay_base::value::packed::PackedRows;
 use forebay_base::value::{Field, utf8};
 use forebay_base::{ValueError, ValueSink};
 
@@ -7,10 +8,7 @@ use super::Running;
 use super::wire::{self, Body};
 use crate::error::QueryError;
 use crate::query::{Delivery, Receiver, Shape};
-use crate::types::decode;
-
-/// Fields that need no allocation.
-const FIELDS_INLINE: usize = 8;
+use crate::types::{Type, decode};
 
 /// A batch of a streaming query: pushes the DataRows of `rows` into its sink; other messages in between are skipped, they are handled
 /// already.
@@ -57,14 +55,14 @@ fn push_rows(
     }
     let prepared = &*running.prepared;
     let count = prepared.types.len();
-    let (mut few, mut many) = ([Field::Null; FIELDS_INLINE], Vec::new());
-    let fields = match few.get_mut(..count) {
-        Some(few) => few,
-        None => {
-            many.resize(count, Field::Null);
-            many.as_mut_slice()
-        }
-    };
+    if prepared.plain && running.shape != Shape::Scalar {
+        let most = if running.shape == Shape::Rows { u64::MAX } else { 1 };
+        let (types, text) = (&*prepared.types, &mut scratch.text);
+        let mut batch = Batch { rows, types, text, pushed: running.complete.rows, most, torn: false };
+        sink.packed(&prepared.columns, &prepared.kinds, &mut batch)?;
+        running.complete.rows = batch.pushed;
+        return if batch.torn { Err(malformed) } else { Ok(()) };
+    }
     while let Some(Ok((kind, length))) = wire::head(rows) {
         let (message, rest) = rows.split_at_checked(length).ok_or(malformed.clone())?;
         rows = rest;
@@ -88,8 +86,6 @@ fn push_rows(
                 }
                 None => sink.undefined()?,
             }
-        } else if prepared.plain {
-            decode::row(&prepared.columns, &prepared.types, fields_of_row, fields, scratch, sink)?;
         } else {
             let mut fields = fields_of_row;
             sink.begin_row(&prepared.columns)?;
@@ -105,6 +101,52 @@ fn push_rows(
         running.complete.rows += 1;
     }
     Ok(())
+}
+
+/// DataRows whose columns are all plain, for [`ValueSink::packed`]; other messages in between are skipped.
+struct Batch<'b, 's> {
+    rows: &'b [u8],
+    types: &'s [Type],
+    text: &'s mut String,
+    /// Of the whole result, and how many of it are wanted.
+    pushed: u64,
+    most: u64,
+    /// A message isn't what it says it is.
+    torn: bool,
+}
+
+impl<'b> PackedRows<'b> for Batch<'b, '_> {
+    fn next_row(&mut self) -> Option<&'b [u8]> {
+        while self.pushed < self.most
+            && let Some(head) = wire::head(self.rows)
+        {
+            let message = head.ok().and_then(|(_, length)| self.rows.split_at_checked(length));
+            let Some((message, rest)) = message else {
+                self.torn = true;
+                return None;
+            };
+            self.rows = rest;
+            if message[0] != b'D' {
+                continue;
+            }
+            // Type, length, count, columns.
+            if let Some(([.., high, low], columns)) = message.split_first_chunk::<7>()
+                && usize::from(u16::from_be_bytes([*high, *low])) == self.types.len()
+            {
+                self.pushed += 1;
+                return Some(columns);
+            }
+            self.torn = true;
+            return None;
+        }
+        None
+    }
+
+    fn other(&mut self, column: usize, bytes: &'b [u8]) -> Result<(Field<'b>, &str), ValueError> {
+        let unknown = ValueError::Malformed { offset: 0, expected: "a column of the result" };
+        let field = decode::field_of(*self.types.get(column).ok_or(unknown)?, bytes, self.text)?;
+        Ok((field, self.text))
+    }
 }
 
 /// The data of a COPY TO STDOUT as it came.

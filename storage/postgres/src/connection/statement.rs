@@ -12,11 +12,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use forebay_base::value::packed::Packed;
 use forebay_base::{Monotonic, Value};
 
 use super::group::{self, Proof};
+use super::ints::Ints;
 use super::{Portal, SLOW_MIN, portal_name, wire};
 use crate::error::ServerError;
+use crate::param::Param;
 use crate::query::{Access, Delivery, Shape, Sql, Token};
 use crate::types::Type;
 
@@ -29,8 +32,9 @@ pub(super) struct Prepared {
     pub(super) params: Box<[Type]>,
     pub(super) columns: Box<[Box<str>]>,
     pub(super) types: Box<[Type]>,
-    /// Every column is one field: its rows need no more than [`crate::types::decode::row`].
+    /// Every column is one field: its rows go to the sink undecoded, with these kinds.
     pub(super) plain: bool,
+    pub(super) kinds: Box<[Packed]>,
     /// RowDescription came, if with no column.
     pub(super) has_columns: bool,
     /// Bind up to its parameters: type, length (to be patched), portal, statement name.
@@ -39,6 +43,8 @@ pub(super) struct Prepared {
     pub(super) formats: Box<[u8]>,
     /// Execute and Sync.
     pub(super) suffix: Box<[u8]>,
+    /// The whole of it, where every parameter is an integer.
+    pub(super) ints: Option<Ints>,
 }
 
 impl Prepared {
@@ -89,6 +95,17 @@ impl Prepared {
         Ok(())
     }
 
+    /// As [`Prepared::bind`] for integers alone: a copy of what was written once, with their bytes put in. Where the
+    /// parameters' formats and values are in `out`; `None` if it takes more than that, and nothing is written then.
+    #[inline]
+    pub(super) fn bind_ints(
+        &self,
+        out: &mut Vec<u8>,
+        params: &[Param<'_>],
+    ) -> Option<std::ops::Range<usize>> {
+        self.ints.as_ref()?.bind(out, params)
+    }
+
     /// Of a COPY whose data nobody looks into.
     pub(super) fn nothing() -> Self {
         Self {
@@ -99,6 +116,8 @@ impl Prepared {
             columns: Box::default(),
             types: Box::default(),
             plain: false,
+            kinds: Box::default(),
+            ints: None,
             has_columns: false,
             prefix: Box::default(),
             formats: Box::default(),

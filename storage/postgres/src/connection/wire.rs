@@ -243,6 +243,48 @@ pub(crate) fn server_error(body: &[u8]) -> Option<ServerError> {
 /// The count in a CommandComplete tag: `INSERT 0 5`, `UPDATE 5`, `SELECT 5`; 0 without one.
 pub(crate) fn tag_count(body: &[u8]) -> u64 {
     let tag = body.strip_suffix(&[0]).unwrap_or(body);
-    let digits = tag.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    let (mut count, mut scale) = (0u64, 1u64);
+    for byte in tag.iter().rev() {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u64::from(byte - b'0').checked_mul(scale);
+                match digit.and_then(|digit| count.checked_add(digit)) {
+                    Some(sum) => count = sum,
+                    None => return 0,
+                }
+                scale = scale.saturating_mul(10);
+            }
+            b' ' => return count,
+            _ => return 0,
+        }
+    }
+    count
+}
+
+/// The BindComplete message.
+pub(crate) const BIND_COMPLETE: [u8; 5] = *b"2\0\0\0\x04";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_counts_by_its_last_word() {
+        let check = |tag: &str, expect: u64| {
+            assert_eq!(tag_count(tag.as_bytes()), expect, "{tag:?}");
+            assert_eq!(tag_count(format!("{tag}\0").as_bytes()), expect, "{tag:?}");
+        };
+        check("SELECT 1", 1);
+        check("INSERT 0 1234567", 1_234_567);
+        check("UPDATE 0", 0);
+        check("COPY 18446744073709551615", u64::MAX);
+        check("COPY 18446744073709551616", 0);
+        check("COPY 99999999999999999999999", 0);
+        check("CREATE TABLE", 0);
+        check("X7", 0);
+        check("X 7a", 0);
+        check("SELECT ", 0);
+        check("7", 7);
+        check("", 0);
+    }
 }

@@ -223,6 +223,8 @@ pub struct Pool {
     rng: Rng,
     /// Where the search for output goes on.
     turn: usize,
+    /// The link that got the last query.
+    joining: usize,
     /// Statements that turned out to be slow on a shared link, and when.
     slow: HashMap<u64, Monotonic>,
     listener: listen::Listener,
@@ -249,6 +251,7 @@ impl Pool {
             events: VecDeque::new(),
             rng: Rng::new(seed),
             turn: 0,
+            joining: 0,
             slow: HashMap::new(),
             listener: listen::Listener::default(),
             totals: PoolStats::default(),
@@ -296,7 +299,7 @@ impl Pool {
             return self.query_slow(token, sql, params, shape, delivery, now);
         }
         if self.queue.is_empty()
-            && let Some(connection) = self.place(now)
+            && let Some(connection) = self.place_for(sql.access, now)
         {
             connection.query(token, sql, params, shape, delivery)?;
             self.totals.queries += 1;
@@ -628,30 +631,66 @@ impl Pool {
         stats
     }
 
+    /// As [`Pool::place`], but a read stays where the last one went while that has an open group, without a look at
+    /// the other links: none is better.
+    fn place_for(&mut self, access: Access, now: Monotonic) -> Option<&mut Connection> {
+        let window = self.limits.window.max(1);
+        let joins = access == Access::Read
+            && self.links.get(self.joining).is_some_and(|slot| match &slot.state {
+                State::Open { connection, .. } => {
+                    connection.has_open_group()
+                        && connection.is_ready()
+                        && connection.in_flight() < window
+                        && connection.output_len() < LINK_OUTPUT_BYTES_MAX
+                        && slot.lane == Lane::Shared
+                        && !slot.upkeep.is_cancelling()
+                        && !slot.upkeep.is_retiring()
+                        && !connection.is_draining()
+                        && !connection.is_stalled()
+                }
+                _ => false,
+            });
+        if !joins {
+            return self.place(now);
+        }
+        match &mut self.links[self.joining].state {
+            State::Open { connection, .. } => {
+                connection.advance(now);
+                Some(connection)
+            }
+            _ => None,
+        }
+    }
+
     /// The ready link that a query can join best, if one has a place.
     fn place(&mut self, now: Monotonic) -> Option<&mut Connection> {
         let window = self.limits.window.max(1);
+        let joining = &mut self.joining;
         self.links
             .iter_mut()
+            .enumerate()
             // Nothing may follow a statement that is being cancelled: it could be hit in its place.
-            .filter(|slot| slot.lane == Lane::Shared && !slot.upkeep.is_cancelling())
-            .filter_map(|slot| match &mut slot.state {
+            .filter(|(_, slot)| slot.lane == Lane::Shared && !slot.upkeep.is_cancelling())
+            .filter_map(|(index, slot)| match &mut slot.state {
                 State::Open { connection, .. } => {
                     connection.advance(now);
-                    Some((slot.upkeep.is_retiring(), &mut **connection))
+                    Some((index, slot.upkeep.is_retiring(), &mut **connection))
                 }
                 _ => None,
             })
-            .filter(|(_, connection)| {
+            .filter(|(_, _, connection)| {
                 connection.is_ready()
                     && connection.in_flight() < window
                     && connection.output_len() < LINK_OUTPUT_BYTES_MAX
             })
-            .min_by_key(|(retiring, connection)| {
+            .min_by_key(|(_, retiring, connection)| {
                 let stalled = connection.is_stalled() || connection.is_draining();
                 (*retiring, stalled, !connection.has_open_group(), connection.in_flight())
             })
-            .map(|(_, connection)| connection)
+            .map(|(index, _, connection)| {
+                *joining = index;
+                connection
+            })
     }
 
     /// Gives places to those who wait.

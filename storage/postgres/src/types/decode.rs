@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use forebay_base::value::packed::Packed;
 use forebay_base::value::{Field, utf8};
 use forebay_base::{ValueError, ValueSink};
 
@@ -16,7 +17,7 @@ const DIMENSIONS_MAX: usize = 6;
 /// Text under construction, kept from one value to the next.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    text: String,
+    pub(crate) text: String,
     /// Fields of composite types.
     pub(crate) composites: Composites,
 }
@@ -60,11 +61,8 @@ fn scalar(ty: Type, bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSin
             _ => Err(malformed("version 1 of jsonb")),
         },
         _ => {
-            scratch.text.clear();
             let text = &mut scratch.text;
-            let mut value = Field::Null;
-            plain(ty.scalar, bytes, text, &mut value)?;
-            match value {
+            match field_of(ty, bytes, text)? {
                 Field::Null => sink.null(),
                 Field::Bool(v) => sink.bool(v),
                 Field::Int(v) => sink.int(v),
@@ -80,7 +78,7 @@ fn scalar(ty: Type, bytes: &[u8], scratch: &mut Scratch, sink: &mut dyn ValueSin
     }
 }
 
-/// Whether values of this type are one field each, for [`row`].
+/// Whether values of this type are one field each, for [`packed`].
 #[must_use]
 pub fn is_plain(ty: Type) -> bool {
     use Scalar::{Composite, Hstore, Json, Jsonb, Multirange, Range, Vector};
@@ -88,36 +86,32 @@ pub fn is_plain(ty: Type) -> bool {
     !ty.array && !several
 }
 
-/// Pushes the fields of one DataRow, all of whose `types` are [plain](is_plain). `fields` is as long as `types`; what
-/// it holds is of no interest.
-///
-/// # Errors
-/// As [`column`]; fields that are too few or too many.
-pub fn row<'b>(
-    columns: &[Box<str>],
-    types: &[Type],
-    mut bytes: &'b [u8],
-    fields: &mut [Field<'b>],
-    scratch: &mut Scratch,
-    sink: &mut dyn ValueSink,
-) -> Result<(), ValueError> {
-    scratch.text.clear();
-    for (slot, ty) in fields.iter_mut().zip(types) {
-        match field(&mut bytes) {
-            Some(Some(value)) => plain(ty.scalar, value, &mut scratch.text, slot)?,
-            Some(None) => *slot = Field::Null,
-            None => return Err(malformed("a DataRow")),
-        }
+/// How columns of this [plain](is_plain) type are handed to a sink.
+#[must_use]
+pub fn packed(ty: Type) -> Packed {
+    match ty.scalar {
+        Scalar::Int2 => Packed::Int2,
+        Scalar::Int4 => Packed::Int4,
+        Scalar::Int8 => Packed::Int8,
+        Scalar::Float8 => Packed::Float8,
+        Scalar::Bool => Packed::Bool,
+        Scalar::Text | Scalar::Other => Packed::Text,
+        _ => Packed::Other,
     }
-    if !bytes.is_empty() {
-        return Err(malformed("the end of a DataRow"));
-    }
-    sink.row(columns, fields, &scratch.text)
 }
 
-/// One value, into its slot: returned, it would be copied about byte by byte, and a load that spans two stores waits
-/// for both. Text that has to be made is appended to `text`.
-#[inline(always)]
+/// One value of a [plain](is_plain) type as a field; `text` is cleared before.
+///
+/// # Errors
+/// As [`column`].
+pub fn field_of<'b>(ty: Type, bytes: &'b [u8], text: &mut String) -> Result<Field<'b>, ValueError> {
+    text.clear();
+    let mut value = Field::Null;
+    plain(ty.scalar, bytes, text, &mut value)?;
+    Ok(value)
+}
+
+/// One value, into its slot. Text that has to be made is appended to `text`.
 fn plain<'b>(ty: Scalar, bytes: &'b [u8], text: &mut String, slot: &mut Field<'b>) -> Result<(), ValueError> {
     let start = text.len();
     let made = |text: &String| Field::Made(place(start), place(text.len()));

@@ -16,7 +16,7 @@ use crate::param::Param;
 
 /// Format codes of the Bind message.
 const TEXT: u16 = 0;
-const BINARY: u16 = 1;
+pub(crate) const BINARY: u16 = 1;
 
 /// Largest integer up to which every integer is a double.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
