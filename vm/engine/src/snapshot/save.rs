@@ -78,7 +78,6 @@ impl Saver<'_, '_> {
         u64::from(number)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a header's upper half")]
     #[inline]
     fn header(&mut self, header: u64) -> u64 {
         let shape = (header >> 32) as u32;
