@@ -30,6 +30,7 @@ pub(crate) mod each;
 pub(crate) mod helpers;
 pub(crate) mod iterators;
 pub(crate) mod json;
+pub(crate) mod locale;
 pub(crate) mod num;
 pub(crate) mod numbers;
 pub(crate) mod objects;
