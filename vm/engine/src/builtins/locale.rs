@@ -137,7 +137,7 @@ pub(crate) fn number_form(ctx: &mut Ctx<'_>, a: Args) -> Result<NumberForm, Thro
 pub(crate) fn group(digits: &str) -> String {
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.char_indices() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
