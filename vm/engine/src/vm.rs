@@ -12,6 +12,7 @@ use crate::fiber::{Job, TaskState};
 use crate::heap::{Arena, Heap, kind};
 use crate::mem::{Local, Mem};
 use crate::object::{Key, Own, flag};
+use crate::parked::Parked;
 use crate::run::Turn;
 use crate::snapshot::Snapshot;
 use crate::throw::{ErrorKind, Throw};
@@ -50,6 +51,7 @@ pub struct Vm {
     heaps: Vec<Box<Heap>>,
     building: Building,
     tail: Vec<Value>,
+    parked: Vec<Parked>,
     /// Records of a task that moves to another arena, kept for the next one.
     pub(crate) moving: Snapshot,
     /// The slot and effect that `result_sink` builds for.
@@ -108,6 +110,7 @@ impl Vm {
             heaps: Vec::new(),
             building: Building::default(),
             tail: Vec::new(),
+            parked: Vec::new(),
             moving: Snapshot::new(),
             sink: None,
             not_send: std::marker::PhantomData,
@@ -283,12 +286,13 @@ impl Vm {
         host: &mut dyn Host,
     ) -> Run {
         let tail = std::mem::take(&mut self.tail);
+        let parked = std::mem::take(&mut self.parked);
         let Some((mem, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
         if now >= state.deadline && state.trap.is_none() {
             state.trap = Some(Trap::WallTime);
         }
         if let Some(t) = state.trap {
-            self.tail = tail;
+            (self.tail, self.parked) = (tail, parked);
             return Run::Trap(t);
         }
         let left = state.limits.fuel.saturating_sub(state.fuel_used);
@@ -300,6 +304,8 @@ impl Vm {
             clock: Clock { wall },
             current: 0,
             stack: Vec::new(),
+            stack_limit: 0,
+            parked,
             frames: Vec::new(),
             fuel: slice,
             tail,
@@ -334,7 +340,8 @@ impl Vm {
         }
         ctx.put_back();
         let pressed = ctx.mem.heap.is_pressed();
-        self.tail = std::mem::take(&mut ctx.tail);
+        let (tail, parked) = (std::mem::take(&mut ctx.tail), std::mem::take(&mut ctx.parked));
+        (self.tail, self.parked) = (tail, parked);
         if pressed && matches!(run, Run::SliceOver | Run::Parked) {
             self.evacuate(task, now);
         }
