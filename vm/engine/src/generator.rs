@@ -456,7 +456,7 @@ impl Ctx<'_> {
     /// AsyncGeneratorAwaitReturn: `return(value)` of a generator that is over waits for the value.
     fn await_return(&mut self, r: Ref, v: Value) -> Result<(), Throw> {
         self.set_generator(r, state::AWAITING_RETURN, 0);
-        let promise = if self.is_plain_promise(v)? {
+        let promise = if self.is_own_promise(v)? {
             v
         } else {
             let promise = self.mem.new_promise()?;

@@ -726,6 +726,10 @@ impl Ctx<'_> {
                     Op::Ge => compare!(i, >=),
                     Op::In => {
                         let (x, y) = (r!(i.b()), r!(i.c()));
+                        if i.n() == 1 {
+                            r!(i.a()) = Value::bool(tri!(self.is_still_there(x, y)));
+                            continue;
+                        }
                         slow!(self.has_property(i, x, y))
                     }
                     Op::InstanceOf => {

@@ -111,13 +111,20 @@ impl Ctx<'_> {
     /// instruction at `go_on` is the one that the next turn begins with. None: nobody has marked the frame, and
     /// nothing has happened.
     #[inline(always)]
-    pub(crate) fn yield_to_loop(&mut self, hot: *const Hot, of: (i64, u16), go_on: u32, v: Value) -> Option<Turn> {
+    pub(crate) fn yield_to_loop(
+        &mut self,
+        hot: *const Hot,
+        of: (i64, u16),
+        go_on: u32,
+        v: Value,
+    ) -> Option<Turn> {
         let [.., caller, top] = &self.frames[..] else { return None };
         if top.flags & IN_LOOP == 0 {
             return None;
         }
         // A loop is a script's.
-        let to: *const Hot = self.mem.local.hot.get(usize::from(caller.unit))?.get(caller.function as usize)?;
+        let to: *const Hot =
+            self.mem.local.hot.get(usize::from(caller.unit))?.get(caller.function as usize)?;
         let (base, dst) = (caller.base as usize, usize::from(top.cont.dst));
         let (closure, pc) = (caller.closure, caller.pc);
         let window = self.stack.get_mut(base..)?;
