@@ -92,7 +92,6 @@ pub struct Inspector {
     /// (table, number of the column): it is NOT NULL.
     not_null: HashSet<(u32, u16)>,
     used: HashSet<u32>,
-    version: u32,
 }
 
 impl std::fmt::Debug for Inspector {
@@ -158,10 +157,7 @@ impl Inspector {
                 },
             );
         }
-        let version = client.connection().parameter("server_version").unwrap_or_default();
-        let version =
-            version.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap_or(0);
-        Ok(Self { types, not_null: HashSet::new(), used: HashSet::new(), version })
+        Ok(Self { types, not_null: HashSet::new(), used: HashSet::new() })
     }
 
     /// Reads the tables. [`Schema::types`] has the types of their columns, and of the statements so far.
@@ -228,7 +224,7 @@ impl Inspector {
         let params: Vec<String> = described.params.iter().map(|oid| self.type_name(*oid)).collect();
         let Some(columns) = described.columns else { return Ok(Statement { params, columns: None }) };
         let plan =
-            columns.iter().any(|c| c.table != 0).then(|| self.plan(client, sql, params.len())).flatten();
+            columns.iter().any(|c| c.table != 0).then(|| Self::plan(client, sql, params.len())).flatten();
         let plan = plan.map(|plan| Plan::of(&plan));
         let columns = columns.into_iter().enumerate().map(|(index, column)| {
             let certain = match &plan {
@@ -244,22 +240,18 @@ impl Inspector {
         Ok(Statement { params, columns: Some(columns.collect()) })
     }
 
-    /// The plan for whatever the parameters are; `None` where the statement has none.
-    fn plan(&self, client: &mut Client, sql: &str, params: usize) -> Option<Value> {
-        let rows = if self.version >= 16 {
-            client.rows(&format!("EXPLAIN (VERBOSE, FORMAT JSON, GENERIC_PLAN) {sql}"), &[])
-        } else {
-            let list = vec!["NULL"; params].join(", ");
-            let list = if params == 0 { String::new() } else { format!("({list})") };
-            let prepared = client
-                .batch("SET plan_cache_mode = force_generic_plan")
-                .and_then(|()| client.batch(&format!("PREPARE forebay_inspect AS {sql}")));
-            let rows = prepared.and_then(|()| {
-                client.rows(&format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE forebay_inspect{list}"), &[])
-            });
-            let _ = client.batch("DEALLOCATE forebay_inspect");
-            rows
-        };
+    /// The plan for whatever the parameters are; `None` where the statement has none. Version 16 has EXPLAIN
+    /// (GENERIC_PLAN), which doesn't take its parameters by the extended protocol that our rows come with.
+    fn plan(client: &mut Client, sql: &str, params: usize) -> Option<Value> {
+        let list = vec!["NULL"; params].join(", ");
+        let list = if params == 0 { String::new() } else { format!("({list})") };
+        let prepared = client
+            .batch("SET plan_cache_mode = force_generic_plan")
+            .and_then(|()| client.batch(&format!("PREPARE forebay_inspect AS {sql}")));
+        let rows = prepared.and_then(|()| {
+            client.rows(&format!("EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE forebay_inspect{list}"), &[])
+        });
+        let _ = client.batch("DEALLOCATE forebay_inspect");
         let row = rows.ok()?.into_iter().next()?;
         let Value::Map(fields) = row else { return None };
         let Value::List(list) = fields.into_iter().next()?.1 else { return None };

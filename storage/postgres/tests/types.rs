@@ -572,3 +572,32 @@ fn shapes_and_void() {
     check("select row(1, 'a')", Shape::Scalar, "(1,a)".into());
     check("select", Shape::First, Value::Map(vec![]));
 }
+
+/// Every float4 is the number that the server's own text for it is.
+#[test]
+fn a_float4_is_the_number_of_the_servers_text() {
+    let (mut client, mut rng) = (common::client(), Rng::new(SEED));
+    let mut list: Vec<f32> = Vec::new();
+    // Powers of two, where the distance to the neighbours changes, and the neighbours.
+    for bits in (0..255u32).map(|exponent| exponent << 23) {
+        let power = f32::from_bits(bits);
+        list.extend([power, power.next_up(), power.next_down(), -power, -power.next_up()]);
+    }
+    // The fewest digits of these lie in the middle between two (the server's own tests of float4).
+    list.extend([33_554_448.0, 8_999_999_488.0, 34_366_717_952.0, 33_554_450.0, 16_777_217.0, 16_777_220.0]);
+    list.extend([0.1, 0.3, 1.5, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1_234_567_936.0]);
+    // Integers above 2^24, and anything.
+    list.extend((0..6000).map(|_| (rng.next_u64() >> rng.below(40)) as f32));
+    list.extend((0..12_000).map(|_| f32::from_bits(rng.next_u64() as u32)).filter(|f| f.is_finite()));
+    for part in list.chunks(2000) {
+        let param: Vec<Value> = part.iter().map(|f| Value::Float(f64::from(*f))).collect();
+        let sql = "select f, f::text as t from unnest($1::float4[]) f";
+        let rows = client.rows(sql, &[Param::List(&param)]).unwrap();
+        assert_eq!(rows.len(), part.len());
+        for (row, sent) in rows.iter().zip(part) {
+            let text = row.get("t").and_then(Value::as_str).unwrap();
+            let Some(Value::Float(got)) = row.get("f") else { panic!("{row:?}") };
+            assert_eq!(got.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{sent:e} is {text}: {got:e}");
+        }
+    }
+}

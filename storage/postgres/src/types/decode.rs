@@ -214,13 +214,29 @@ fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// float4 as the double that prints like it: 0.1, not 0.10000000149011612.
+/// Up to here every integer is a float4, and prints as it is.
+const FLOAT4_EXACT_MAX: f64 = 16_777_216.0;
+
+/// float4 as the number that the server's text for it is: 0.1, not 0.10000000149011612; 1234568000, not 1234567936.
 fn widen(value: f32) -> f64 {
     let wide = f64::from(value);
-    if !wide.is_finite() || wide.fract() == 0.0 {
+    if !wide.is_finite() || wide.fract() == 0.0 && wide.abs() <= FLOAT4_EXACT_MAX {
         return wide;
     }
-    value.to_string().parse().unwrap_or(wide)
+    // Closer to this float4 than to its neighbours. The server doesn't write the middle between two, which some readers
+    // round the wrong way (`src/common/ryu_common.h`, STRICTLY_SHORTEST).
+    let names = |number: f64| {
+        let away = number.abs() > wide.abs() && value.abs() < f32::MAX;
+        let neighbour = if away == (value > 0.0) { value.next_up() } else { value.next_down() };
+        (number - wide).abs() < (f64::from(neighbour) - wide).abs() / 2.0
+    };
+    let text = format!("{value:e}");
+    let digits = text.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    // As many digits as it takes, rounded to even where two are as near.
+    let rounded = |digits: usize| format!("{value:.*e}", digits - 1).parse().unwrap_or(wide);
+    let all =
+        [rounded(digits), text.parse().unwrap_or(wide)].into_iter().chain((digits + 1..10).map(rounded));
+    all.into_iter().find(|number| names(*number)).unwrap_or(wide)
 }
 
 /// `int16 ndigits, weight; uint16 sign; int16 dscale; int16 digits[ndigits]`, base 10,000 (`numeric_send`).

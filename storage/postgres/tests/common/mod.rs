@@ -24,8 +24,14 @@ pub struct Server {
     pub port: Option<u16>,
 }
 
-/// Where the server's programs are; the test fails where they aren't.
-fn binaries() -> PathBuf {
+/// Where the server's programs are; the test fails where they aren't. `FOREBAY_POSTGRES_BIN` names a folder that is
+/// taken before all others: `scripts/test-postgres.sh` runs these tests with another version that way.
+pub fn binaries() -> PathBuf {
+    if let Some(folder) = std::env::var_os("FOREBAY_POSTGRES_BIN") {
+        let folder = PathBuf::from(folder);
+        assert!(folder.join("initdb").is_file(), "FOREBAY_POSTGRES_BIN: no initdb in {}", folder.display());
+        return folder;
+    }
     let fixed = ["18", "17", "16", "15", "14"].map(|v| PathBuf::from(format!("/usr/lib/postgresql/{v}/bin")));
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
