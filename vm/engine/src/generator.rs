@@ -251,10 +251,14 @@ impl Ctx<'_> {
         self.finish(cont, v)
     }
 
-    /// IteratorNext of an iterator that is neither array nor string: generators go on without result objects.
+    /// IteratorNext of an iterator that is neither array nor string: generators, and what walks arrays, Maps and Sets, go on
+    /// without result objects.
     pub(crate) fn iterator_next(&mut self, it: Value, next: Value, cont: Cont) -> Result<(), Throw> {
         if next == self.mem.local.known.generator_next && self.is_kind(it, kind::GENERATOR) {
             return self.resume_generator(it, How::Next, Value::UNDEFINED, cont);
+        }
+        if let Some(v) = crate::builtins::iterators::next_in_loop(self, it, next)? {
+            return self.finish(cont, v);
         }
         self.call_helper(Helper::IteratorNext, &[it, next], cont)
     }

@@ -74,6 +74,11 @@ fn for_in() {
 }
 
 #[test]
+fn walks() {
+    check(include_str!("language/walks.js"), include_str!("language/walks.txt"));
+}
+
+#[test]
 fn awaits() {
     check(include_str!("language/awaits.js"), include_str!("language/awaits.txt"));
 }
