@@ -1,5 +1,5 @@
 //! Compiles and runs one file, for people who work on the machine:
-//! `cargo run -p forebay-engine --example run -- FILE [--payload JSON] [--bench N] [--handler N]`.
+//! `cargo run -p forebay-engine --example run -- FILE [--payload JSON] [--bench N] [--handler N] [--unfused]`.
 //! Effects are answered by a small map of keys in memory; a query and a request are answered with null.
 
 use forebay_base::limits::TaskLimits;
@@ -106,7 +106,7 @@ fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str| args.iter().position(|a| a == name).and_then(|at| args.get(at + 1)).cloned();
     let Some(file) = args.first() else {
-        eprintln!("run FILE [--payload JSON] [--bench N] [--handler N]");
+        eprintln!("run FILE [--payload JSON] [--bench N] [--handler N] [--unfused]");
         return std::process::ExitCode::from(2);
     };
     let module = match forebay_compiler::compile(&Files, file) {
@@ -121,9 +121,11 @@ fn main() -> std::process::ExitCode {
     if args.iter().any(|a| a == "--disasm") {
         println!("{}", forebay_bytecode::disassemble(&module));
     }
-    let loaded = verify(module)
-        .map_err(|e| e.to_string())
-        .and_then(|m| Blueprint::load(&m).map_err(|e| format!("{e:?}")));
+    let loaded = verify(module).map_err(|e| e.to_string()).and_then(|m| {
+        let unfused = args.iter().any(|a| a == "--unfused");
+        let loaded = if unfused { Blueprint::load_unfused(&m) } else { Blueprint::load(&m) };
+        loaded.map_err(|e| format!("{e:?}"))
+    });
     let blueprint: Arc<Blueprint> = match loaded {
         Ok(b) => b,
         Err(error) => {

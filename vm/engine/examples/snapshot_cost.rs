@@ -1,7 +1,10 @@
-//! What a suspension and a resumption cost: `cargo run --release -p forebay-engine --example snapshot_cost [KB]`.
+//! What a suspension and a resumption cost: `cargo run --release -p forebay-engine --example snapshot_cost [KB [suspend|restore N]]`.
 //!
 //! A task with about 2 KB (or KB) of live state parks; its records are written and compared with the last ones, and a
 //! second machine makes the task from them. No store. Medians over rounds, nanoseconds.
+//!
+//! With `suspend N` or `restore N` it does that N times and measures nothing: instructions under callgrind of two
+//! values of N give those of one.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -51,6 +54,21 @@ fn main() {
         RestoreInput { limits: &limits, tenant: TenantId(0), now: Monotonic(0), fresh_wall_time: true };
     let (mut suspend, mut resume, mut changed) = (Vec::new(), Vec::new(), 0);
     let mut effects = Vec::new();
+    let mut arguments = std::env::args().skip(2);
+    if let (Some(what), Some(count)) = (arguments.next(), arguments.next()) {
+        while from.run(task, Monotonic(1), Timestamp(0), 1 << 20, &mut NoHost) != Run::Parked {}
+        from.snapshot(task, Packing::Keep, Monotonic(1), &mut snapshot).unwrap();
+        for _ in 0..count.parse::<u32>().unwrap() {
+            if what == "suspend" {
+                from.snapshot(task, Packing::Keep, Monotonic(1), &mut snapshot).unwrap();
+            } else {
+                let restored = to.restore(other, snapshot.records(), &restore).unwrap();
+                to.finish(restored);
+            }
+        }
+        snapshot.records().for_each(|(key, bytes)| println!("{key:?}: {} B", bytes.len()));
+        return;
+    }
     for round in 0..60 {
         // As a store does now and then: the task goes on from a packed snapshot.
         if round > 0 {

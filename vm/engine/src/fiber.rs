@@ -22,6 +22,7 @@ use forebay_base::limits::TaskLimits;
 use forebay_base::{Monotonic, TenantId};
 use forebay_bytecode::HostFn;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// What happens with the result of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -250,7 +251,7 @@ pub(crate) struct TaskState {
     /// JSON that the end of a slice has interrupted, likewise.
     pub(crate) json: Option<Box<crate::builtins::json::Paused>>,
     /// Numbers of the task's records, once it was saved or if it was restored.
-    pub(crate) numbers: Option<Box<crate::snapshot::Numbers>>,
+    pub(crate) numbers: Option<Rc<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
     pub(crate) spare: Vec<(Vec<Value>, Vec<Frame>)>,
     /// No slot of `fibers` below this one is free.

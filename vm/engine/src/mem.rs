@@ -50,6 +50,10 @@ pub(crate) struct Local {
     pub(crate) json: Option<Box<crate::builtins::json::Scratch>>,
     /// Compiled regular expressions.
     pub(crate) regexes: crate::builtins::regexp::Regexes,
+    /// Imports of restored tasks (snapshot/imports.rs).
+    pub(crate) imports: crate::snapshot::Remembered,
+    /// Buffers of a restoration.
+    pub(crate) restoring: crate::snapshot::Restoring,
 }
 
 /// The shape of the rows of the result that is being received.
@@ -89,6 +93,8 @@ impl Local {
             row,
             json,
             regexes: crate::builtins::regexp::Regexes::default(),
+            imports: crate::snapshot::Remembered::default(),
+            restoring: crate::snapshot::Restoring::default(),
         };
         for at in 0..2 {
             local.set_unit(at, Arc::clone(&local.units[at]));

@@ -437,6 +437,38 @@ fn a_core_that_has_no_room_for_shapes_and_keys() {
     drop(records);
 }
 
+/// A machine remembers what imports records say: of equal bytes only.
+#[test]
+fn imports_of_equal_length_are_not_taken_for_each_other() {
+    let blueprint = load("const o = { zebra: 1, b: 'x' }; kv.get('k'); o.c = o.b; return Object.keys(o)");
+    let mut m = Machine::start(&blueprint);
+    assert_eq!(m.step(1000), Run::Parked);
+    let zebra: Vec<_> = m.save(Packing::Keep).into_iter().collect();
+    let mut tiger = zebra.clone();
+    let imports =
+        tiger.iter_mut().find(|(key, _)| *key == RecordKey::Imports).map(|(_, bytes)| bytes).unwrap();
+    let at = imports.windows(5).position(|text| text == b"zebra").unwrap();
+    imports[at..at + 5].copy_from_slice(b"tiger");
+    forebay_engine::snapshot::reseal(&mut tiger);
+    let mut vm = Vm::new(VmConfig::default());
+    let id = vm.adopt(&blueprint).unwrap();
+    let limits = TaskLimits::default();
+    let input =
+        RestoreInput { limits: &limits, tenant: TenantId(0), now: Monotonic(5), fresh_wall_time: false };
+    for (records, key) in [(&zebra, "zebra"), (&zebra, "zebra"), (&tiger, "tiger"), (&zebra, "zebra")] {
+        let records: Records = records.iter().cloned().collect();
+        let task = vm.restore(id, records.iter().map(|(k, v)| (*k, v.as_slice())), &input).unwrap();
+        m = Machine { vm, id, task, limits: limits.clone(), waiting: Vec::new() };
+        assert_eq!(m.save(Packing::Keep), records);
+        assert!(m.answer_one());
+        let run = m.step(1000);
+        assert_eq!(m.result(run), format!(r#"["{key}","b","c"]"#));
+        // What one task has added isn't the next one's.
+        m.vm.finish(task);
+        vm = m.vm;
+    }
+}
+
 #[test]
 fn a_small_step_changes_few_records() {
     let blueprint = load(

@@ -279,15 +279,20 @@ impl Back {
         decided: Vec<Decided>,
     ) {
         let token = self.durable.next_token();
-        let mut whole = batch.clone();
-        if let SaveKind::Suspend(key) = kind
-            && let Some(active) = self.durable.active.get_mut(key)
-        {
-            for decided in &decided {
-                decided.append_to(&active.task.id, &mut whole);
+        // A batch is needed again only where a condition may not hold.
+        let (whole, keep) = if decided.is_empty() {
+            (batch, Batch::new())
+        } else {
+            let mut whole = batch.clone();
+            if let SaveKind::Suspend(key) = kind
+                && let Some(active) = self.durable.active.get_mut(key)
+            {
+                for decided in &decided {
+                    decided.append_to(&active.task.id, &mut whole);
+                }
             }
-        }
-        let keep = if decided.is_empty() { Batch::new() } else { batch };
+            (whole, batch)
+        };
         self.durable.saves.insert(token, Save { kind, batch: keep, decided });
         if let Err(refused) = self.effects.save(token, reactor.timestamp(), &whole) {
             let save = self.durable.saves.remove(&token);

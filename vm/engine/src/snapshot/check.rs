@@ -4,6 +4,7 @@ use crate::heap::kind;
 use crate::value::Value;
 
 /// Whether bits are a Number or one of the constants, in the one form that the engine makes.
+#[inline(always)]
 pub(super) fn is_plain(v: Value) -> bool {
     let bits = v.bits();
     if v.is_double() {
@@ -16,6 +17,7 @@ pub(super) fn is_plain(v: Value) -> bool {
 }
 
 /// Whether a value's tag is that of a reference to this kind of cell.
+#[inline(always)]
 pub(super) fn fits(v: Value, kind: u8) -> bool {
     match kind {
         kind::STRING | kind::ROPE => v.is_string(),

@@ -19,12 +19,13 @@ use super::wire::{Reader, Writer};
 use super::{SnapshotError, World};
 use crate::heap::kind;
 use crate::mem::Mem;
-use crate::shape::{EMPTY, MixHasher, SHAPE_PROPS_MAX};
+use crate::shape::{EMPTY, MixHasher, SHAPE_PROPS_MAX, attr};
 use crate::string::INTERNED;
 use crate::unit::INTRINSIC;
 use crate::value::{Value, space};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::rc::Rc;
 
 type Table<K> = HashMap<K, u32, BuildHasherDefault<MixHasher>>;
 
@@ -34,7 +35,7 @@ const IMPORTS_MAX: u32 = 1 << 24;
 const ATTRS: u8 = 15;
 
 /// The numbers that a task's records use, from its first suspension on.
-#[derive(Default, Debug)]
+#[derive(Default, Clone, Debug)]
 pub(crate) struct Numbers {
     pub(super) record: Vec<u8>,
     values: Table<u64>,
@@ -57,6 +58,28 @@ fn next(count: &mut u32) -> Result<u32, SnapshotError> {
 }
 
 impl Numbers {
+    /// The number that a value has.
+    #[inline]
+    pub(super) fn find(&self, v: Value) -> Option<u32> {
+        self.values.get(&v.bits()).copied()
+    }
+
+    /// The number that a shape has.
+    pub(super) fn find_shape(&self, shape: u32) -> Option<u32> {
+        self.shapes.get(&shape).copied()
+    }
+
+    /// The number that a function of the built-in scripts has.
+    pub(super) fn find_function(&self, world: &World<'_>, index: u32) -> Option<u32> {
+        let (_, first) = first_alike(world, index).ok()?;
+        self.functions.get(&first).copied()
+    }
+
+    /// The number that a native has.
+    pub(super) fn find_native(&self, index: u32) -> Option<u32> {
+        self.natives.get(&index).copied()
+    }
+
     /// The number of a value that lies outside of the task, or is an interned string.
     #[inline]
     pub(super) fn value(&mut self, world: &World<'_>, v: Value) -> Result<u32, SnapshotError> {
@@ -115,10 +138,7 @@ impl Numbers {
 
     /// The number of a function of the built-in scripts.
     pub(super) fn function(&mut self, world: &World<'_>, index: u32) -> Result<u32, SnapshotError> {
-        let hash = world.intrinsics.code.hashes.get(index as usize);
-        let hash = *hash.ok_or(SnapshotError::Unsupported("a built-in function without code"))?;
-        // Functions that do the same are one: the first of them.
-        let index = world.intrinsics.code.functions.get(&hash).copied().unwrap_or(index);
+        let (hash, index) = first_alike(world, index)?;
         if let Some(number) = self.functions.get(&index) {
             return Ok(*number);
         }
@@ -149,6 +169,13 @@ impl Numbers {
     }
 }
 
+/// Hash of a function of the built-in scripts, and the first function that has it: those that do the same are one.
+fn first_alike(world: &World<'_>, index: u32) -> Result<(u64, u32), SnapshotError> {
+    let hash = world.intrinsics.code.hashes.get(index as usize);
+    let hash = *hash.ok_or(SnapshotError::Unsupported("a built-in function without code"))?;
+    Ok((hash, world.intrinsics.code.functions.get(&hash).copied().unwrap_or(index)))
+}
+
 fn function_name(world: &World<'_>, index: u32) -> String {
     let unit = &world.local.units[1];
     let name = unit.functions().get(index as usize).map_or(0, |f| f.name);
@@ -164,15 +191,17 @@ fn tag_byte(v: Value) -> u8 {
 }
 
 /// A shape of a record, in this process.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct LoadedShape {
     /// None: this core has no room for it, its objects become dictionaries.
     pub(super) shape: Option<u32>,
     pub(super) properties: Vec<(Value, u8)>,
+    /// One of them at least is a getter or a setter.
+    pub(super) accessors: bool,
 }
 
 /// What the numbers stand for in this process.
-#[derive(Default)]
+#[derive(Default, Debug)]
 pub(super) struct Imported {
     pub(super) values: Vec<Value>,
     pub(super) shapes: Vec<LoadedShape>,
@@ -187,8 +216,58 @@ pub(super) struct Known<'a> {
     pub(super) blueprint: &'a Names,
 }
 
-/// Reads an imports record: interns texts, finds cells by their paths, learns shapes.
+/// Imports records that a core has read for a blueprint. Tasks that wait at the same place refer to the same things, so
+/// most records are one of a few; and what one says doesn't change while the blueprint is adopted.
+#[derive(Default, Debug)]
+pub(crate) struct Remembered {
+    read: Vec<(Rc<Imported>, Rc<Numbers>)>,
+    /// Which one is replaced next.
+    next: usize,
+}
+
+/// Records that a core remembers for a blueprint, and the bytes of the longest one.
+const REMEMBERED_MAX: usize = 8;
+const REMEMBERED_BYTES_MAX: usize = 4096;
+
+impl Remembered {
+    fn find(&self, record: &[u8]) -> Option<(Rc<Imported>, Rc<Numbers>)> {
+        self.read.iter().find(|(_, numbers)| numbers.record == record).cloned()
+    }
+
+    fn keep(&mut self, imported: &Rc<Imported>, numbers: &Rc<Numbers>) {
+        // A key that lies in the task's own memory, because the core has no room for more, goes with the task.
+        let lasting = imported.values.iter().all(|v| v.as_ref().space() != space::TASK)
+            && imported.shapes.iter().all(|s| s.shape.is_some());
+        if !lasting || numbers.record.len() > REMEMBERED_BYTES_MAX {
+            return;
+        }
+        let pair = (Rc::clone(imported), Rc::clone(numbers));
+        if self.read.len() < REMEMBERED_MAX {
+            self.read.push(pair);
+        } else {
+            self.read[self.next] = pair;
+            self.next = (self.next + 1) % REMEMBERED_MAX;
+        }
+    }
+}
+
+/// What an imports record says.
 pub(super) fn read(
+    mem: &mut Mem<'_>,
+    known: &Known<'_>,
+    record: &[u8],
+) -> Result<(Rc<Imported>, Rc<Numbers>), SnapshotError> {
+    if let Some(found) = mem.local.imports.find(record) {
+        return Ok(found);
+    }
+    let (imported, numbers) = read_entries(mem, known, record)?;
+    let (imported, numbers) = (Rc::new(imported), Rc::new(numbers));
+    mem.local.imports.keep(&imported, &numbers);
+    Ok((imported, numbers))
+}
+
+/// Reads an imports record: interns texts, finds cells by their paths, learns shapes.
+fn read_entries(
     mem: &mut Mem<'_>,
     known: &Known<'_>,
     record: &[u8],
@@ -268,7 +347,8 @@ fn read_shape(mem: &mut Mem<'_>, r: &mut Reader<'_>, values: &[Value]) -> Result
         properties.push((key, attrs));
         shape = shape.and_then(|s| mem.local.shapes.add(s, key, attrs));
     }
-    Ok(LoadedShape { shape, properties })
+    let accessors = properties.iter().any(|(_, attrs)| attrs & attr::ACCESSOR != 0);
+    Ok(LoadedShape { shape, properties, accessors })
 }
 
 /// Whether a value is an interned string.

@@ -13,23 +13,24 @@ use crate::value::{Ref, Value, space};
 /// `dict.rs`: the table was replaced; word 1's upper half says by which.
 pub(super) const MOVED: u64 = 1 << 8;
 
-/// One word of a cell as a record has it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Item {
-    /// Bits without references.
-    Raw(u64),
-    /// Any value.
-    Value(Value),
-    /// The header of an object: its upper half is a shape.
-    Header(u64),
-    /// Word 2 of an object: slots and elements, both cells of the same space.
-    Cells(u64),
+/// What looks at the words of a cell as a record has them. Words come in runs, so that plain ones can be copied
+/// and the others are looked at in one loop.
+pub(super) trait Visit {
+    /// A word without references.
+    fn raw(&mut self, word: u64);
+    /// Bytes without references: as many words as they need, the last one padded with zeros.
+    fn bytes(&mut self, bytes: &[u8]);
+    /// Any values.
+    fn values(&mut self, values: &[Value]);
+    /// The first words of an object: its header, whose upper half is a shape, its prototype, and word 2: slots and
+    /// elements, both cells of the same space.
+    fn object(&mut self, header: u64, proto: Value, cells: u64);
     /// Word 3 of a closure.
-    Function(u64),
+    fn function(&mut self, word: u64);
     /// Word 3 of a native.
-    Native(u64),
+    fn native(&mut self, word: u64);
     /// Word 1 of a table that was replaced.
-    Moved(u64),
+    fn moved(&mut self, word: u64);
 }
 
 /// Name of a kind, for errors.
@@ -96,70 +97,51 @@ pub(super) fn words(heap: &Heap, local: &Local, r: Ref) -> Option<u32> {
     Some(OBJECT_WORDS + own)
 }
 
-/// Calls `each` with the words of a cell that a record has, the header first. The kind's name if there is no rule.
+/// Shows `to` the words of a cell that a record has, the header first. The kind's name if there is no rule.
 #[expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
-pub(super) fn items(
-    heap: &Heap,
-    local: &Local,
-    r: Ref,
-    each: &mut impl FnMut(Item),
-) -> Result<(), &'static str> {
+#[inline]
+pub(super) fn items(heap: &Heap, local: &Local, r: Ref, to: &mut impl Visit) -> Result<(), &'static str> {
     let header = heap.header(r);
     let kind = header as u8;
     let upper = (header >> 32) as u32;
     if kind >= kind::OBJECT {
-        return object_items(heap, local, r, header, each);
+        return object_items(heap, local, r, header, to);
     }
+    to.raw(header);
     match kind {
         kind::STRING => {
-            each(Item::Raw(header));
             // The hash of an interned string is this process's own.
             let len = heap.load(r, 1) as u32;
-            each(Item::Raw(u64::from(len)));
-            bytes(heap, r, 2, len as usize, each);
+            to.raw(u64::from(len));
+            to.bytes(heap.bytes(r, 2, len as usize));
         }
-        kind::BIGINT => {
-            each(Item::Raw(header));
-            bytes(heap, r, 1, upper as usize * 4, each);
-        }
-        kind::DATA => {
-            each(Item::Raw(header));
-            bytes(heap, r, 1, upper as usize, each);
-        }
+        kind::BIGINT => to.bytes(heap.bytes(r, 1, upper as usize * 4)),
+        kind::DATA => to.bytes(heap.bytes(r, 1, upper as usize)),
         kind::ROPE => {
-            each(Item::Raw(header));
-            each(Item::Raw(heap.load(r, 1)));
-            values(heap, r, 2..4, each);
+            to.raw(heap.load(r, 1));
+            to.values(heap.values(r, 2, 2));
         }
-        kind::SYMBOL | kind::VARIABLE => {
-            each(Item::Raw(header));
-            values(heap, r, 1..2, each);
-        }
-        kind::ACCESSOR => {
-            each(Item::Raw(header));
-            values(heap, r, 1..3, each);
-        }
-        kind::REACTION => {
-            each(Item::Raw(header));
-            values(heap, r, 1..6, each);
-        }
+        kind::SYMBOL | kind::VARIABLE => to.values(heap.values(r, 1, 1)),
+        kind::ACCESSOR => to.values(heap.values(r, 1, 2)),
+        kind::REACTION => to.values(heap.values(r, 1, 5)),
         kind::VALUES => {
-            each(Item::Raw(header));
             // Room at the end is not written.
             let all = heap.values(r, 1, upper as usize);
             let used = all.iter().rposition(|v| !v.is_hole()).map_or(0, |at| at + 1);
-            all[..used].iter().for_each(|v| each(Item::Value(*v)));
+            to.values(&all[..used]);
         }
         kind::DICT => {
-            each(Item::Raw(header));
             let word = heap.load(r, 1);
-            each(if header & MOVED != 0 { Item::Moved(word) } else { Item::Raw(word) });
+            if header & MOVED != 0 {
+                to.moved(word)
+            } else {
+                to.raw(word)
+            }
             // Hashes and the index over them follow from the keys, and are made from them again.
             for entry in 0..heap.dict_used(r) {
                 let (key, value, attrs) = heap.dict_entry(r, entry);
-                each(Item::Value(key));
-                each(Item::Value(value));
-                each(Item::Raw(u64::from(attrs) << 32));
+                to.values(&[key, value]);
+                to.raw(u64::from(attrs) << 32);
             }
         }
         _ => return Err(name_of(kind)),
@@ -168,49 +150,33 @@ pub(super) fn items(
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
+#[inline]
 fn object_items(
     heap: &Heap,
     local: &Local,
     r: Ref,
     header: u64,
-    each: &mut impl FnMut(Item),
+    to: &mut impl Visit,
 ) -> Result<(), &'static str> {
     let kind = header as u8;
-    each(Item::Header(header));
-    each(Item::Value(heap.get(r, 1)));
-    each(Item::Cells(heap.load(r, 2)));
+    to.object(header, heap.get(r, 1), heap.load(r, 2));
     let word3 = heap.load(r, 3);
-    each(match kind {
-        kind::CLOSURE => Item::Function(word3),
-        kind::NATIVE => Item::Native(word3),
-        _ => Item::Raw(word3),
-    });
+    match kind {
+        kind::CLOSURE => to.function(word3),
+        kind::NATIVE => to.native(word3),
+        _ => to.raw(word3),
+    }
     let inline = (header >> 16 & 0xff) as u32;
     let own = own_words(kind, inline, word3, || captures(local, word3)).ok_or_else(|| name_of(kind))?;
-    let own = if kind == kind::OBJECT {
+    let own = if kind == kind::OBJECT && own > 0 {
         // Slots beyond the shape's properties were never written.
         let shape = (header >> 32) as u32;
         if shape == DICTIONARY { 0 } else { own.min(local.shapes.properties(shape).len() as u32) }
     } else {
         own
     };
-    values(heap, r, OBJECT_WORDS..OBJECT_WORDS + own, each);
+    to.values(heap.values(r, OBJECT_WORDS, own as usize));
     Ok(())
-}
-
-fn values(heap: &Heap, r: Ref, range: std::ops::Range<u32>, each: &mut impl FnMut(Item)) {
-    for word in range {
-        each(Item::Value(heap.get(r, word)));
-    }
-}
-
-/// Bytes as words, the last one padded with zeros.
-fn bytes(heap: &Heap, r: Ref, from: u32, len: usize, each: &mut impl FnMut(Item)) {
-    for chunk in heap.bytes(r, from, len).chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        each(Item::Raw(u64::from_le_bytes(word)));
-    }
 }
 
 /// The cells that word 2 of an object names.

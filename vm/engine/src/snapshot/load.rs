@@ -8,12 +8,15 @@
 //! | ropes, bound functions, reactions, replaced tables point one way in the arena; prototypes don't turn round | every walk ends |
 //! | a pc is in its function, a call's registers are all there, a continuation fits its instruction | the interpreter's own rules hold |
 //!
-//! Three passes over the cells: places and sizes; words; what needs several cells.
+//! Three passes over the cells: places and sizes, and a copy of the words as they are; each word, of which those that name
+//! something outside are replaced; and what needs several cells, where there is any.
+//! Until its words have been looked at nothing reads a cell but its kind, and a task of which anything is refused is thrown away.
 
 use super::check::{fits, is_plain};
 use super::imports::{self, Imported, LoadedShape};
 use super::layout::{self, cells_of};
-use super::save::{IMPORT, PAGE_WORDS};
+use super::places::{Mark, Places};
+use super::save::{PAGE_WORDS, is_ref};
 use super::wire::Reader;
 use super::{RecordKey, RestoreInput, SnapshotError, builtins, file};
 use crate::blueprint::Blueprint;
@@ -26,19 +29,23 @@ use crate::heap::{OBJECT_WORDS, kind};
 use crate::mem::Mem;
 use crate::object::flag;
 use crate::shape::{DICTIONARY, attr};
-use crate::string::STRING_BYTES_MAX;
+use crate::string::{ASCII, STRING_BYTES_MAX};
 use crate::unit::INTRINSIC;
 use crate::value::{Ref, Value, space};
 use forebay_bytecode::Op;
 use forebay_bytecode::module::function_flags;
-
-/// Words of the arena per cell up to which cells are found through a table with a place per word.
-const WORDS_PER_CELL_MAX: usize = 64;
+use std::rc::Rc;
 
 pub(super) type Check<T = ()> = Result<T, SnapshotError>;
 
+#[inline(always)]
 pub(super) fn require(holds: bool, what: &'static str) -> Check {
-    if holds { Ok(()) } else { Err(SnapshotError::Malformed(what)) }
+    if holds { Ok(()) } else { Err(malformed(what)) }
+}
+
+#[cold]
+fn malformed(what: &'static str) -> SnapshotError {
+    SnapshotError::Malformed(what)
 }
 
 /// The records of one task, by key.
@@ -51,8 +58,10 @@ pub(super) struct Records<'r> {
 impl<'r> Records<'r> {
     pub(super) fn new(records: impl IntoIterator<Item = (RecordKey, &'r [u8])>) -> Check<Self> {
         let mut all: Vec<_> = records.into_iter().collect();
-        all.sort_unstable_by_key(|r| r.0);
-        require(all.windows(2).all(|pair| pair[0].0 != pair[1].0), "a record stands twice")?;
+        if !all.is_sorted_by(|a, b| a.0 < b.0) {
+            all.sort_unstable_by_key(|r| r.0);
+            require(all.windows(2).all(|pair| pair[0].0 != pair[1].0), "a record stands twice")?;
+        }
         let task = match all.first() {
             Some((RecordKey::Task, bytes)) => *bytes,
             _ => return Err(SnapshotError::Missing(RecordKey::Task)),
@@ -88,7 +97,7 @@ impl<'r> Records<'r> {
 }
 
 /// A cell of a record.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Cell<'r> {
     index: u32,
     /// Words that the arena has for it.
@@ -96,11 +105,29 @@ struct Cell<'r> {
     bytes: &'r [u8],
 }
 
+/// What a restoration needs for its own work; kept for the next one.
+#[derive(Default, Debug)]
+pub(crate) struct Scratch {
+    cells: Vec<Cell<'static>>,
+    places: Places,
+    later: Vec<usize>,
+}
+
+/// Cells up to which the memory is kept: 24 bytes each.
+const CELLS_KEPT: usize = 1 << 16;
+
+/// The memory of a list, for cells of other records.
+fn emptied<'r>(mut cells: Vec<Cell<'_>>) -> Vec<Cell<'r>> {
+    cells.clear();
+    cells.into_iter().map(|Cell { index, size, .. }| Cell { index, size, bytes: &[] }).collect()
+}
+
 impl Cell<'_> {
     fn len(&self) -> u32 {
         u32::try_from(self.bytes.len() / 8).unwrap_or(u32::MAX)
     }
     /// Word `at` of the record; 0 beyond it.
+    #[inline(always)]
     fn word(&self, at: u32) -> u64 {
         let at = at as usize * 8;
         self.bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
@@ -110,30 +137,18 @@ impl Cell<'_> {
     }
 }
 
-/// Marks of a cell: what refers to it.
-mod mark {
-    /// It is the slots or elements of an object.
-    pub(super) const PROPERTIES: u8 = 1;
-    /// It is the table of a Map or Set.
-    pub(super) const TABLE: u8 = 2;
-    /// Its chain of prototypes ends.
-    pub(super) const CHAIN: u8 = 4;
-}
-
 /// What a task's memory is read with.
 pub(super) struct Loader<'a, 'm> {
     pub(super) mem: &'a mut Mem<'m>,
-    pub(super) imported: Imported,
+    pub(super) imported: Rc<Imported>,
     /// Words of the arena: cells end before it.
     top: u32,
-    /// All cells, by their place: index and kind.
-    pub(super) places: Vec<(u32, u8)>,
-    /// Per page of the arena, where its cells begin in `places`; one more at the end.
-    pages: Vec<u32>,
-    /// Per word, the cell that starts there, + 1: only where an arena has few words beside its cells.
-    dense: Vec<u32>,
-    /// Marks of the cells, as in `places`.
-    marks: Vec<u8>,
+    places: Places,
+    /// There are getters or setters.
+    accessors: bool,
+    /// Cells, by their number, that the third pass looks at.
+    later: Vec<usize>,
+    pub(super) reactions: Vec<u32>,
     /// Objects whose shape this core can't learn.
     unlearned: Vec<(Ref, u32)>,
 }
@@ -159,50 +174,34 @@ pub(super) fn load(
         };
         imports::read(mem, &known, records.need(RecordKey::Imports)?)?
     };
-    let mut loader = Loader {
-        mem,
-        imported,
-        top,
-        places: Vec::new(),
-        pages: Vec::new(),
-        dense: Vec::new(),
-        marks: Vec::new(),
-        unlearned: Vec::new(),
-    };
-    let cells = loader.cells(records)?;
+    let Scratch { cells, mut places, mut later } = std::mem::take(&mut mem.local.restoring);
+    places.clear();
+    later.clear();
+    let (accessors, reactions, unlearned) = (false, Vec::new(), Vec::new());
+    let mut loader = Loader { mem, imported, top, places, accessors, later, reactions, unlearned };
+    let mut cells = emptied(cells);
+    loader.cells(records, &mut cells)?;
     loader.words(&cells)?;
     task.symbols = loader.symbols(r.u64()?)?;
     loader.together(&cells)?;
     loader.learn()?;
     loader.task(task, &mut r, records, input)?;
     r.done("the task record")?;
-    task.numbers = Some(Box::new(numbers));
+    task.numbers = Some(numbers);
+    if cells.capacity() <= CELLS_KEPT {
+        let cells = emptied(cells);
+        loader.mem.local.restoring = Scratch { cells, places: loader.places, later: loader.later };
+    }
     Ok(())
 }
 
 impl Loader<'_, '_> {
     // ---- values
 
-    /// Where in `places` the cell is that starts at a word.
-    #[inline]
-    fn place(&self, index: u32) -> Option<usize> {
-        if !self.dense.is_empty() {
-            return (*self.dense.get(index as usize)? as usize).checked_sub(1);
-        }
-        let page = (index / PAGE_WORDS) as usize;
-        let range = *self.pages.get(page)? as usize..*self.pages.get(page + 1)? as usize;
-        let start = range.start;
-        self.places[range].binary_search_by_key(&index, |p| p.0).ok().map(|at| start + at)
-    }
-
     /// Kind of the cell that starts at a word; 0: none.
-    #[inline]
+    #[inline(always)]
     fn kind(&self, index: u32) -> u8 {
-        self.place(index).map_or(0, |at| self.places[at].1)
-    }
-
-    fn mark(&self, index: u32) -> u8 {
-        self.place(index).map_or(0, |at| self.marks[at])
+        if self.places.has(index, Mark::Start) { self.mem.heap.kind(Ref::new(space::TASK, index)) } else { 0 }
     }
 
     /// Kind of what a reference names, here or in a shared space.
@@ -217,24 +216,33 @@ impl Loader<'_, '_> {
 
     /// A value, cells of any kind among them.
     #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+    #[inline(always)]
     fn raw_value(&self, word: u64) -> Check<Value> {
         let v = Value::from_bits(word);
-        if is_plain(v) {
+        if !is_ref(v) {
+            require(is_plain(v), "a value's bits")?;
             return Ok(v);
         }
-        let is_ref = v.is_string() || v.is_object() || v.is_symbol() || v.is_bigint() || v.is_cell();
-        require(is_ref && word >> 33 & 0x7fff == 0, "a value's bits")?;
-        if word & IMPORT != 0 {
-            let import = self.imported.values.get(word as u32 as usize).copied();
-            let import = import.ok_or(SnapshotError::Malformed("a value names no import"))?;
-            require(import.tag() == v.tag(), "an import is of another kind")?;
-            return Ok(import);
+        if word >> 32 & 0xffff != 0 {
+            return self.import(v);
         }
         require(fits(v, self.kind(word as u32)), "a value names no cell")?;
         Ok(v)
     }
 
+    /// A value that lies outside of the task.
+    #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+    fn import(&self, v: Value) -> Check<Value> {
+        let word = v.bits();
+        require(word >> 33 & 0x7fff == 0, "a value's bits")?;
+        let import = self.imported.values.get(word as u32 as usize).copied();
+        let import = import.ok_or(SnapshotError::Malformed("a value names no import"))?;
+        require(import.tag() == v.tag(), "an import is of another kind")?;
+        Ok(import)
+    }
+
     /// A value that scripts and registers may have.
+    #[inline(always)]
     pub(super) fn value(&self, word: u64) -> Check<Value> {
         let v = self.raw_value(word)?;
         let hidden = v.is_cell() && !matches!(self.kind_of(v), kind::VARIABLE | kind::DATA);
@@ -243,6 +251,7 @@ impl Loader<'_, '_> {
     }
 
     /// What a property's place may have: a value, or an accessor pair.
+    #[inline(always)]
     fn slot(&self, word: u64) -> Check<Value> {
         let v = self.raw_value(word)?;
         let fine = !v.is_cell()
@@ -266,16 +275,12 @@ impl Loader<'_, '_> {
 
     // ---- pass 1: places and sizes
 
-    fn cells<'r>(&mut self, records: &Records<'r>) -> Check<Vec<Cell<'r>>> {
-        let bytes: usize =
-            records.all.iter().filter(|r| matches!(r.0, RecordKey::Heap(_))).map(|r| r.1.len()).sum();
-        // A cell takes 16 bytes at least, and seldom less than 48.
-        let mut cells = Vec::with_capacity(bytes / 48 + 1);
-        self.places.reserve(bytes / 48 + 1);
+    fn cells<'r>(&mut self, records: &Records<'r>, cells: &mut Vec<Cell<'r>>) -> Check {
         let mut free = 1;
         for (key, bytes) in &records.all {
             let RecordKey::Heap(page) = *key else { continue };
             let mut r = Reader::new(bytes);
+            let mut first = true;
             while !r.is_done() {
                 let (index, len) = (r.u32()?, r.u32()?);
                 require(index / PAGE_WORDS == page && index >= free, "a cell's place")?;
@@ -284,22 +289,22 @@ impl Loader<'_, '_> {
                 cell.size = self.size(&cell)?;
                 free = index.saturating_add(cell.size);
                 require(free <= self.top, "a cell beyond the arena")?;
-                while self.pages.len() <= page as usize {
-                    self.pages.push(u32::try_from(self.places.len()).unwrap_or(u32::MAX));
+                if std::mem::take(&mut first) {
+                    self.places.page(page);
                 }
-                self.places.push((index, cell.word(0).to_le_bytes()[0]));
+                self.places.set(index, Mark::Start);
+                match cell.word(0).to_le_bytes()[0] {
+                    // Its entries lie elsewhere in a record.
+                    kind::DICT => self.put(cell.r(), 0, cell.word(0)),
+                    kind => {
+                        self.accessors |= kind == kind::ACCESSOR;
+                        self.mem.heap.bytes_mut(cell.r(), 0, bytes.len()).copy_from_slice(bytes);
+                    }
+                }
                 cells.push(cell);
             }
         }
-        self.pages.push(u32::try_from(self.places.len()).unwrap_or(u32::MAX));
-        self.marks = vec![0; self.places.len()];
-        if self.top as usize / WORDS_PER_CELL_MAX < self.places.len() {
-            self.dense = vec![0; self.top as usize];
-            for (number, (index, _)) in (1u32..).zip(&self.places) {
-                self.dense[*index as usize] = number;
-            }
-        }
-        Ok(cells)
+        Ok(())
     }
 
     /// Words that the arena has for a cell; the record has as many as its kind writes.
@@ -357,11 +362,30 @@ impl Loader<'_, '_> {
     // ---- pass 2: words
 
     fn words(&mut self, cells: &[Cell<'_>]) -> Check {
-        for cell in cells {
-            if self.kind(cell.index) >= kind::OBJECT {
-                self.object_words(cell)?;
+        for (number, cell) in cells.iter().enumerate() {
+            let kind = self.mem.heap.kind(cell.r());
+            let done = if kind >= kind::OBJECT {
+                self.object_words(cell)?
             } else {
                 self.plain_words(cell)?;
+                kind != kind::DICT
+            };
+            if !done {
+                self.later.push(number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the words of a cell from `from` on. They were copied as they are: only what is meant by an import's number is written.
+    #[inline(always)]
+    fn run(&mut self, cell: &Cell<'_>, from: u32, check: impl Fn(&Self, u64) -> Check<Value>) -> Check {
+        let words = cell.bytes.get(from as usize * 8..).unwrap_or_default().as_chunks::<8>().0;
+        for (at, word) in (from..).zip(words) {
+            let word = u64::from_le_bytes(*word);
+            let v = check(self, word)?;
+            if v.bits() != word {
+                self.put(cell.r(), at, v.bits());
             }
         }
         Ok(())
@@ -377,45 +401,38 @@ impl Loader<'_, '_> {
                 let len = cell.word(1);
                 require(len <= STRING_BYTES_MAX as u64, "a string's length")?;
                 let bytes = cell.bytes.get(16..16 + len as usize).unwrap_or_default();
-                require(bytes.len() as u64 == len && forebay_bytecode::is_wtf8(bytes), "a string's bytes")?;
-                let (expected, units) = crate::string::flags_of(bytes);
+                require(bytes.len() as u64 == len, "a string's bytes")?;
+                let words = cell.bytes[16..].as_chunks::<8>().0;
+                let high = words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word));
+                let (expected, units) = if high & 0x8080_8080_8080_8080 == 0 {
+                    (ASCII, bytes.len())
+                } else {
+                    require(forebay_bytecode::is_wtf8(bytes), "a string's bytes")?;
+                    crate::string::flags_of(bytes)
+                };
                 require(flags == expected && upper as usize == units, "a string's header")?;
-                self.copy(cell, cell.size);
             }
             kind::BIGINT => {
                 require(flags & !(1 << 8) == 0 && upper as usize <= LIMBS_MAX, "a BigInt's header")?;
                 let top = upper.checked_sub(1).map(|at| (cell.word(1 + at / 2) >> (32 * (at % 2))) as u32);
                 require(top != Some(0) && (top.is_some() || flags == 0), "a BigInt's limbs")?;
-                self.copy(cell, cell.size);
             }
-            kind::DATA => {
-                require(flags == 0, "a header's flags")?;
-                self.copy(cell, cell.size);
-            }
+            kind::DATA => require(flags == 0, "a header's flags")?,
             kind::ROPE => self.rope(cell)?,
             kind::SYMBOL => {
                 require(header & !crate::class::PRIVATE == u64::from(kind::SYMBOL), "a header's flags")?;
                 let v = self.value(cell.word(1))?;
                 require(v.is_string() || v.is_undefined(), "a symbol's description")?;
-                self.put(r, 0, header);
                 self.put(r, 1, v.bits());
             }
             kind::VARIABLE | kind::ACCESSOR => {
                 require(header == u64::from(header as u8), "a header's flags")?;
-                self.put(r, 0, header);
-                for at in 1..cell.size {
-                    let v = self.value(cell.word(at))?;
-                    self.put(r, at, v.bits());
-                }
+                self.run(cell, 1, Self::value)?;
             }
             kind::REACTION => self.reaction(cell)?,
             kind::VALUES => {
                 require(flags == 0, "a header's flags")?;
-                self.put(r, 0, header);
-                for at in 1..cell.len() {
-                    let v = self.slot(cell.word(at))?;
-                    self.put(r, at, v.bits());
-                }
+                self.run(cell, 1, Self::slot)?;
                 let room = (cell.size - cell.len()) as usize;
                 self.mem.heap.values_mut(r, cell.len(), room).fill(Value::HOLE);
             }
@@ -424,14 +441,9 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn put(&mut self, r: Ref, at: u32, word: u64) {
         self.mem.heap.store(r, at, word);
-    }
-
-    /// Words without references, as they are.
-    fn copy(&mut self, cell: &Cell<'_>, words: u32) {
-        let len = words as usize * 8;
-        self.mem.heap.bytes_mut(cell.r(), 0, len).copy_from_slice(&cell.bytes[..len]);
     }
 
     fn rope(&mut self, cell: &Cell<'_>) -> Check {
@@ -482,7 +494,7 @@ impl Loader<'_, '_> {
             v
         };
         let (fulfilled, rejected) = (self.value(cell.word(3))?, self.value(cell.word(4))?);
-        self.put(r, 0, cell.word(0));
+        self.reactions.push(cell.index);
         for (at, v) in [(1, next), (2, what), (3, fulfilled), (4, rejected), (5, target)] {
             self.put(r, at, v.bits());
         }
@@ -516,8 +528,9 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
+    /// Whether that is all there is to look at.
     #[expect(clippy::cast_possible_truncation, reason = "packed words are taken apart by their width")]
-    fn object_words(&mut self, cell: &Cell<'_>) -> Check {
+    fn object_words(&mut self, cell: &Cell<'_>) -> Check<bool> {
         let (header, r) = (cell.word(0), cell.r());
         let kind = header as u8;
         let inline = header >> 16 & 0xff;
@@ -525,10 +538,18 @@ impl Loader<'_, '_> {
         require(flags & !layout::flags_of(kind) == 0, "an object's flags")?;
         require(inline <= 32 && (inline == 0 || kind == kind::OBJECT), "an object's slots")?;
         let number = (header >> 32) as u32;
+        let mut simple = !self.accessors
+            && flags & flag::SPARSE == 0
+            && !matches!(kind, kind::MAP | kind::SET | kind::DECIMAL | kind::ITERATOR | kind::GENERATOR);
+        let mut properties = 0;
         let shape = if number == DICTIONARY {
+            simple = false;
             DICTIONARY
         } else {
-            match self.shape(number)?.shape {
+            let loaded = self.shape(number)?;
+            properties = loaded.properties.len();
+            simple &= !loaded.accessors;
+            match loaded.shape {
                 Some(shape) => shape,
                 None => {
                     self.unlearned.push((r, number));
@@ -540,18 +561,41 @@ impl Loader<'_, '_> {
         let proto = self.value(cell.word(1))?;
         require(proto.is_object() || proto.is_null(), "an object's prototype")?;
         self.put(r, 1, proto.bits());
-        self.put(r, 2, cell.word(2));
+        simple &= !proto.is_object() || proto.as_ref().space() != space::TASK;
         let word3 = self.word3(cell, kind)?;
         self.put(r, 3, word3);
-        for at in OBJECT_WORDS..cell.len() {
-            let v = match kind {
-                kind::OBJECT => self.slot(cell.word(at))?,
-                _ => self.own(cell, kind, at)?,
-            };
-            self.put(r, at, v.bits());
+        match kind {
+            kind::OBJECT => self.run(cell, OBJECT_WORDS, Self::slot)?,
+            _ => {
+                for at in OBJECT_WORDS..cell.len() {
+                    let v = self.own(cell, kind, at)?;
+                    self.put(r, at, v.bits());
+                }
+            }
         }
         for at in cell.len()..cell.size {
             self.put(r, at, Value::UNDEFINED.bits());
+        }
+        if simple {
+            self.simple_properties(cell, properties.saturating_sub(inline as usize))?;
+        }
+        Ok(simple)
+    }
+
+    /// [`Loader::properties`] of an object where nothing is a getter or a setter, with so many properties beyond its own words.
+    #[inline(always)]
+    fn simple_properties(&mut self, cell: &Cell<'_>, outside: usize) -> Check {
+        let [slots, elements] = cells_of(cell.word(2));
+        let mut room = 0;
+        if slots.index() != 0 {
+            self.claim(slots.index(), Mark::Properties)?;
+            require(self.kind(slots.index()) == kind::VALUES, "an object's slots")?;
+            room = (self.mem.heap.header(slots) >> 32) as usize;
+        }
+        require(outside <= room, "an object's slots")?;
+        if elements.index() != 0 {
+            self.claim(elements.index(), Mark::Properties)?;
+            require(self.kind(elements.index()) == kind::VALUES, "an object's elements")?;
         }
         Ok(())
     }
@@ -674,7 +718,8 @@ impl Loader<'_, '_> {
     // ---- pass 3: what needs several cells
 
     fn together(&mut self, cells: &[Cell<'_>]) -> Check {
-        for cell in cells {
+        let later = std::mem::take(&mut self.later);
+        for cell in later.iter().map(|number| &cells[*number]) {
             let kind = self.kind(cell.index);
             if kind >= kind::OBJECT {
                 self.properties(cell)?;
@@ -683,7 +728,7 @@ impl Loader<'_, '_> {
                 kind::MAP | kind::SET => {
                     let table = self.mem.heap.get(cell.r(), 4).as_ref();
                     require(self.mem.heap.header(table) & layout::MOVED == 0, "a Map's table")?;
-                    self.claim(table.index(), mark::TABLE)?;
+                    self.claim(table.index(), Mark::Table)?;
                 }
                 kind::DECIMAL => {
                     let text = self.mem.heap.get(cell.r(), 4);
@@ -693,7 +738,7 @@ impl Loader<'_, '_> {
                 _ => {}
             }
         }
-        for cell in cells {
+        for cell in later.iter().map(|number| &cells[*number]) {
             let kind = self.kind(cell.index);
             if kind >= kind::OBJECT {
                 self.chain(cell.r(), cells.len())?;
@@ -705,6 +750,7 @@ impl Loader<'_, '_> {
                 _ => {}
             }
         }
+        self.later = later;
         Ok(())
     }
 
@@ -716,7 +762,7 @@ impl Loader<'_, '_> {
         }
         let own = v.is_cell() && v.as_ref().space() == space::TASK && self.kind_of(v) == kind::DICT;
         require(own && self.mem.heap.header(v.as_ref()) & layout::MOVED == 0, "the task's symbols")?;
-        self.claim(v.as_ref().index(), mark::PROPERTIES)?;
+        self.claim(v.as_ref().index(), Mark::Properties)?;
         for entry in 0..self.mem.heap.dict_used(v.as_ref()) {
             let (key, symbol, _) = self.mem.heap.dict_entry(v.as_ref(), entry);
             require(symbol.is_symbol() && imports::is_text(self.mem, key), "the task's symbols")?;
@@ -725,11 +771,12 @@ impl Loader<'_, '_> {
     }
 
     /// Makes a cell someone's; it must have been nobody's.
-    fn claim(&mut self, index: u32, by: u8) -> Check {
-        let at = self.place(index).ok_or(SnapshotError::Malformed("a cell's owner"))?;
-        let mark = &mut self.marks[at];
-        require(*mark & (mark::PROPERTIES | mark::TABLE) == 0, "a cell has two owners")?;
-        *mark |= by;
+    #[inline]
+    fn claim(&mut self, index: u32, by: Mark) -> Check {
+        require(self.places.has(index, Mark::Start), "a cell's owner")?;
+        let owned = self.places.has(index, Mark::Properties) || self.places.has(index, Mark::Table);
+        require(!owned, "a cell has two owners")?;
+        self.places.set(index, by);
         Ok(())
     }
 
@@ -740,7 +787,7 @@ impl Loader<'_, '_> {
         let [slots, elements] = cells_of(cell.word(2));
         let slots_kind = self.kind(slots.index());
         if slots.index() != 0 {
-            self.claim(slots.index(), mark::PROPERTIES)?;
+            self.claim(slots.index(), Mark::Properties)?;
         }
         if number == DICTIONARY {
             let moved = slots.index() == 0 || self.mem.heap.header(slots) & layout::MOVED != 0;
@@ -763,7 +810,7 @@ impl Loader<'_, '_> {
         if elements.index() == 0 {
             return require(cell.word(0) & flag::SPARSE == 0, "an object's elements");
         }
-        self.claim(elements.index(), mark::PROPERTIES)?;
+        self.claim(elements.index(), Mark::Properties)?;
         let kind = self.kind(elements.index());
         if cell.word(0) & flag::SPARSE != 0 {
             let moved = self.mem.heap.header(elements) & layout::MOVED != 0;
@@ -798,10 +845,10 @@ impl Loader<'_, '_> {
     /// Hashes and index of a table. One that is no object's is a Map's or Set's, or was.
     fn rehash(&mut self, cell: &Cell<'_>) -> Check {
         let d = cell.r();
-        let properties = self.mark(cell.index) & mark::PROPERTIES != 0;
+        let properties = self.places.has(cell.index, Mark::Properties);
         if self.mem.heap.header(d) & layout::MOVED != 0 {
             let to = cells_of(self.mem.heap.load(d, 1))[1].index();
-            require(!properties && self.mark(to) & mark::PROPERTIES == 0, "a table's successor")?;
+            require(!properties && !self.places.has(to, Mark::Properties), "a table's successor")?;
         }
         self.mem.heap.dict_unindex(d);
         for entry in 0..self.mem.heap.dict_used(d) {
@@ -833,7 +880,7 @@ impl Loader<'_, '_> {
         if over.is_cell() {
             let d = over.as_ref();
             if d.space() == space::TASK {
-                require(self.mark(d.index()) & mark::PROPERTIES == 0, "an iterator's table")?;
+                require(!self.places.has(d.index(), Mark::Properties), "an iterator's table")?;
             }
             let used = self.mem.heap.dict_used(d);
             return require(position.as_index().is_some_and(|p| p <= used), "an iterator's position");
@@ -873,7 +920,7 @@ impl Loader<'_, '_> {
             return require(window.is_undefined(), "a generator's registers");
         }
         require(window.is_cell(), "a generator's registers")?;
-        self.claim(window.as_ref().index(), mark::PROPERTIES)?;
+        self.claim(window.as_ref().index(), Mark::Properties)?;
         let room = (self.mem.heap.header(window.as_ref()) >> 32) as usize;
         require(room == registers, "a generator's registers")?;
         let plain = self.mem.heap.values(window.as_ref(), 1, room).iter().all(|v| !self.is_accessor(*v));
@@ -892,7 +939,7 @@ impl Loader<'_, '_> {
     fn chain(&mut self, r: Ref, objects: usize) -> Check {
         let mut at = r;
         let mut steps = 0;
-        while at.space() == space::TASK && self.mark(at.index()) & mark::CHAIN == 0 {
+        while at.space() == space::TASK && !self.places.has(at.index(), Mark::Chain) {
             steps += 1;
             require(steps <= objects, "prototypes that turn round")?;
             let proto = self.mem.heap.get(at, 1);
@@ -903,9 +950,7 @@ impl Loader<'_, '_> {
         }
         let mut done = r;
         for _ in 0..steps {
-            if let Some(at) = self.place(done.index()) {
-                self.marks[at] |= mark::CHAIN;
-            }
+            self.places.set(done.index(), Mark::Chain);
             done = self.mem.heap.get(done, 1).as_ref();
         }
         Ok(())
@@ -913,10 +958,9 @@ impl Loader<'_, '_> {
 
     /// Objects whose shape has no room on this core get dictionaries.
     fn learn(&mut self) -> Check {
+        let imported = Rc::clone(&self.imported);
         for (r, number) in std::mem::take(&mut self.unlearned) {
-            let properties = std::mem::take(&mut self.imported.shapes[number as usize].properties);
-            let made = self.mem.to_dictionary_of(r, &properties);
-            self.imported.shapes[number as usize].properties = properties;
+            let made = self.mem.to_dictionary_of(r, &imported.shapes[number as usize].properties);
             made.map_err(SnapshotError::of_throw)?;
         }
         Ok(())

@@ -86,7 +86,7 @@ impl Loader<'_, '_> {
 
     /// Fibers that promises name must be there.
     fn reactions(&self, task: &TaskState) -> Check {
-        for (index, _) in self.places.iter().filter(|(_, k)| *k == kind::REACTION) {
+        for index in &self.reactions {
             let cell = Ref::new(space::TASK, *index);
             if self.mem.heap.get(cell, 2) == Value::int(1) {
                 let fiber = self.mem.heap.get(cell, 5).as_index().unwrap_or(u32::MAX);
@@ -115,7 +115,7 @@ impl Loader<'_, '_> {
             let mut r = Reader::new(record);
             // The slot's last task has left stacks.
             let (mut stack, calls) = task.spare.pop().unwrap_or_default();
-            stack.clear();
+            stack.truncate(STACK_START);
             stack.resize(STACK_START, Value::UNDEFINED);
             let (mut fiber, frames) = self.fiber(&mut r, count, Fiber::new(stack, calls))?;
             if frames as usize > input.limits.stack_depth.saturating_add(1) {
@@ -228,6 +228,8 @@ impl Loader<'_, '_> {
         for at in base..base + count {
             fiber.stack[at] = self.value(r.u64()?)?;
         }
+        // What was there is another task's.
+        fiber.stack[base + count..base + size].fill(Value::UNDEFINED);
         r.done("a call")?;
         fiber.frames.push(frame);
         Ok(())

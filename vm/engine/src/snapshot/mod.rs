@@ -24,13 +24,15 @@ mod layout;
 mod load;
 mod load_task;
 mod names;
+mod places;
 mod save;
 mod state;
 mod wire;
 
 #[doc(hidden)]
 pub use file::reseal;
-pub(crate) use imports::Numbers;
+pub(crate) use imports::{Numbers, Remembered};
+pub(crate) use load::Scratch as Restoring;
 pub(crate) use names::Names;
 
 use crate::api::{BlueprintId, StartError, TaskHandle, Trap};
@@ -42,6 +44,7 @@ use crate::vm::Vm;
 use forebay_base::limits::TaskLimits;
 use forebay_base::{Monotonic, TenantId};
 use std::fmt;
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 /// Version of the records' bytes.
@@ -142,6 +145,7 @@ pub struct Snapshot {
     pub(crate) words: (u32, u32),
     /// Content hash of the blueprint.
     pub(crate) blueprint: [u8; 32],
+    scratch: save::Scratch,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -289,9 +293,9 @@ impl Vm {
             blueprint: blueprint.names(mem.heap, mem.local),
         };
         out.blueprint = blueprint.content_hash();
-        let mut fresh = Numbers::default();
         let mut kept = state.numbers.take().unwrap_or_default();
-        let numbers = if packing == Packing::Pack { &mut fresh } else { &mut *kept };
+        let mut fresh = Rc::default();
+        let numbers = if packing == Packing::Pack { &mut fresh } else { &mut kept };
         let saved = save::save(&world, state, numbers, (packing, live_max / 8), now, out);
         state.numbers = Some(kept);
         saved

@@ -2,7 +2,7 @@
 
 use super::save::Saver;
 use super::wire::Writer;
-use super::{RecordKey, Snapshot, SnapshotError};
+use super::{RecordKey, Snapshot};
 use crate::fiber::{Cont, ContKind, Fiber, Frame, IN_LOOP, Job, NATIVE_FRAME, Pending, TaskState, Wait};
 use crate::mem::Local;
 use crate::value::Value;
@@ -145,17 +145,13 @@ pub(super) fn request(task: &TaskState, out: &mut Snapshot) {
 }
 
 /// One record per fiber and per call.
-pub(super) fn fibers(
-    saver: &mut Saver<'_, '_>,
-    task: &TaskState,
-    out: &mut Snapshot,
-) -> Result<(), SnapshotError> {
+pub(super) fn fibers(saver: &mut Saver<'_, '_>, task: &TaskState, out: &mut Snapshot) {
     for (index, fiber) in (0u32..).zip(&task.fibers) {
         if fiber.wait == Wait::Free {
             continue;
         }
         let start = out.bytes.len();
-        self::fiber(saver, fiber, &mut Writer(&mut out.bytes))?;
+        self::fiber(saver, fiber, &mut Writer(&mut out.bytes));
         out.end(RecordKey::Fiber(index), start);
         let (mut below, mut base): (Option<&Frame>, u32) = (None, 0);
         for (depth, frame) in (0u32..).zip(&fiber.frames) {
@@ -171,17 +167,16 @@ pub(super) fn fibers(
             };
             below = Some(frame);
             let registers = &fiber.stack[window(local, &fiber.frames, depth as usize)];
-            self::frame(saver, &Frame { base, ..*frame }, registers, &mut Writer(&mut out.bytes))?;
+            self::frame(saver, &Frame { base, ..*frame }, registers, &mut Writer(&mut out.bytes));
             out.end(RecordKey::Frame(index, depth), start);
         }
     }
-    Ok(())
 }
 
 /// Bit of a fiber's state: it runs the code of an async generator, which follows.
 pub(super) const OF_GENERATOR: u8 = 8;
 
-fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) -> Result<(), SnapshotError> {
+fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) {
     // Every field, so that whoever adds one comes by here.
     let Fiber {
         stack: _,
@@ -208,52 +203,44 @@ fn fiber(saver: &mut Saver<'_, '_>, fiber: &Fiber, w: &mut Writer<'_>) -> Result
         }
     }
     if with != 0 {
-        w.u64(saver.word(*generator)?);
+        w.u64(saver.word(*generator));
     }
     // One that doesn't wait has what its last wait left behind.
     let waits = matches!(wait, Wait::Promise | Wait::Effect(_));
-    cont(saver, if waits { *then } else { Cont::ROOT }, w)?;
-    w.u64(saver.word(*promise)?);
+    cont(saver, if waits { *then } else { Cont::ROOT }, w);
+    w.u64(saver.word(*promise));
     w.flag(parent.is_some());
     if let Some((index, then)) = parent {
         w.varint(u64::from(*index));
-        cont(saver, *then, w)?;
+        cont(saver, *then, w);
     }
     [*reject_only, *main, *handler].into_iter().for_each(|f| w.flag(f));
     w.varint(u64::from(*transaction));
     w.len(frames.len());
-    Ok(())
 }
 
-fn frame(
-    saver: &mut Saver<'_, '_>,
-    frame: &Frame,
-    registers: &[Value],
-    w: &mut Writer<'_>,
-) -> Result<(), SnapshotError> {
+fn frame(saver: &mut Saver<'_, '_>, frame: &Frame, registers: &[Value], w: &mut Writer<'_>) {
     let Frame { function, pc, base, unit, flags, closure, cont: then } = *frame;
     w.u8(unit);
-    w.varint(u64::from(if unit == 1 { saver.numbers.function(saver.world, function)? } else { function }));
+    w.varint(u64::from(if unit == 1 { saver.function(function) } else { function }));
     w.varint(u64::from(pc));
     w.varint(u64::from(base));
     // Whether a loop has pushed it is learned again.
     w.u8(flags & !IN_LOOP);
-    w.u64(saver.word(closure)?);
-    cont(saver, then, w)?;
+    w.u64(saver.word(closure));
+    cont(saver, then, w);
     w.len(registers.len());
     for v in registers {
-        w.u64(saver.word(*v)?);
+        w.u64(saver.word(*v));
     }
-    Ok(())
 }
 
-fn cont(saver: &mut Saver<'_, '_>, cont: Cont, w: &mut Writer<'_>) -> Result<(), SnapshotError> {
+fn cont(saver: &mut Saver<'_, '_>, cont: Cont, w: &mut Writer<'_>) {
     let Cont { kind, dst, a, saved } = cont;
     w.u8(cont_number(kind));
     w.varint(u64::from(dst));
     w.u32(a);
-    w.u64(saver.word(saved)?);
-    Ok(())
+    w.u64(saver.word(saved));
 }
 
 /// The task's record, but for its end.
@@ -263,7 +250,7 @@ pub(super) fn task(
     top: u32,
     now: Monotonic,
     out: &mut Snapshot,
-) -> Result<(), SnapshotError> {
+) {
     // Every field, so that whoever adds one comes by here.
     let TaskState {
         handle: _,
@@ -298,7 +285,7 @@ pub(super) fn task(
     w.0.extend_from_slice(&super::SNAPSHOT_VERSION.to_le_bytes());
     w.0.extend_from_slice(&blueprint);
     w.varint(u64::from(top));
-    w.u64(saver.word(symbols.unwrap_or(Value::EMPTY))?);
+    w.u64(saver.word(symbols.unwrap_or(Value::EMPTY)));
     w.varint(*fuel_used);
     w.varint(saver.world.heap.work);
     let left = u64::try_from(deadline.since(now).as_nanos()).unwrap_or(u64::MAX);
@@ -309,15 +296,15 @@ pub(super) fn task(
     w.varint(*random);
     w.flag(*takes_request);
     for v in [*entry, request.payload, request.object] {
-        w.u64(saver.word(v)?);
+        w.u64(saver.word(v));
     }
     w.len(rejected.len());
     for v in rejected {
-        w.u64(saver.word(*v)?);
+        w.u64(saver.word(*v));
     }
     w.len(jobs.len());
     for job in jobs {
-        self::job(saver, job, &mut w)?;
+        self::job(saver, job, &mut w);
     }
     w.len(pending.len());
     for p in pending {
@@ -326,13 +313,12 @@ pub(super) fn task(
         w.varint(*function as u64);
         w.varint(u64::from(*fiber));
         w.varint(u64::from(*transaction));
-        w.u64(saver.word(*arguments)?);
-        w.u64(saver.word(result.unwrap_or(Value::EMPTY))?);
+        w.u64(saver.word(*arguments));
+        w.u64(saver.word(result.unwrap_or(Value::EMPTY)));
     }
-    Ok(())
 }
 
-fn job(saver: &mut Saver<'_, '_>, job: &Job, w: &mut Writer<'_>) -> Result<(), SnapshotError> {
+fn job(saver: &mut Saver<'_, '_>, job: &Job, w: &mut Writer<'_>) {
     let (number, fiber, rejected, values): (u8, u32, bool, &[Value]) = match job {
         Job::Resume { fiber, value, rejected } => (0, *fiber, *rejected, &[*value]),
         Job::React { handler, value, target, rejected } => (1, 0, *rejected, &[*handler, *value, *target]),
@@ -344,9 +330,8 @@ fn job(saver: &mut Saver<'_, '_>, job: &Job, w: &mut Writer<'_>) -> Result<(), S
     w.varint(u64::from(fiber));
     w.flag(rejected);
     for v in values {
-        w.u64(saver.word(*v)?);
+        w.u64(saver.word(*v));
     }
-    Ok(())
 }
 
 /// Values of a job, by its number.
