@@ -138,7 +138,6 @@ fn run_init(mem: &mut Mem<'_>, init: u32, limits: &TaskLimits) -> Result<(), Loa
         parked: Vec::new(),
         frames: Vec::new(),
         fuel: i64::try_from(limits.fuel).unwrap_or(i64::MAX),
-        tail: Vec::new(),
         callee: Value::UNDEFINED,
         resumed: Value::EMPTY,
     };

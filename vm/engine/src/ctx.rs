@@ -26,8 +26,6 @@ pub(crate) struct Ctx<'a> {
     pub(crate) frames: Vec<Frame>,
     /// Fuel left in this slice.
     pub(crate) fuel: i64,
-    /// Callee, this and arguments of a [`Throw::TailCall`].
-    pub(crate) tail: Vec<Value>,
     /// The native that runs.
     pub(crate) callee: Value,
     /// State of a native that goes on after the end of a slice, else EMPTY.
@@ -203,10 +201,10 @@ impl Ctx<'_> {
 
     /// Calls `callee` in place of the running native: `return ctx.tail_call(...)`.
     pub(crate) fn tail_call(&mut self, callee: Value, this: Value, args: &[Value]) -> Result<Value, Throw> {
-        self.tail.clear();
-        self.tail.push(callee);
-        self.tail.push(this);
-        self.tail.extend_from_slice(args);
+        self.mem.local.tail.clear();
+        self.mem.local.tail.push(callee);
+        self.mem.local.tail.push(this);
+        self.mem.local.tail.extend_from_slice(args);
         Err(Throw::TailCall)
     }
 }

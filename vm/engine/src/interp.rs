@@ -20,6 +20,7 @@ use crate::fiber::{Cont, ContKind, Frame, NATIVE_FRAME};
 use crate::generator::How;
 use crate::heap::METERED;
 use crate::heap::kind;
+use crate::hostcall::HOST_FUEL;
 use crate::known::Helper;
 use crate::object::{Get, Key, Put, flag};
 use crate::ops::to_int32;
@@ -28,7 +29,7 @@ use crate::steps::SAME_CALL;
 use crate::throw::Throw;
 use crate::unit::{Hot, NUMBER_RECEIVER, OUTSIDE, STRING_RECEIVER, Unit};
 use crate::value::{Value, space, strict_equals_number};
-use forebay_bytecode::{Capture, Instr, Op};
+use forebay_bytecode::{Capture, HostFn, Instr, Op};
 use std::cmp::Ordering;
 use std::hint::cold_path;
 
@@ -210,6 +211,12 @@ impl Ctx<'_> {
             macro_rules! return_value {
                 ($v:expr, $n:expr) => {{
                     let v = $v;
+                    if let [done] = &self.frames[..]
+                        && done.cont.kind == ContKind::Root
+                        && self.ends_with(v, $n == 1)
+                    {
+                        return Ok(Exit::Idle);
+                    }
                     if $n == 1 && self.frames.len() == 2 {
                         self.guard_returned(v);
                     }
@@ -1287,6 +1294,12 @@ impl Ctx<'_> {
                         continue 'reload;
                     }
                     Op::HostCall => {
+                        let payload = self.task.request.payload;
+                        if i.c() == HostFn::Payload as u16 && !payload.is_empty() {
+                            self.fuel -= HOST_FUEL;
+                            r!(i.a()) = payload;
+                            continue;
+                        }
                         save!();
                         let first = base + usize::from(i.b());
                         self.host_call(i.c(), first, usize::from(i.n()), i.a())?;
@@ -1502,6 +1515,7 @@ impl Ctx<'_> {
     }
 
     /// Flags a literal that a `return` of the handler made.
+    #[inline]
     fn mark_returned(&mut self, v: Value) {
         let fiber = &self.task.fibers[self.current as usize];
         if (fiber.main || fiber.handler) && v.is_object() && v.as_ref().space() == self.mem.heap.own() {

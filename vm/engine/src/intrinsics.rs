@@ -122,7 +122,6 @@ fn run(mem: &mut Mem<'_>, function: Value, args: &[Value]) -> Result<Value, Stri
         parked: Vec::new(),
         frames: Vec::new(),
         fuel: i64::MAX,
-        tail: Vec::new(),
         callee: Value::UNDEFINED,
         resumed: Value::EMPTY,
     };

@@ -22,7 +22,8 @@
     reason = "to_string, to_number, ... are ECMA-262's abstract operations"
 )]
 
-pub mod api;
+pub mod answer;
+mod api;
 mod blueprint;
 mod builtins;
 mod call;

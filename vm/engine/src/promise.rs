@@ -268,9 +268,6 @@ impl Ctx<'_> {
 
     /// Logs rejections that nobody handled.
     pub(crate) fn report_rejections(&mut self) {
-        if self.task.rejected.is_empty() {
-            return;
-        }
         for promise in std::mem::take(&mut self.task.rejected) {
             if !self.is_handled(promise) {
                 let reason = self.heap.get(promise.as_ref(), 4);

@@ -269,8 +269,8 @@ impl Ctx<'_> {
 
     /// Parks in place of the running native: `return ctx.effect(...)`.
     pub(crate) fn effect(&mut self, function: HostFn, args: &[Value]) -> Result<Value, Throw> {
-        self.tail.clear();
-        self.tail.extend_from_slice(args);
+        self.mem.local.tail.clear();
+        self.mem.local.tail.extend_from_slice(args);
         Err(Throw::Effect(function))
     }
 }

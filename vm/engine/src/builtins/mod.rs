@@ -27,6 +27,7 @@ pub(crate) mod date;
 pub(crate) mod dates;
 pub(crate) mod decimal;
 pub(crate) mod each;
+pub(crate) mod flat;
 pub(crate) mod helpers;
 pub(crate) mod iterators;
 pub(crate) mod json;

@@ -276,6 +276,8 @@ pub(super) fn task(
         search: _,
         // Only a native that is interrupted has it, and such a task isn't saved.
         json: _,
+        // Nor is one that has ended.
+        body: _,
         spare: _,
         free_from: _,
         numbers: _,
