@@ -31,6 +31,7 @@ pub(crate) mod flat;
 pub(crate) mod helpers;
 pub(crate) mod iterators;
 pub(crate) mod json;
+pub(crate) mod locale;
 pub(crate) mod num;
 pub(crate) mod numbers;
 pub(crate) mod objects;
