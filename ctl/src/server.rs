@@ -420,7 +420,7 @@ pub(crate) fn environment(config: &Config) -> BTreeMap<String, String> {
 }
 
 /// The store's housekeeping, on a thread of its own: zeroing a segment blocks.
-fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
+pub(crate) fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
     let weak = Arc::downgrade(store);
     let logger = logger.clone();
     std::thread::Builder::new()

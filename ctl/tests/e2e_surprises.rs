@@ -153,3 +153,19 @@ fn an_app_that_serves_nothing_says_so() {
     assert!(!server.out().contains("_forebay"), "{}", server.out());
     server.stop();
 }
+
+/// A store of a script or of tests begins small, and grows as one that serves does.
+#[test]
+fn a_script_and_a_test_may_store_as_much_as_a_server() {
+    let app = App::with("work(\"A\").get(\"/\", () => 1);");
+    let text = "kv.set(\"large\", \"x\".repeat(3000000)); for (let i = 0; i < 20; i++) kv.set(\"k\" + i, \"y\".repeat(300000));";
+    app.write("a.js", &format!("{text} return [kv.get(\"large\").length, kv.scan(\"k\").length];"));
+    let run = forebay(app.path(), &["run", "a.js"]);
+    assert_eq!((run.code, &*run.out), (0, "[3000000,20]\n"), "{}", run.err);
+    app.write(
+        "blueprints/a.test.js",
+        &format!("test(\"stores\", () => {{ {text} expect(kv.get(\"k19\").length).toBe(300000); }});"),
+    );
+    let run = forebay(app.path(), &["test", "."]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+}

@@ -30,14 +30,24 @@ pub(crate) const NATIVE_FUEL: i64 = 4;
     reason = "stack indexes are far below 2^32: the arena cap bounds them"
 )]
 impl Ctx<'_> {
-    /// Makes the stack at least `len` values long.
+    /// Makes the stack at least `len` values long, of which frames that run may have all.
     #[inline]
     pub(crate) fn ensure_stack(&mut self, len: usize) -> Result<(), Throw> {
+        if len > self.stack_limit { self.extend_stack(len) } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn extend_stack(&mut self, len: usize) -> Result<(), Throw> {
+        self.make_room(len);
         let old = self.stack.len();
         if len > old {
             let target = len.max(old * 2);
             self.mem.heap.charge_outside((target - old) * 8)?;
             self.stack.resize(target, Value::UNDEFINED);
+        }
+        if self.parked.is_empty() {
+            self.stack_limit = self.stack.len();
         }
         Ok(())
     }
@@ -480,6 +490,7 @@ impl Ctx<'_> {
 
     /// Stores the running fiber and loads another.
     pub(crate) fn switch_to(&mut self, to: u32) {
+        self.park_nothing();
         let from = &mut self.task.fibers[self.current as usize];
         if from.wait != Wait::Free {
             from.stack = std::mem::take(&mut self.stack);
@@ -495,6 +506,7 @@ impl Ctx<'_> {
         debug_assert!(self.stack.is_empty() && self.frames.is_empty());
         std::mem::swap(&mut self.stack, &mut fiber.stack);
         std::mem::swap(&mut self.frames, &mut fiber.frames);
+        self.stack_limit = self.stack.len();
         fiber.wait = Wait::Running;
         self.current = to;
     }
@@ -502,6 +514,8 @@ impl Ctx<'_> {
     /// Puts the running fiber's stack back; nothing runs then.
     #[inline]
     pub(crate) fn store_fiber(&mut self) {
+        self.park_nothing();
+        self.stack_limit = 0;
         let fiber = &mut self.task.fibers[self.current as usize];
         if fiber.wait != Wait::Free {
             // It has left none while it ran.

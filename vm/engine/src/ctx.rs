@@ -5,6 +5,7 @@ use crate::api::{Clock, Host};
 use crate::fiber::{Frame, TaskState};
 use crate::mem::Mem;
 use crate::object::Key;
+use crate::parked::Parked;
 use crate::throw::{Hint, Throw};
 use crate::value::Value;
 use std::ops::{Deref, DerefMut};
@@ -18,6 +19,10 @@ pub(crate) struct Ctx<'a> {
     /// The running fiber.
     pub(crate) current: u32,
     pub(crate) stack: Vec<Value>,
+    /// Frames that run end below it: `stack.len()`, or less where generators are parked. Never more than `stack.len()`.
+    pub(crate) stack_limit: usize,
+    /// Generators whose registers stand on the stack above that, the lowest last.
+    pub(crate) parked: Vec<Parked>,
     pub(crate) frames: Vec<Frame>,
     /// Fuel left in this slice.
     pub(crate) fuel: i64,

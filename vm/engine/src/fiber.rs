@@ -97,6 +97,8 @@ pub(crate) const CONSTRUCTING: u8 = 1;
 pub(crate) const YIELDED: u8 = 2;
 /// `Frame::flags`: the native calls a function step by step (steps.rs); `pc` says which one it is.
 pub(crate) const STEPPING: u8 = 4;
+/// `Frame::flags` of a generator: a loop has pushed it, and gets what it yields (parked.rs).
+pub(crate) const IN_LOOP: u8 = 8;
 
 /// A script call in flight.
 #[derive(Clone, Copy, Debug)]

@@ -118,6 +118,8 @@ fn run(mem: &mut Mem<'_>, function: Value, args: &[Value]) -> Result<Value, Stri
         clock: Clock::default(),
         current: 0,
         stack: Vec::new(),
+        stack_limit: 0,
+        parked: Vec::new(),
         frames: Vec::new(),
         fuel: i64::MAX,
         callee: Value::UNDEFINED,

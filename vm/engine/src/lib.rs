@@ -48,6 +48,7 @@ mod namespace;
 mod object;
 mod ops;
 mod overlay;
+mod parked;
 mod promise;
 mod query;
 mod request;

@@ -306,6 +306,8 @@ impl Vm {
             clock: Clock { wall },
             current: 0,
             stack: Vec::new(),
+            stack_limit: 0,
+            parked: Vec::new(),
             frames: Vec::new(),
             fuel: slice,
             callee: Value::UNDEFINED,
