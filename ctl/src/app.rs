@@ -51,10 +51,41 @@ impl Loader for Folder {
         let relative = Path::new(path);
         let inside = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         let file = self.root.join(relative);
-        if !inside || fs::metadata(&file).ok()?.len() > SOURCE_BYTES_MAX {
+        let about = fs::metadata(&file).ok()?;
+        // A pipe would be waited for, a device may have no end.
+        if !inside || !about.is_file() || about.len() > SOURCE_BYTES_MAX {
             return None;
         }
         fs::read_to_string(file).ok().map(Into::into)
+    }
+
+    fn why(&self, path: &str) -> Option<String> {
+        let file = self.root.join(path);
+        let about = match fs::metadata(&file) {
+            Ok(about) => about,
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Some(format!("can't be read: {error}"));
+            }
+            Err(_) => {
+                return fs::read_link(&file).ok().map(|to| format!("is a link to nothing: {}", to.display()));
+            }
+        };
+        if about.is_dir() {
+            return Some("is a folder".to_owned());
+        }
+        if !about.is_file() {
+            return Some("is not a regular file".to_owned());
+        }
+        if about.len() > SOURCE_BYTES_MAX {
+            return Some(format!("has {} bytes; a source file has at most {SOURCE_BYTES_MAX}", about.len()));
+        }
+        let bytes = match fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(format!("can't be read: {error}")),
+        };
+        let good = std::str::from_utf8(&bytes).err()?.valid_up_to();
+        let line = 1 + bytes[..good].iter().filter(|byte| **byte == b'\n').count();
+        Some(format!("is not UTF-8: byte 0x{:02x} in line {line}; save it as UTF-8", bytes[good]))
     }
 
     fn modules(&self) -> Vec<String> {
@@ -399,12 +430,19 @@ fn walk(root: &Path, folder: &Path, depth: usize, each: &mut dyn FnMut(&str)) ->
         if hidden {
             continue;
         }
+        let refuse = |why: &str| Err(std::io::Error::other(format!("{} {why}", path.display())));
         if path.is_dir() {
-            if depth < DEPTH_MAX {
-                walk(root, &path, depth + 1, each)?;
+            if depth >= DEPTH_MAX {
+                return refuse("lies too deep");
             }
+            if path.is_symlink() && fs::canonicalize(folder)?.starts_with(fs::canonicalize(&path)?) {
+                return refuse("is a link to a folder that it lies in");
+            }
+            walk(root, &path, depth + 1, each)?;
         } else if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
             each(name);
+        } else if is_blueprint(&path.to_string_lossy()) {
+            return refuse("has a name that is not UTF-8");
         }
     }
     Ok(())

@@ -77,6 +77,8 @@ pub struct Config {
     pub rewrites: Vec<Rewrite>,
     /// Names of environment variables that scripts may read (`[env] allow`).
     pub env_allow: Vec<String>,
+    /// `[http] allow_private`: outbound requests may go to private addresses.
+    pub allow_private: bool,
 }
 
 /// `[database]`.
@@ -394,6 +396,7 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
             Ok(())
         });
     }
+    top.table("http").flag("allow_private", &mut config.allow_private);
     {
         let dev = top.table("dev");
         dev.map("rewrite", |from, to| {
@@ -547,6 +550,14 @@ impl<'a> Section<'a> {
     fn get(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.reader.known.borrow_mut().push((self.name, key));
         self.table?.get(key)
+    }
+
+    fn flag(&self, key: &'static str, into: &mut bool) {
+        let Some(value) = self.get(key) else { return };
+        match value.get_ref() {
+            DeValue::Boolean(value) => *into = *value,
+            _ => self.wrong_type(key, value, "true or false"),
+        }
     }
 
     fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, expected: &str) {

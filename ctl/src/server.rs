@@ -237,7 +237,7 @@ impl Server {
             database_limits: config.database.as_ref().map(|d| d.limits.clone()).unwrap_or_default(),
             more_databases: more_databases(&config)?.into(),
             rewrites: if mode == Mode::Dev { rewrites(&config) } else { Arc::from([]) },
-            allow_private: false,
+            allow_private: config.allow_private,
             own_address: Arc::new(OnceLock::new()),
             env: Arc::new(environment(&config)),
             log: Arc::new(WorkerLog(logger.clone())),
@@ -294,6 +294,13 @@ impl Server {
                 .str("plan", &self.plan.summary())
                 .show("kernel", self.runtime.features())
                 .show("admin", socket.display())
+                .send();
+        }
+        if self.generation().declared().next().is_none() {
+            let folder = self.app.join("blueprints");
+            self.logger
+                .warn("nothing to serve: no blueprint declares a route")
+                .show("folder", folder.display())
                 .send();
         }
     }
@@ -413,7 +420,7 @@ pub(crate) fn environment(config: &Config) -> BTreeMap<String, String> {
 }
 
 /// The store's housekeeping, on a thread of its own: zeroing a segment blocks.
-fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
+pub(crate) fn maintain(store: &Arc<Store>, logger: &Logger) -> Result<(), Failure> {
     let weak = Arc::downgrade(store);
     let logger = logger.clone();
     std::thread::Builder::new()
@@ -481,7 +488,7 @@ impl Control for Server {
             "version": env!("CARGO_PKG_VERSION"),
             "app": self.app,
             "mode": if self.mode == Mode::Dev { "dev" } else { "serve" },
-            "generation": { "id": generation.id, "hash": generation.hash, "routes": generation.entries.len() },
+            "generation": { "id": generation.id, "hash": generation.hash, "routes": generation.declared().count() },
             "uptime_seconds": self.started.elapsed().as_secs_f64(),
             "listen": self.runtime.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
             "kernel": self.runtime.features().to_string(),
@@ -504,7 +511,7 @@ impl Control for Server {
                 "work": entry.work, "version": entry.version,
             })
         };
-        json!({ "routes": generation.entries.iter().map(route).collect::<Vec<_>>() })
+        json!({ "routes": generation.declared().map(route).collect::<Vec<_>>() })
     }
 
     fn metrics(&self) -> String {
@@ -518,7 +525,7 @@ impl Control for Server {
     fn deploy(&self) -> Result<Value, ControlError> {
         match self.reload() {
             Ok(generation) => Ok(
-                json!({ "generation": generation.hash, "id": generation.id, "routes": generation.entries.len() }),
+                json!({ "generation": generation.hash, "id": generation.id, "routes": generation.declared().count() }),
             ),
             Err(ReloadError::Build(problems)) => {
                 Err(ControlError { status: 422, code: "deploy/compile", detail: problems.text() })

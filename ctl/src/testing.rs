@@ -36,6 +36,7 @@ use serde_json::{Value, json};
 use crate::app::{self, Problems};
 use crate::config::{Config, DatabaseSource};
 use crate::devpg::DevPg;
+use crate::log::Logger;
 use crate::{Failure, server};
 
 pub use coverage::{Coverage, FileCoverage};
@@ -239,6 +240,9 @@ impl Machine {
         data.segment_bytes = 1024 * 1024;
         let store = Store::open(data, Arc::clone(&wakers) as Arc<dyn forebay_kv::Wake>)
             .map_err(|error| Failure::because("the tests' store", error))?;
+        let logger =
+            Logger::to_stderr(true).map_err(|error| Failure::because("can't start the log", error))?;
+        server::maintain(&store, &logger)?;
         let own = Arc::new(OnceLock::new());
         let mocks = Arc::new(world::Mocks::new(&config.rewrites, Arc::clone(&own)));
         let answering = Arc::clone(&mocks);

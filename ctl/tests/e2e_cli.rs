@@ -192,6 +192,24 @@ fn build_and_disasm_agree() {
             assert!(run.code == 1 && !run.err.is_empty() && run.out.is_empty(), "byte {at}: {run:?}");
         }
     }
+    // What was built runs without its source, with the same answer and the same places in errors.
+    let app = App::empty();
+    app.write("lib/twice.js", "export const twice = n => n * 2;");
+    app.write(
+        "blueprints/a.js",
+        "import { twice } from \"lib/twice.js\";\nif (payload().bad) null.x;\nreturn twice(payload().n);",
+    );
+    assert_eq!(forebay(app.path(), &["build", "blueprints/a.js", "-o", "a.fbc"]).code, 0);
+    app.remove("blueprints/a.js");
+    app.remove("lib/twice.js");
+    ran(&forebay(app.path(), &["run", "a.fbc", "--payload", "{\"n\":21}"]), 0, "42\n");
+    let run = forebay(app.path(), &["run", "a.fbc", "--payload", "{\"bad\":1}"]);
+    assert!(run.code == 1 && run.err.contains("blueprints/a.js:2:25"), "{}", run.err);
+    let mut bad = std::fs::read(app.path().join("a.fbc")).unwrap();
+    bad.truncate(bad.len() - 1);
+    std::fs::write(app.path().join("a.fbc"), bad).unwrap();
+    let run = forebay(app.path(), &["run", "a.fbc"]);
+    assert!(run.code == 1 && run.err.starts_with("error: a.fbc: "), "{}", run.err);
 }
 
 #[test]

@@ -362,4 +362,14 @@ fn scripts_reach_only_what_they_are_given() {
     );
     assert!(answer.text().contains("Error: "), "{answer}");
     server.stop_but(2);
+    // Where the configuration allows it, a service beside this one is reached; what else was refused still is.
+    app.write("forebay.toml", "[http]\nallow_private = true\n");
+    let server = Server::start("serve", app.path(), &[], &env);
+    let own = format!("http://127.0.0.1:{}/hello", server.address.port());
+    assert_eq!(server.post("/out", &json!({ "url": own }).to_string()).line(), "200 200");
+    for url in ["https://127.0.0.1/", "file:///etc/passwd", "nonsense"] {
+        let answer = server.post("/out", &json!({ "url": url }).to_string());
+        assert!(answer.text().contains("Error: "), "{url}: {answer}");
+    }
+    server.stop();
 }

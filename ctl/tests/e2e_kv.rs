@@ -35,7 +35,8 @@ work("Limits").get("/limits", () => {
   const said = [];
   for (const f of [
     () => kv.set("k".repeat(1025), 1), () => kv.set("k", undefined), () => kv.incr("user:1"),
-    () => kv.iterate("", 100001, 1, () => {}),
+    () => kv.iterate("", 100001, 1, () => {}), () => kv.set("k", 1, { tll: "1h" }), () => kv.snx("z", 1, { sync: false }),
+    () => kv.scan("k", { prefix: "a" }), () => kv.batch([{ set: "a", value: 1, ttl: "1h" }]),
   ]) { try { f(); said.push("nothing"); } catch (e) { said.push(e.name + ": " + e.message); } }
   kv.set("k".repeat(1024), "longest");
   return { said, longest: kv.get("k".repeat(1024)) };
@@ -75,6 +76,10 @@ fn scripts_have_the_whole_store() {
         "TypeError: kv.set: undefined can't be stored; kv.del removes a key",
         "TypeError: kv.incr: the value is not an integer, or the sum leaves 64 bits",
         "RangeError: kv.iterate: offset 100001 is beyond 100000: continue after the last key instead",
+        "TypeError: kv.set: unknown option \"tll\"; there are ttl, sync",
+        "TypeError: kv.snx: unknown option \"sync\"; there are ttl",
+        "TypeError: kv.scan: unknown option \"prefix\"; there are limit, after",
+        "TypeError: kv.batch: unknown field \"ttl\"; there are set, value, del",
     ]) {
         assert_eq!(*said, expected);
     }

@@ -97,6 +97,14 @@ const CASES: &[(&str, &str)] = &[
         r#"{"a":true,"b":[{"lower":null,"upper":2,"lowerInclusive":false,"upperInclusive":false,"empty":false}]}"#,
     ),
     (
+        r#"let q = db().table("person"); const n = 18; if (n) q = q.where(p => p.age != null); q = q.where(p => p.age < n ? p.id == 3 : p.id != 1); return q.order("id").get().map(p => p.id);"#,
+        "[3,4,5]",
+    ),
+    (
+        r#"const q = db().table("person"); q.where(p => p.age > 18 ? p.id < 0 : p.id > 0); return q.order(p => p.id).get().map(p => p.id);"#,
+        "[2,3]",
+    ),
+    (
         r#"return db().table("person").where("name", payload().q).toSQL();"#,
         r#"{"sql":"SELECT * FROM \"person\" WHERE \"name\" = $1","params":["x\"; drop table person; --"]}"#,
     ),

@@ -63,7 +63,7 @@ pub fn run(args: &CheckArgs) -> Outcome {
         check_types(args)?;
     }
     let generation = &built.generation;
-    let (routes, blueprints) = (generation.entries.len(), generation.blueprints.len());
+    let (routes, blueprints) = (generation.declared().count(), generation.blueprints.len());
     if args.json {
         println!(
             "{}",

@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use forebay_worker::generation::LISTEN;
+
 use crate::Outcome;
 use crate::cli::ServerArgs;
 use crate::server::{Mode, Server};
@@ -39,7 +41,9 @@ fn greeting(server: &Server, own: Option<&str>) -> String {
         }
         return text;
     }
-    for entry in server.generation().entries.iter().take(12) {
+    let generation = server.generation();
+    let routes = generation.declared().filter(|entry| &*entry.method != LISTEN);
+    for entry in routes.take(12) {
         let method = match &*entry.method {
             "GET" => String::new(),
             other => format!("-X {other} "),

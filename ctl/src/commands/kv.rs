@@ -85,9 +85,21 @@ pub fn run(args: &KvArgs) -> Outcome {
     }
 }
 
-/// Opening a store makes a folder that isn't there: a typing error must not.
+/// Opening a store makes one where there is none: a typing error must not, and nothing that isn't there is verified.
 fn store_folder(dir: &Path) -> Result<&Path, Failure> {
-    if dir.is_dir() { Ok(dir) } else { Err(Failure::Usage(format!("{} is not a folder", dir.display()))) }
+    if !dir.is_dir() {
+        return Err(Failure::Usage(format!("{} is not a folder", dir.display())));
+    }
+    let items = std::fs::read_dir(dir).map_err(|error| Failure::because(dir.display(), error))?;
+    let is_store = items.flatten().any(|item| {
+        let name = item.file_name();
+        name == "LOCK" || name.to_string_lossy().ends_with(".seg")
+    });
+    if is_store {
+        return Ok(dir);
+    }
+    let hint = if dir.join(".forebay/data").is_dir() { "; did you mean its .forebay/data?" } else { "" };
+    Err(Failure::Failed(format!("{} holds no store{hint}", dir.display())))
 }
 
 fn verify(args: &VerifyArgs) -> Outcome {

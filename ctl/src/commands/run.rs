@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use forebay_base::limits::{DatabaseLimits, HttpLimits, TaskLimits, WorkerLimits};
 use forebay_base::{Monotonic, TenantId};
 use forebay_bytecode::Action;
+use forebay_bytecode::format::MAGIC;
 use forebay_engine::{Blueprint, Entry, NoHost, RequestInput, Run, Vm, VmConfig};
 use forebay_kv::Store;
 use forebay_ring::Endpoint;
@@ -18,13 +19,13 @@ use serde_json::json;
 
 use crate::app::{self, Folder, LoadFailure};
 use crate::log::Logger;
-use crate::server::WorkerLog;
+use crate::server::{WorkerLog, maintain};
 use crate::{Failure, Outcome};
 
 /// Arguments of `forebay run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Script, with or without a work() chain
+    /// Script, with or without a work() chain, or a file that `forebay build` wrote
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// What payload() returns [default: {}]
@@ -63,6 +64,9 @@ pub fn run(args: &RunArgs) -> Outcome {
 /// Code frames.
 pub fn load(file: &Path) -> Result<Arc<Blueprint>, Failure> {
     let real = std::fs::canonicalize(file).map_err(|error| Failure::because(file.display(), error))?;
+    if let Some(bytes) = bytecode(&real).map_err(|error| Failure::because(file.display(), error))? {
+        return built(file, &bytes);
+    }
     let root = real
         .ancestors()
         .skip(1)
@@ -88,6 +92,34 @@ pub fn load(file: &Path) -> Result<Arc<Blueprint>, Failure> {
     }
 }
 
+/// The bytes of a file that `forebay build` wrote; `None` if it is another one.
+fn bytecode(file: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    if !std::fs::metadata(file)?.is_file() {
+        return Ok(None);
+    }
+    let mut head = [0; MAGIC.len()];
+    let mut open = std::fs::File::open(file)?;
+    match open.read_exact(&mut head) {
+        Ok(()) if head == MAGIC => std::fs::read(file).map(Some),
+        Ok(()) => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytecode is verified, whoever made it, before anything of it runs.
+fn built(file: &Path, bytes: &[u8]) -> Result<Arc<Blueprint>, Failure> {
+    let shown = |error: &dyn std::fmt::Display| Failure::because(file.display(), error);
+    let module = forebay_bytecode::decode(bytes).map_err(|error| shown(&error))?;
+    let kept = module.clone();
+    let verified = forebay_bytecode::verify(module).map_err(|error| shown(&error))?;
+    match Blueprint::load(&verified) {
+        Ok(blueprint) => Ok(blueprint),
+        Err(forebay_engine::LoadError::Init(report)) => Err(Failure::Failed(app::explain(&kept, &report))),
+        Err(forebay_engine::LoadError::NoMemory) => Err(shown(&"the kernel gave no memory")),
+    }
+}
+
 /// The body of a script-style file, else the first handler.
 fn entry(blueprint: &Blueprint) -> Option<Action> {
     let module = blueprint.module();
@@ -110,6 +142,7 @@ fn once(blueprint: &Arc<Blueprint>, action: Action, payload: &[u8], data: Option
     }
     let store = Store::open(config, Arc::clone(&wakers) as Arc<dyn forebay_kv::Wake>)
         .map_err(|error| Failure::because(format_args!("data folder {}", data.display()), error))?;
+    maintain(&store, &logger)?;
     let socket = folder.path().join("http.sock");
     let runtime = Runtime::start(
         RuntimeConfig {

@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 use crate::admin::client;
 use crate::{Failure, Outcome};
 
+/// What a task's status can be.
+const STATUSES: [&str; 6] = ["initialized", "running", "paused", "done", "failed", "cancelled"];
+
 /// The commands of `forebay ctl task`.
 #[derive(Clone, Debug, PartialEq, clap::Subcommand)]
 pub enum TaskCommand {
     /// List tasks, in the order of their ids
     Ls {
         /// Only those with this status: initialized, running, paused, done, failed, cancelled
-        #[arg(long, value_name = "STATUS")]
+        #[arg(long, value_name = "STATUS", value_parser = STATUSES, hide_possible_values = true)]
         status: Option<String>,
         /// Continue after this id
         #[arg(long, value_name = "ID")]

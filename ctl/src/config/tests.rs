@@ -86,6 +86,9 @@ idle_check = "15s"
 [env]
 allow = ["STRIPE_KEY", "REGION"]
 
+[http]
+allow_private = true
+
 [dev.rewrite]
 "https://api.exchangerate.host" = "/_fake/rates/"
 "https://api.exchangerate.host:8443/" = "http://127.0.0.1:9090"
@@ -139,6 +142,7 @@ allow = ["STRIPE_KEY", "REGION"]
     );
     assert!(database.source.url(|_| None).unwrap_err().contains("DATABASE_URL"));
     assert_eq!(config.env_allow, ["STRIPE_KEY", "REGION"]);
+    assert!(config.allow_private && !Config::default().allow_private);
     assert_eq!(config.rewrites.len(), 2);
     assert_eq!(parse("cores = [3, 1]").cores, Some(vec![3, 1]));
     assert_eq!(parse("placement = \"auto\"").placement, None);
@@ -147,6 +151,7 @@ allow = ["STRIPE_KEY", "REGION"]
 
 #[test]
 fn unknown_keys_name_the_nearest() {
+    check_errors("[http]\nallow_privat = true", &["2:1 config/unknown-key did you mean `allow_private`?"]);
     check_errors("lisen = \"127.0.0.1:80\"", &["1:1 config/unknown-key did you mean `listen`?"]);
     check_errors("[limits]\nbody-bytes = 1\n", &["2:1 config/unknown-key did you mean `body_bytes`?"]);
     check_errors("memory = \"1MiB\"\n", &["1:1 config/unknown-key `memory` belongs to [limits]"]);
@@ -262,7 +267,7 @@ fn every_key_is_documented_in_its_section() {
     let text = include_str!("../../../docs/CONFIGURATION.md");
     for (section, key) in Config::keys() {
         let heading = match (section, key) {
-            ("", "limits" | "worker" | "kv" | "database" | "env" | "dev") => continue,
+            ("", "limits" | "worker" | "kv" | "database" | "env" | "http" | "dev") => continue,
             ("", _) => "## Top level".to_owned(),
             ("dev", key) => format!("## [dev.{key}]"),
             (section, _) => format!("## [{section}]"),

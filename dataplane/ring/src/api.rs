@@ -237,6 +237,10 @@ pub enum Wait {
     AtMost(Duration),
     /// Until a completion, a timer or a wake-up.
     Forever,
+    /// As `Forever`, but not before this much has passed since the last turn: what comes meanwhile is handed over
+    /// together, with one sleep instead of one for each. Much of it, or the next timer, ends that early; a wake-up by
+    /// another thread waits as well. epoll doesn't gather: there it is `Forever`.
+    Gather(Duration),
 }
 
 /// How [`Transport::close`] ends a connection.
@@ -430,6 +434,8 @@ pub struct Features {
     pub multishot_accept: bool,
     /// One receive request serves many packets (6.0).
     pub multishot_receive: bool,
+    /// [`Wait::Gather`] in one system call even if nothing comes (IORING_FEAT_MIN_TIMEOUT, 6.12).
+    pub min_wait: bool,
 }
 
 impl fmt::Display for Features {
@@ -446,6 +452,7 @@ impl fmt::Display for Features {
             (self.direct_descriptors, "direct_descriptors"),
             (self.multishot_accept, "multishot_accept"),
             (self.multishot_receive, "multishot_receive"),
+            (self.min_wait, "min_wait"),
         ] {
             write!(f, " {}{name}", if on { '+' } else { '-' })?;
         }

@@ -82,7 +82,7 @@ impl Core {
             _ if !self.events.is_empty() => return Some(Duration::ZERO),
             Wait::Poll => return Some(Duration::ZERO),
             Wait::AtMost(most) => Some(most),
-            Wait::Forever => None,
+            Wait::Forever | Wait::Gather(_) => None,
         };
         match self.timers.next() {
             None => wanted,

@@ -71,7 +71,7 @@ pub use buffers::{ReceiveBuffer, ReceiveBuffers};
 pub use disk::File;
 pub use epoll::EpollReactor;
 pub use output::{Output, Outputs};
-pub use sys::raise_descriptor_limit;
+pub use sys::{raise_descriptor_limit, unshared};
 pub use timers::TimerId;
 pub use uring::UringReactor;
 pub use wake::Waker;

@@ -278,6 +278,25 @@ pub(crate) fn listener(endpoint: &Endpoint, backlog: u16, nonblocking: bool) -> 
     Ok(socket)
 }
 
+/// Whether this process can have a TCP address to itself. SO_REUSEPORT, by which the listeners of one process share a port,
+/// lets another process of the same user in just as well, and each then gets some of the other's requests: whoever
+/// listens asks this first. Unix sockets and port 0 have nothing to share.
+///
+/// # Errors
+/// EADDRINUSE: somebody listens there.
+pub fn unshared(endpoint: &Endpoint) -> io::Result<()> {
+    match endpoint {
+        Endpoint::Tcp(addr) if addr.port() != 0 => {
+            let address = SocketAddress::new(endpoint)?;
+            let socket = stream_socket(&address, false)?;
+            // Connections that are over (TIME_WAIT) are no reason against it (socket(7)).
+            set_option(raw(&socket), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+            bind(raw(&socket), &address)
+        }
+        Endpoint::Tcp(_) | Endpoint::Unix(_) => Ok(()),
+    }
+}
+
 /// A path that is taken by a socket nobody listens on (its process was killed) is replaced.
 fn bind_unix(fd: RawFd, address: &SocketAddress, path: &Path) -> io::Result<()> {
     match bind(fd, address) {

@@ -40,6 +40,7 @@ const EVERYTHING: Features = Features {
     direct_descriptors: true,
     multishot_accept: true,
     multishot_receive: true,
+    min_wait: true,
 };
 
 fn uring(mut config: Config, step_down: impl FnOnce(&mut Features)) -> UringReactor {
@@ -65,6 +66,8 @@ reactors! {
     timers_fire_in_order_and_not_when_cancelled,
     disk_writes_and_reads_back,
     wakes_are_never_lost,
+    a_turn_gathers_what_comes_within_a_time,
+    gathering_ends_with_the_next_timer,
     unix_sockets_know_their_peer,
     who_was_dialled_is_asked_whether_it_is_still_there,
     outbound_connections_report_how_they_ended,

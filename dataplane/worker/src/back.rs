@@ -44,7 +44,7 @@ use forebay_engine::{
 use forebay_frames::{Live, TaskId};
 use forebay_http::{DateCache, HeadView, Problem, Reply, ResponseWriter};
 use forebay_kv::Store;
-use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
+use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId, Wait};
 
 use crate::durable::Durable;
 use crate::effects::Effects;
@@ -367,6 +367,11 @@ impl Back {
             || !self.effects.uncertain.is_empty()
             || self.may_begin_event()
             || self.durable.has_work(self.has_room_to_load())
+    }
+
+    /// How a turn without work sleeps.
+    pub(crate) fn wait(&self) -> Wait {
+        self.effects.gathering.distance().map_or(Wait::Forever, Wait::Gather)
     }
 
     /// Another task may start.

@@ -95,6 +95,13 @@ pub struct Generation {
     pub limits: TaskLimits,
 }
 
+impl Generation {
+    /// What the app declares: routes, and handlers of events.
+    pub fn declared(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !matches!(entry.target, Target::Tasks | Target::Posts))
+    }
+}
+
 impl fmt::Debug for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generation")
@@ -223,28 +230,27 @@ impl Generation {
                 }
             }
         }
-        if entries.iter().any(|entry| entry.durable.is_some()) {
-            for (method, pattern, target) in [
-                ("GET", format!("{TASKS_PATH}{{id}}"), Target::Tasks),
-                ("POST", format!("{TASKS_PATH}{{id}}/signals/{{name}}"), Target::Posts),
-                ("POST", format!("{PROMISES_PATH}{{token}}"), Target::Posts),
-            ] {
-                let entry = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-                if let Err(error) = routes.add(Method::from_bytes(method.as_bytes()), &pattern, entry) {
-                    let route = format!("{method} {pattern} (of durable works)");
-                    errors.push(GenerationError::Route { route, error });
-                }
-                entries.push(Entry {
-                    work: "forebay".into(),
-                    version: None,
-                    method: method.into(),
-                    pattern: pattern.into(),
-                    file: "".into(),
-                    target,
-                    limits: limits.clone(),
-                    durable: None,
-                });
+        // Of an app without durable works, too: an earlier generation may have left tasks, whose Locations and promises are out.
+        for (method, pattern, target) in [
+            ("GET", format!("{TASKS_PATH}{{id}}"), Target::Tasks),
+            ("POST", format!("{TASKS_PATH}{{id}}/signals/{{name}}"), Target::Posts),
+            ("POST", format!("{PROMISES_PATH}{{token}}"), Target::Posts),
+        ] {
+            let entry = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+            if let Err(error) = routes.add(Method::from_bytes(method.as_bytes()), &pattern, entry) {
+                let route = format!("{method} {pattern} (of durable works)");
+                errors.push(GenerationError::Route { route, error });
             }
+            entries.push(Entry {
+                work: "forebay".into(),
+                version: None,
+                method: method.into(),
+                pattern: pattern.into(),
+                file: "".into(),
+                target,
+                limits: limits.clone(),
+                durable: None,
+            });
         }
         if errors.is_empty() {
             let first = u32::try_from(entries.len()).unwrap_or(u32::MAX);

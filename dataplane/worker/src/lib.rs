@@ -22,6 +22,7 @@ mod core;
 pub mod durable;
 mod effects;
 mod front;
+mod gathering;
 pub mod generation;
 mod json;
 mod mailbox;

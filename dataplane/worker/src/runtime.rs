@@ -158,6 +158,10 @@ impl Runtime {
             homes: Arc::from([]),
         };
         let mut listen = config.listen.clone();
+        for endpoint in &listen {
+            forebay_ring::unshared(endpoint)
+                .map_err(|error| RuntimeError::Io(format!("listening on {endpoint}"), error))?;
+        }
         let own_address = Arc::clone(&config.back.own_address);
         // Mailboxes of the halves with effects, by core: the store wakes them.
         let mailboxes: Vec<Arc<Mailbox>> = config.cores.iter().map(|_| Arc::default()).collect();

@@ -109,6 +109,7 @@ pub fn instruction(module: &Module, function: &Function, pc: u32, instr: Instr) 
         Op::DefPrivate => &["", "method", "get", "set"],
         Op::Yield => &["", "delegate"],
         Op::GetIteratorObject => &["", "async"],
+        Op::In => &["", "for-in"],
         _ => &[],
     };
     if let Some(note) = notes.get(usize::from(instr.n())).filter(|note| !note.is_empty()) {

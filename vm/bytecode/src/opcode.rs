@@ -237,7 +237,7 @@ opcodes! {
     46 Le (A Dst, B Src, C Src) "r[a] = r[b] <= r[c]";
     47 Gt (A Dst, B Src, C Src) "r[a] = r[b] > r[c]";
     48 Ge (A Dst, B Src, C Src) "r[a] = r[b] >= r[c]";
-    49 In (A Dst, B Src, C Src) "r[a] = r[b] in r[c]";
+    49 In (A Dst, B Src, C Src) "r[a] = r[b] in r[c]; n = 1 (for-in): r[b] is a string, and true if r[c] is no object";
     50 InstanceOf (A Dst, B Src, C Src) "r[a] = r[b] instanceof r[c]";
     51 Concat (A Dst, B Range) "r[a] = the n values from r[b] as strings, joined (template literal)";
 

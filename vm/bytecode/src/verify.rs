@@ -441,7 +441,7 @@ fn check_unused(op: Op, instr: Instr) -> Check {
         }
     }
     used |= match op {
-        Op::Return | Op::GetName | Op::DeclareName | Op::Yield | Op::GetIteratorObject => 1 << 8,
+        Op::Return | Op::In | Op::GetName | Op::DeclareName | Op::Yield | Op::GetIteratorObject => 1 << 8,
         Op::DefElem | Op::DefGetter | Op::DefSetter | Op::CheckReturn | Op::DefClass => 1 << 8,
         Op::NameFunction | Op::DefPrivate => 3 << 8,
         Op::ToPropertyKey if instr.n() == 1 => 1 << 8 | 0xffff << 48,

@@ -88,11 +88,35 @@ pub(crate) struct Files<'a> {
     pub(crate) options: Options,
 }
 
+fn missing(loader: &dyn Loader, path: &str) -> String {
+    match loader.why(path) {
+        Some(why) => format!("`{path}` {why}"),
+        None => format!("there is no file `{path}`"),
+    }
+}
+
+/// A file that gave no text.
+fn unreadable(loader: &dyn Loader, path: &str) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        code: "FB0701",
+        message: missing(loader, path),
+        file: path.into(),
+        text: "".into(),
+        place: Place::default(),
+        labels: Vec::new(),
+        hint: None,
+    }
+}
+
 /// Reads sql/; a name that is there twice is an error.
 fn queries(loader: &dyn Loader, sink: &mut Sink) -> Vec<crate::sqlfile::NamedQuery> {
     let mut all: Vec<crate::sqlfile::NamedQuery> = Vec::new();
     for path in loader.queries() {
-        let Some(text) = loader.load(&path) else { continue };
+        let Some(text) = loader.load(&path) else {
+            sink.push(unreadable(loader, &path));
+            continue;
+        };
         let found = match crate::sqlfile::parse(&path, &text) {
             Ok(found) => found,
             Err(error) => {
@@ -136,16 +160,7 @@ impl<'a> Files<'a> {
             Some(text) => {
                 loading.file(path, &text);
             }
-            None => loading.sink.push(Diagnostic {
-                severity: Severity::Error,
-                code: "FB0701",
-                message: format!("there is no file `{path}`"),
-                file: path.into(),
-                text: "".into(),
-                place: Place::default(),
-                labels: Vec::new(),
-                hint: None,
-            }),
+            None => loading.sink.push(unreadable(loader, path)),
         }
         let list = loading.list.into_iter().flatten().collect();
         Self { list, queries: queries(loader, sink), options }
@@ -372,13 +387,20 @@ impl<'a> Loading<'a, '_> {
         let parsed = Parser::new(self.allocator, self.allocator.alloc_str(text), source_type)
             .with_options(options)
             .parse();
+        // A word to whoever writes types into a JavaScript file.
+        let is_typescript = || {
+            let text = self.allocator.alloc_str(text);
+            let again = Parser::new(self.allocator, text, SourceType::ts()).with_options(options).parse();
+            path.ends_with(".js")
+                && !again.panicked
+                && again.diagnostics.iter().all(|error| error.severity != oxc_diagnostics::Severity::Error)
+        };
         let syntax_errors = |sink: &mut Sink, list: &[oxc_diagnostics::OxcDiagnostic]| {
             let mut failed = false;
             for error in list {
                 if error.severity != oxc_diagnostics::Severity::Error {
                     continue;
                 }
-                failed = true;
                 let place = |label: &oxc_diagnostics::LabeledSpan| Place {
                     start: label.offset(),
                     end: label.offset().saturating_add(label.len()),
@@ -390,7 +412,16 @@ impl<'a> Loading<'a, '_> {
                 let others = error.labels.iter().enumerate().filter(|(i, _)| *i != caret);
                 let labels =
                     others.map(|(_, l)| (place(l), l.label().unwrap_or("here").to_string())).collect();
-                let hint = error.help.as_ref().map(ToString::to_string);
+                let hint = match &*error.message {
+                    "Unexpected JSX expression" => {
+                        Some("there is no JSX here: `html(`<p>${text}</p>`)` answers with HTML".to_owned())
+                    }
+                    _ if !failed && is_typescript() => {
+                        Some("types are for files whose names end in .ts".to_owned())
+                    }
+                    _ => error.help.as_ref().map(ToString::to_string),
+                };
+                failed = true;
                 report(sink, "FB0101", error.message.to_string(), first, labels, hint);
             }
             failed
@@ -467,7 +498,8 @@ impl<'a> Loading<'a, '_> {
         let Some(text) = self.loader.load(&path) else {
             let modules = self.loader.modules();
             let hint = did_you_mean(&path, modules.iter().map(String::as_str));
-            return refuse(self.sink, "FB0701", format!("there is no file `{path}`"), hint);
+            let message = missing(self.loader, &path);
+            return refuse(self.sink, "FB0701", message, hint);
         };
         if self.list.len() >= FILES_MAX {
             return refuse(self.sink, "FB0803", format!("more than {FILES_MAX} files are imported"), None);

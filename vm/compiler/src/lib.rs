@@ -42,6 +42,10 @@ use forebay_bytecode::Module;
 pub trait Loader: Sync {
     /// The text of a file, or `None` if there is none.
     fn load(&self, path: &str) -> Option<Box<str>>;
+    /// Why `load` gave no text, if something is there.
+    fn why(&self, _path: &str) -> Option<String> {
+        None
+    }
     /// Paths of the modules that can be imported, for "did you mean".
     fn modules(&self) -> Vec<String> {
         Vec::new()

@@ -248,6 +248,10 @@ fn number(sql: &str) -> Result<Numbered, (usize, &'static str)> {
                     None => at + 1,
                 }
             }
+            b';' if says_nothing(&bytes[at..]) => {
+                out.push_str(&sql[copied..at]);
+                return Ok((out, params, places));
+            }
             b';' => return Err((at, "a query is one statement")),
             b':' if bytes[at..].starts_with(b"::") => at + 2,
             b':' if bytes.get(at + 1).is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_') => {
@@ -276,6 +280,26 @@ fn number(sql: &str) -> Result<Numbered, (usize, &'static str)> {
     }
     out.push_str(&sql[copied..]);
     Ok((out, params, places))
+}
+
+/// Whether nothing is there but spaces, semicolons and comments, such as one about the next query.
+fn says_nothing(bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at = match byte {
+            b';' => at + 1,
+            byte if byte.is_ascii_whitespace() => at + 1,
+            b'-' if bytes[at..].starts_with(b"--") => {
+                bytes[at..].iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |length| at + length)
+            }
+            b'/' if bytes[at..].starts_with(b"/*") => match comment(bytes, at) {
+                Some(end) => end,
+                None => return false,
+            },
+            _ => return false,
+        };
+    }
+    true
 }
 
 /// Where what is quoted ends; a doubled quote is one of the text.
@@ -387,5 +411,22 @@ mod tests {
             assert!(parse("sql/u.sql", wrong).is_err(), "{wrong}");
         }
         assert!(parse("sql/u.sql", "").unwrap().is_empty());
+    }
+
+    #[test]
+    fn comments_may_stand_behind_a_query() {
+        let check = |text: &str| {
+            let queries = parse("sql/u.sql", text).unwrap();
+            let texts: Vec<_> = queries.iter().map(|q| &*q.text).collect();
+            assert_eq!(texts, ["select $1", "select 2"], "{text}");
+        };
+        check(
+            "-- name: a :one\nselect :x; -- of :nobody\n-- name: b :one\nselect 2\n;;\n/* the ; end */ -- :z\n",
+        );
+        check(
+            "-- name: a :one\r\nselect :x;\r\n\r\n-- The second one's comment\r\n-- name: b :one\r\nselect 2;\r\n",
+        );
+        assert!(parse("sql/u.sql", "-- name: a :one\nselect 1; select 2").is_err());
+        assert!(parse("sql/u.sql", "-- name: a :one\nselect 1; /* no end").is_err());
     }
 }

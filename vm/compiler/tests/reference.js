@@ -122,7 +122,7 @@ function machine(m, host) {
           case 'Le': r[a] = r[b] <= r[c]; break;
           case 'Gt': r[a] = r[b] > r[c]; break;
           case 'Ge': r[a] = r[b] >= r[c]; break;
-          case 'In': r[a] = r[b] in r[c]; break;
+          case 'In': r[a] = n === 1 && Object(r[c]) !== r[c] ? true : r[b] in r[c]; break;
           case 'InstanceOf': r[a] = r[b] instanceof r[c]; break;
           case 'Concat': r[a] = range(b, n).map(x => `${x}`).join(''); break;
           case 'Jump': case 'Loop': pc += sbx; break;

@@ -134,9 +134,10 @@ fn run_init(mem: &mut Mem<'_>, init: u32, limits: &TaskLimits) -> Result<(), Loa
         clock: Clock::default(),
         current: 0,
         stack: Vec::new(),
+        stack_limit: 0,
+        parked: Vec::new(),
         frames: Vec::new(),
         fuel: i64::try_from(limits.fuel).unwrap_or(i64::MAX),
-        tail: Vec::new(),
         callee: Value::UNDEFINED,
         resumed: Value::EMPTY,
     };

@@ -30,14 +30,24 @@ pub(crate) const NATIVE_FUEL: i64 = 4;
     reason = "stack indexes are far below 2^32: the arena cap bounds them"
 )]
 impl Ctx<'_> {
-    /// Makes the stack at least `len` values long.
+    /// Makes the stack at least `len` values long, of which frames that run may have all.
     #[inline]
     pub(crate) fn ensure_stack(&mut self, len: usize) -> Result<(), Throw> {
+        if len > self.stack_limit { self.extend_stack(len) } else { Ok(()) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn extend_stack(&mut self, len: usize) -> Result<(), Throw> {
+        self.make_room(len);
         let old = self.stack.len();
         if len > old {
             let target = len.max(old * 2);
             self.mem.heap.charge_outside((target - old) * 8)?;
             self.stack.resize(target, Value::UNDEFINED);
+        }
+        if self.parked.is_empty() {
+            self.stack_limit = self.stack.len();
         }
         Ok(())
     }
@@ -199,14 +209,14 @@ impl Ctx<'_> {
                                     "host calls are not possible while the module loads",
                                 ));
                             }
-                            let args = std::mem::take(&mut self.tail);
+                            let args = std::mem::take(&mut self.mem.local.tail);
                             let cont = if function == HostFn::HttpRequest && cont.kind == ContKind::Plain {
                                 Cont::new(ContKind::Http, cont.dst)
                             } else {
                                 cont
                             };
                             let parked = self.park_on_effect(function, &args, cont);
-                            self.tail = args;
+                            self.mem.local.tail = args;
                             return parked;
                         }
                         Err(Throw::Coerce(which, hint)) => {
@@ -279,11 +289,11 @@ impl Ctx<'_> {
 
     /// Puts callee, this and arguments of a tail call into the window.
     fn take_tail(&mut self, abase: usize) -> Result<usize, Throw> {
-        let tail = std::mem::take(&mut self.tail);
+        let tail = std::mem::take(&mut self.mem.local.tail);
         self.ensure_stack(abase + tail.len() + SLACK)?;
         self.stack[abase - 1..abase - 1 + tail.len()].copy_from_slice(&tail);
         let argc = tail.len().saturating_sub(2);
-        self.tail = tail;
+        self.mem.local.tail = tail;
         Ok(argc)
     }
 
@@ -480,6 +490,7 @@ impl Ctx<'_> {
 
     /// Stores the running fiber and loads another.
     pub(crate) fn switch_to(&mut self, to: u32) {
+        self.park_nothing();
         let from = &mut self.task.fibers[self.current as usize];
         if from.wait != Wait::Free {
             from.stack = std::mem::take(&mut self.stack);
@@ -488,20 +499,29 @@ impl Ctx<'_> {
         self.load_fiber(to);
     }
 
+    #[inline]
     pub(crate) fn load_fiber(&mut self, to: u32) {
         let fiber = &mut self.task.fibers[to as usize];
-        self.stack = std::mem::take(&mut fiber.stack);
-        self.frames = std::mem::take(&mut fiber.frames);
+        // Nothing runs: there is no stack here.
+        debug_assert!(self.stack.is_empty() && self.frames.is_empty());
+        std::mem::swap(&mut self.stack, &mut fiber.stack);
+        std::mem::swap(&mut self.frames, &mut fiber.frames);
+        self.stack_limit = self.stack.len();
         fiber.wait = Wait::Running;
         self.current = to;
     }
 
     /// Puts the running fiber's stack back; nothing runs then.
+    #[inline]
     pub(crate) fn store_fiber(&mut self) {
+        self.park_nothing();
+        self.stack_limit = 0;
         let fiber = &mut self.task.fibers[self.current as usize];
         if fiber.wait != Wait::Free {
-            fiber.stack = std::mem::take(&mut self.stack);
-            fiber.frames = std::mem::take(&mut self.frames);
+            // It has left none while it ran.
+            std::mem::swap(&mut fiber.stack, &mut self.stack);
+            std::mem::swap(&mut fiber.frames, &mut self.frames);
+            debug_assert!(self.stack.is_empty() && self.frames.is_empty());
         }
     }
 
@@ -561,17 +581,16 @@ impl Ctx<'_> {
         let current = self.current;
         self.store_fiber();
         let fiber = &mut self.task.fibers[current as usize];
-        let (promise, parent) = (fiber.promise, fiber.parent.take());
-        let (main, reject_only, generator) = (fiber.main, fiber.reject_only, fiber.generator);
-        if !main {
-            // What its call has charged; the stack is the next fiber's.
-            let bytes = fiber.stack.len() * 8;
-            self.mem.heap.release_outside(bytes);
-        }
-        self.task.retire_fiber(current as usize);
-        if main {
+        if fiber.main {
+            self.task.retire_fiber(current as usize);
             return self.main_done(result);
         }
+        let (promise, parent) = (fiber.promise, fiber.parent.take());
+        let (reject_only, generator) = (fiber.reject_only, fiber.generator);
+        // What its call has charged; the stack is the next fiber's.
+        let bytes = fiber.stack.len() * 8;
+        self.mem.heap.release_outside(bytes);
+        self.task.retire_fiber(current as usize);
         if !generator.is_empty() {
             self.async_generator_done(generator, result)?;
         } else if !promise.is_empty() {
@@ -586,6 +605,27 @@ impl Ctx<'_> {
             return self.finish(cont, promise);
         }
         Ok(())
+    }
+
+    /// The task's first fiber returns from its last frame a value that is the task's; `is_literal`: written in the
+    /// `return` itself. False, and nothing has happened, if it is anything else.
+    #[inline]
+    pub(crate) fn ends_with(&mut self, v: Value, is_literal: bool) -> bool {
+        let Some(fiber) = self.task.fibers.first_mut().filter(|f| f.main && self.current == 0) else {
+            return false;
+        };
+        if matches!(self.mem.kind_of(v), Some(kind::PROMISE | kind::QUERY)) {
+            return false;
+        }
+        if is_literal && v.is_object() && v.as_ref().space() == self.mem.heap.own() {
+            self.mem.set_flag(v.as_ref(), flag::RETURNED);
+        }
+        self.frames.clear();
+        std::mem::swap(&mut fiber.stack, &mut self.stack);
+        std::mem::swap(&mut fiber.frames, &mut self.frames);
+        self.task.retire_fiber(0);
+        self.task.outcome = Some(Ok(v));
+        true
     }
 
     fn main_done(&mut self, result: Result<Value, Value>) -> Result<(), Throw> {

@@ -23,11 +23,19 @@ const SECOND: u32 = 1 << 31;
 pub(crate) struct Crumbs {
     tables: [(Option<Ref>, Vec<u32>); STRINGS],
     next: usize,
+    used: bool,
 }
 
 impl Crumbs {
     /// Forgets the strings.
+    #[inline]
     pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.used) {
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
         for (of, table) in &mut self.tables {
             *of = None;
             if table.capacity() > KEPT_MAX {
@@ -69,6 +77,7 @@ impl Heap {
         }
         let at = self.crumbs.next;
         self.crumbs.next = (at + 1) % STRINGS;
+        self.crumbs.used = true;
         let mut table = std::mem::take(&mut self.crumbs.tables[at].1);
         let bytes = flat_bytes(self, r);
         let len = bytes.len();

@@ -5,6 +5,7 @@ use crate::api::{Clock, Host};
 use crate::fiber::{Frame, TaskState};
 use crate::mem::Mem;
 use crate::object::Key;
+use crate::parked::Parked;
 use crate::throw::{Hint, Throw};
 use crate::value::Value;
 use std::ops::{Deref, DerefMut};
@@ -18,11 +19,13 @@ pub(crate) struct Ctx<'a> {
     /// The running fiber.
     pub(crate) current: u32,
     pub(crate) stack: Vec<Value>,
+    /// Frames that run end below it: `stack.len()`, or less where generators are parked. Never more than `stack.len()`.
+    pub(crate) stack_limit: usize,
+    /// Generators whose registers stand on the stack above that, the lowest last.
+    pub(crate) parked: Vec<Parked>,
     pub(crate) frames: Vec<Frame>,
     /// Fuel left in this slice.
     pub(crate) fuel: i64,
-    /// Callee, this and arguments of a [`Throw::TailCall`].
-    pub(crate) tail: Vec<Value>,
     /// The native that runs.
     pub(crate) callee: Value,
     /// State of a native that goes on after the end of a slice, else EMPTY.
@@ -198,10 +201,10 @@ impl Ctx<'_> {
 
     /// Calls `callee` in place of the running native: `return ctx.tail_call(...)`.
     pub(crate) fn tail_call(&mut self, callee: Value, this: Value, args: &[Value]) -> Result<Value, Throw> {
-        self.tail.clear();
-        self.tail.push(callee);
-        self.tail.push(this);
-        self.tail.extend_from_slice(args);
+        self.mem.local.tail.clear();
+        self.mem.local.tail.push(callee);
+        self.mem.local.tail.push(this);
+        self.mem.local.tail.extend_from_slice(args);
         Err(Throw::TailCall)
     }
 }

@@ -97,6 +97,8 @@ pub(crate) const CONSTRUCTING: u8 = 1;
 pub(crate) const YIELDED: u8 = 2;
 /// `Frame::flags`: the native calls a function step by step (steps.rs); `pc` says which one it is.
 pub(crate) const STEPPING: u8 = 4;
+/// `Frame::flags` of a generator: a loop has pushed it, and gets what it yields (parked.rs).
+pub(crate) const IN_LOOP: u8 = 8;
 
 /// A script call in flight.
 #[derive(Clone, Copy, Debug)]
@@ -181,6 +183,17 @@ impl Fiber {
             generator: Value::EMPTY,
         }
     }
+
+    /// As new, with the stack that it has.
+    fn renew(&mut self) {
+        self.wait = Wait::Running;
+        self.cont = Cont::ROOT;
+        self.promise = Value::EMPTY;
+        self.parent = None;
+        (self.reject_only, self.main, self.handler) = (false, false, false);
+        self.transaction = 0;
+        self.generator = Value::EMPTY;
+    }
 }
 
 /// A microtask.
@@ -248,11 +261,13 @@ pub(crate) struct TaskState {
     pub(crate) search: Option<Box<crate::builtins::regexp::Search>>,
     /// JSON that the end of a slice has interrupted, likewise.
     pub(crate) json: Option<Box<crate::builtins::json::Paused>>,
+    /// The text of a long answer, once the task has ended.
+    pub(crate) body: Option<crate::answer::Body>,
     /// Numbers of the task's records, once it was saved or if it was restored.
     pub(crate) numbers: Option<Rc<crate::snapshot::Numbers>>,
     /// Stacks and frame lists of fibers that ended.
     pub(crate) spare: Vec<(Vec<Value>, Vec<Frame>)>,
-    /// No slot of `fibers` below this one is free.
+    /// No slot of `fibers` below this one is free. The first slot keeps its stack, for the next task's first fiber.
     pub(crate) free_from: usize,
 }
 
@@ -260,6 +275,11 @@ pub(crate) struct TaskState {
 const SPARE_MAX: usize = 32;
 /// Values of a new stack.
 pub(crate) const STACK_START: usize = 256;
+/// And of the longest that is kept.
+const STACK_MAX: usize = 16 * STACK_START;
+/// Entries of lists that a slot keeps.
+const JOBS_KEPT_MAX: usize = 1024;
+const REJECTED_KEPT_MAX: usize = 64;
 
 impl TaskState {
     pub(crate) fn new() -> Self {
@@ -285,6 +305,7 @@ impl TaskState {
             random: 0,
             search: None,
             json: None,
+            body: None,
             numbers: None,
             spare: Vec::new(),
             free_from: 0,
@@ -293,36 +314,78 @@ impl TaskState {
 
     /// Forgets the task, keeps the memory (bounded).
     pub(crate) fn reset(&mut self) {
-        for at in 0..self.fibers.len() {
-            if self.fibers[at].wait != Wait::Free {
-                self.retire_fiber(at);
-            }
+        let ended = matches!(&self.fibers[..], [first] if first.wait == Wait::Free);
+        let rest = self.jobs.len() + self.pending.len() + self.rejected.len();
+        if !ended
+            || rest > 0
+            || self.jobs.capacity() > JOBS_KEPT_MAX
+            || self.rejected.capacity() > REJECTED_KEPT_MAX
+            || self.search.is_some()
+            || self.json.is_some()
+            || self.body.is_some()
+            || self.numbers.is_some()
+        {
+            self.drop_rest();
         }
-        self.fibers.clear();
         self.free_from = 0;
         self.ready = None;
-        self.jobs.clear();
-        if self.jobs.capacity() > 1024 {
-            self.jobs.shrink_to(1024);
-        }
-        self.pending.clear();
         self.outcome = None;
         self.trap = None;
-        self.rejected.clear();
-        self.rejected.shrink_to(64);
         self.entry = Value::EMPTY;
         self.effects_made = 0;
         self.fuel_used = 0;
         self.symbols = None;
         self.random = 0;
+        self.request.clear();
+    }
+
+    /// What a task that ended by itself and waited for nothing has nothing of.
+    fn drop_rest(&mut self) {
+        for at in 0..self.fibers.len() {
+            if self.fibers[at].wait != Wait::Free {
+                self.retire_fiber(at);
+            }
+        }
+        self.fibers.truncate(1);
+        self.jobs.clear();
+        self.jobs.shrink_to(JOBS_KEPT_MAX);
+        self.pending.clear();
+        self.rejected.clear();
+        self.rejected.shrink_to(REJECTED_KEPT_MAX);
         self.search = None;
         self.json = None;
+        self.body = None;
         self.numbers = None;
-        self.request.clear();
+    }
+
+    /// Leaves no slot, for fibers that are pushed by whoever has them.
+    pub(crate) fn clear_fibers(&mut self) {
+        for fiber in self.fibers.drain(..).filter(|f| !f.stack.is_empty()) {
+            self.spare.push((fiber.stack, fiber.frames));
+        }
+        self.free_from = 0;
+    }
+
+    /// Makes a new fiber of the first slot, if that is free and has a stack.
+    #[inline]
+    pub(crate) fn renew_first_fiber(&mut self) -> bool {
+        if self.free_from == 0
+            && let Some(first) = self.fibers.first_mut()
+            && first.wait == Wait::Free
+            && first.stack.len() >= STACK_START
+        {
+            first.renew();
+            self.free_from = 1;
+            return true;
+        }
+        false
     }
 
     /// A slot for a new fiber.
     pub(crate) fn new_fiber(&mut self) -> u32 {
+        if self.renew_first_fiber() {
+            return 0;
+        }
         let (mut stack, frames) = self.spare.pop().unwrap_or_default();
         if stack.len() < STACK_START {
             stack.resize(STACK_START, Value::UNDEFINED);
@@ -340,14 +403,19 @@ impl TaskState {
     }
 
     /// Frees a slot; its memory is kept if it is of ordinary size.
+    #[inline]
     pub(crate) fn retire_fiber(&mut self, at: usize) {
         self.free_from = self.free_from.min(at);
         let fiber = &mut self.fibers[at];
         fiber.wait = Wait::Free;
+        if at == 0 && fiber.stack.len() <= STACK_MAX {
+            fiber.frames.clear();
+            return;
+        }
         let stack = std::mem::take(&mut fiber.stack);
         let mut frames = std::mem::take(&mut fiber.frames);
         frames.clear();
-        if self.spare.len() < SPARE_MAX && !stack.is_empty() && stack.len() <= 16 * STACK_START {
+        if self.spare.len() < SPARE_MAX && !stack.is_empty() && stack.len() <= STACK_MAX {
             self.spare.push((stack, frames));
         }
     }

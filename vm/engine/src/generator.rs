@@ -29,11 +29,9 @@ use crate::heap::kind;
 use crate::known::Helper;
 use crate::promise::Reaction;
 use crate::throw::Throw;
-use crate::unit::Hot;
 use crate::value::{Ref, Value};
 use forebay_bytecode::module::function_flags;
 use forebay_bytecode::{Function, Instr, Op};
-use std::ptr::NonNull;
 
 /// States: the low byte of word 3.
 pub(crate) mod state {
@@ -179,67 +177,6 @@ impl Ctx<'_> {
         Ok(before)
     }
 
-    /// `next()` of a generator whose value goes to a loop that asks for it itself, where that is nothing but its
-    /// frame, put at `base`: the function that runs then. None: it is more than that, and nothing has happened.
-    #[inline(never)]
-    pub(crate) fn next_of_generator(&mut self, it: Value, base: usize, cont: Cont) -> Option<NonNull<Hot>> {
-        let r = it.as_ref();
-        if !self.mem.is_kind(it, kind::GENERATOR) || r.space() != self.mem.heap.own() {
-            return None;
-        }
-        let word = self.mem.heap.load(r, 3);
-        let (before, pc) = (word as u8, (word >> 32) as u32);
-        if before > state::SUSPENDED || self.frames.len() >= self.task.limits.stack_depth {
-            return None;
-        }
-        let closure = self.mem.heap.get(r, 4);
-        let (unit, index) = self.mem.function_of(closure.as_ref());
-        let hot = &self.mem.local.hot[unit][index as usize];
-        if hot.generator == 0 {
-            return None;
-        }
-        let registers = usize::from(hot.registers);
-        let [callee, to @ ..] = self.stack.get_mut(base - 1..base + registers)? else { return None };
-        *callee = closure;
-        self.mem.heap.take_values(self.mem.heap.get(r, 5).as_ref(), to);
-        self.mem.heap.store(r, 3, u64::from(state::RUNNING));
-        self.fuel -= hot.cost - i64::from(pc) + registers as i64 / 16;
-        let frame =
-            Frame { function: index, pc, base: base as u32, unit: unit as u8, flags: 0, closure, cont };
-        self.frames.push(frame);
-        Some(NonNull::from(hot))
-    }
-
-    /// `yield v` of the frame on top, `base` and `hot` its window and function, to a loop that has asked for it
-    /// itself: the function that runs then. None: it is more than that, and nothing has happened.
-    #[inline(never)]
-    pub(crate) fn yield_to_loop(&mut self, hot: &Hot, base: usize, v: Value) -> Option<NonNull<Hot>> {
-        let [.., caller, top] = &self.frames[..] else { return None };
-        if top.cont.kind != ContKind::Next || hot.generator == 0 {
-            return None;
-        }
-        let window = self.stack.get(base..base + usize::from(hot.registers))?;
-        let it = *window.get(usize::from(hot.generator))?;
-        let r = it.as_ref();
-        let running = self.mem.is_kind(it, kind::GENERATOR)
-            && r.space() == self.mem.heap.own()
-            && self.mem.heap.load(r, 3) as u8 == state::RUNNING
-            && self.mem.heap.get(r, 4) == top.closure;
-        // A loop is a script's.
-        let to = self.mem.local.hot.get(usize::from(caller.unit))?.get(caller.function as usize)?;
-        if !running {
-            return None;
-        }
-        self.mem.heap.put_values(self.mem.heap.get(r, 5).as_ref(), window);
-        self.mem.heap.store(r, 3, u64::from(state::SUSPENDED) | u64::from(top.pc) << 32);
-        self.fuel += hot.cost - i64::from(top.pc);
-        let at = caller.base as usize + usize::from(top.cont.dst);
-        self.stack[at] = v;
-        self.stack[at - 2] = top.cont.saved;
-        self.frames.pop();
-        Some(NonNull::from(to))
-    }
-
     /// What `Yield` of the frame on top answers; an exception is thrown there.
     fn deliver(&mut self, how: How, v: Value) -> Result<(), Throw> {
         let i = self.interrupted();
@@ -278,6 +215,7 @@ impl Ctx<'_> {
         v: Value,
         cont: Cont,
     ) -> Result<(), Throw> {
+        self.park_nothing();
         let own = self.is_kind(generator, kind::GENERATOR) && !self.is_async_generator(generator.as_ref());
         if !own {
             let text = self.mem.show(generator)?;
@@ -313,10 +251,14 @@ impl Ctx<'_> {
         self.finish(cont, v)
     }
 
-    /// IteratorNext of an iterator that is neither array nor string: generators go on without result objects.
+    /// IteratorNext of an iterator that is neither array nor string: generators, and what walks arrays, Maps and Sets, go on
+    /// without result objects.
     pub(crate) fn iterator_next(&mut self, it: Value, next: Value, cont: Cont) -> Result<(), Throw> {
         if next == self.mem.local.known.generator_next && self.is_kind(it, kind::GENERATOR) {
             return self.resume_generator(it, How::Next, Value::UNDEFINED, cont);
+        }
+        if let Some(v) = crate::builtins::iterators::next_in_loop(self, it, next)? {
+            return self.finish(cont, v);
         }
         self.call_helper(Helper::IteratorNext, &[it, next], cont)
     }
@@ -518,7 +460,7 @@ impl Ctx<'_> {
     /// AsyncGeneratorAwaitReturn: `return(value)` of a generator that is over waits for the value.
     fn await_return(&mut self, r: Ref, v: Value) -> Result<(), Throw> {
         self.set_generator(r, state::AWAITING_RETURN, 0);
-        let promise = if self.is_plain_promise(v)? {
+        let promise = if self.is_own_promise(v)? {
             v
         } else {
             let promise = self.mem.new_promise()?;

@@ -218,6 +218,8 @@ pub(crate) struct Heap {
     pub(crate) overlay: Option<Box<Overlay>>,
     /// Bytes of the frozen built-in objects.
     pub(crate) intrinsics_bytes: usize,
+    /// Whose spaces it sees: a number of the machine's own, 0 for none.
+    pub(crate) shown: u64,
     pub(crate) crumbs: Crumbs,
 }
 
@@ -242,6 +244,7 @@ impl Heap {
             touched: 0,
             overlay: None,
             intrinsics_bytes: 0,
+            shown: 0,
             crumbs: Crumbs::default(),
         }
     }
@@ -322,6 +325,7 @@ impl Heap {
     }
 
     /// Forgets everything; keeps at most `keep` bytes resident.
+    #[inline]
     pub(crate) fn reset(&mut self, keep: usize) {
         let used = self.top as usize * 8;
         if used > keep {
@@ -376,6 +380,34 @@ impl Heap {
         // SAFETY: at < limit <= hard <= reserved words.
         unsafe { *self.bases[self.own as usize].add(at as usize) = header };
         Ok(r)
+    }
+
+    /// A new cell whose first words are these, the rest to be written by the caller.
+    #[inline(always)]
+    pub(crate) fn alloc_object(
+        &mut self,
+        words: u32,
+        start: [u64; OBJECT_WORDS as usize],
+    ) -> Result<Ref, Throw> {
+        assert!(words >= OBJECT_WORDS);
+        let at = self.top;
+        if METERED && words > self.limit.saturating_sub(at) {
+            self.pass_soft_limit(words)?;
+        }
+        self.top = at + words;
+        let r = Ref::new(self.own, at);
+        // SAFETY: at + words <= limit <= hard <= reserved words, and at least these are the cell's (asserted above).
+        unsafe {
+            *self.bases[self.own as usize].add(r.index() as usize).cast::<[u64; OBJECT_WORDS as usize]>() =
+                start
+        };
+        Ok(r)
+    }
+
+    /// Undoes the allocations since [`Heap::top`] was this; nobody may have kept a reference to one.
+    pub(crate) fn rewind(&mut self, top: usize) {
+        debug_assert!(top <= self.top as usize && top > 0);
+        self.top = self.top.min(top as u32);
     }
 
     /// `words` more pass `limit`. Once per soft limit the slice is made to end soon, by fuel that `Vm::run` gives

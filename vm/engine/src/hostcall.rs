@@ -12,6 +12,8 @@ use crate::value::Value;
 use forebay_base::limits::LOG_LINE_BYTES_MAX;
 use forebay_bytecode::HostFn;
 
+/// Fuel of a host call besides what it does.
+pub(crate) const HOST_FUEL: i64 = 8;
 /// Arguments of a host call that are copied without an allocation.
 const ARGS_INLINE: usize = 8;
 
@@ -31,7 +33,7 @@ impl Ctx<'_> {
                 function.path()
             )));
         }
-        self.fuel -= 8;
+        self.fuel -= HOST_FUEL;
         // A copy, as what is called may replace the stack; mostly there are few.
         let (mut few, many);
         let args = match n {

@@ -10,7 +10,7 @@
 // Safety. Only a `Verified` module becomes a `Unit`, so every register operand of function f is below
 // f.registers, every jump lands in f.code, the last instruction doesn't fall through, and
 // constants, sites and upvalues are in range (verify.rs, `check_instr`). A frame is pushed only after
-// `ensure_stack(base + registers)`, and `stack` moves only in calls after which the loop reloads
+// `ensure_stack(base + registers)` (`stack_limit` is at most `stack.len()`), and `stack` moves only in calls after which the loop reloads
 // `regs` ('reload). Units and caches live in `Local` and don't move while a task runs.
 
 use crate::api::Trap;
@@ -20,6 +20,7 @@ use crate::fiber::{Cont, ContKind, Frame, NATIVE_FRAME};
 use crate::generator::How;
 use crate::heap::METERED;
 use crate::heap::kind;
+use crate::hostcall::HOST_FUEL;
 use crate::known::Helper;
 use crate::object::{Get, Key, Put, flag};
 use crate::ops::to_int32;
@@ -28,7 +29,7 @@ use crate::steps::SAME_CALL;
 use crate::throw::Throw;
 use crate::unit::{Hot, NUMBER_RECEIVER, OUTSIDE, STRING_RECEIVER, Unit};
 use crate::value::{Value, space, strict_equals_number};
-use forebay_bytecode::{Capture, Instr, Op};
+use forebay_bytecode::{Capture, HostFn, Instr, Op};
 use std::cmp::Ordering;
 use std::hint::cold_path;
 
@@ -210,6 +211,12 @@ impl Ctx<'_> {
             macro_rules! return_value {
                 ($v:expr, $n:expr) => {{
                     let v = $v;
+                    if let [done] = &self.frames[..]
+                        && done.cont.kind == ContKind::Root
+                        && self.ends_with(v, $n == 1)
+                    {
+                        return Ok(Exit::Idle);
+                    }
                     if $n == 1 && self.frames.len() == 2 {
                         self.guard_returned(v);
                     }
@@ -726,6 +733,10 @@ impl Ctx<'_> {
                     Op::Ge => compare!(i, >=),
                     Op::In => {
                         let (x, y) = (r!(i.b()), r!(i.c()));
+                        if i.n() == 1 {
+                            r!(i.a()) = Value::bool(tri!(self.is_still_there(x, y)));
+                            continue;
+                        }
                         slow!(self.has_property(i, x, y))
                     }
                     Op::InstanceOf => {
@@ -1149,11 +1160,16 @@ impl Ctx<'_> {
                         if state == self.mem.local.known.generator_next {
                             save!();
                             let cont = Cont::with(ContKind::Next, i.a() + 2, i.bx(), it);
+                            if let Some(turn) = self.next_of_parked(it, cont) {
+                                enter!(turn.base, turn.closure, turn.hot, turn.pc);
+                                continue;
+                            }
+                            cold_path();
                             let at = base + usize::from(hot!().registers) + 1;
                             if let Some(next) = self.next_of_generator(it, at, cont)
                                 && let Some(top) = self.frames.last()
                             {
-                                enter!(at, top.closure, next.as_ptr(), top.pc);
+                                enter!(top.base as usize, top.closure, next.as_ptr(), top.pc);
                                 continue;
                             }
                         }
@@ -1191,7 +1207,7 @@ impl Ctx<'_> {
                                 let passed = argc.min(usize::from(parameters));
                                 self.fuel -= if METERED { cost } else { 0 };
                                 save!();
-                                if abase + registers + FILL > self.stack.len() {
+                                if abase + registers + FILL > self.stack_limit {
                                     cold_path();
                                     self.ensure_stack(abase + registers + FILL)?;
                                 }
@@ -1278,6 +1294,12 @@ impl Ctx<'_> {
                         continue 'reload;
                     }
                     Op::HostCall => {
+                        let payload = self.task.request.payload;
+                        if i.c() == HostFn::Payload as u16 && !payload.is_empty() {
+                            self.fuel -= HOST_FUEL;
+                            r!(i.a()) = payload;
+                            continue;
+                        }
                         save!();
                         let first = base + usize::from(i.b());
                         self.host_call(i.c(), first, usize::from(i.n()), i.a())?;
@@ -1422,12 +1444,22 @@ impl Ctx<'_> {
                         r!(i.a()) = Value::UNDEFINED;
                         r!(i.a() + 1) = Value::int(How::Next as i32);
                         save!();
-                        if i.n() == 0
-                            && let Some(caller) = self.yield_to_loop(hot!(), base, v)
-                            && let Some(top) = self.frames.last()
-                        {
-                            enter!(top.base as usize, top.closure, caller.as_ptr(), top.pc);
-                            continue;
+                        if i.n() == 0 {
+                            // SAFETY: a Yield isn't its code's last instruction.
+                            let after: Instr = unsafe { *pc };
+                            // `next()` takes this jump: nobody has to look.
+                            let by = if after.op_byte() == Op::JumpIfFalse as u8 && after.a() == i.a() + 1 {
+                                1 + after.sbx()
+                            } else {
+                                0
+                            };
+                            // SAFETY: verified: the target is an instruction of this function.
+                            let go_on = unsafe { pc.offset(by as isize).offset_from(code) } as u32;
+                            let of = (hot!().cost, hot!().registers);
+                            if let Some(turn) = self.yield_to_loop(hot, of, go_on, v) {
+                                enter!(turn.base, turn.closure, turn.hot, turn.pc);
+                                continue;
+                            }
                         }
                         slow!(self.yield_value(i, v))
                     }
@@ -1483,6 +1515,7 @@ impl Ctx<'_> {
     }
 
     /// Flags a literal that a `return` of the handler made.
+    #[inline]
     fn mark_returned(&mut self, v: Value) {
         let fiber = &self.task.fibers[self.current as usize];
         if (fiber.main || fiber.handler) && v.is_object() && v.as_ref().space() == self.mem.heap.own() {

@@ -118,9 +118,10 @@ fn run(mem: &mut Mem<'_>, function: Value, args: &[Value]) -> Result<Value, Stri
         clock: Clock::default(),
         current: 0,
         stack: Vec::new(),
+        stack_limit: 0,
+        parked: Vec::new(),
         frames: Vec::new(),
         fuel: i64::MAX,
-        tail: Vec::new(),
         callee: Value::UNDEFINED,
         resumed: Value::EMPTY,
     };

@@ -22,7 +22,8 @@
     reason = "to_string, to_number, ... are ECMA-262's abstract operations"
 )]
 
-pub mod api;
+pub mod answer;
+mod api;
 mod blueprint;
 mod builtins;
 mod call;
@@ -48,6 +49,7 @@ mod object;
 mod ops;
 mod overlay;
 mod packed;
+mod parked;
 mod promise;
 mod query;
 mod request;

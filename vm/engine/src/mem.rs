@@ -48,6 +48,10 @@ pub(crate) struct Local {
     pub(crate) row: RowShape,
     /// Buffers of the JSON reader and writer.
     pub(crate) json: Option<Box<crate::builtins::json::Scratch>>,
+    /// Callee, this and arguments of a [`crate::throw::Throw::TailCall`]; arguments of an effect.
+    pub(crate) tail: Vec<Value>,
+    /// What is known of short bodies and answers.
+    pub(crate) flat: Box<crate::builtins::flat::Flat>,
     /// Compiled regular expressions.
     pub(crate) regexes: crate::builtins::regexp::Regexes,
     /// Imports of restored tasks (snapshot/imports.rs).
@@ -92,6 +96,8 @@ impl Local {
             loading: false,
             row,
             json,
+            tail: Vec::new(),
+            flat: Box::default(),
             regexes: crate::builtins::regexp::Regexes::default(),
             imports: crate::snapshot::Remembered::default(),
             restoring: crate::snapshot::Restoring::default(),

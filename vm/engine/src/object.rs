@@ -122,10 +122,8 @@ impl Mem<'_> {
 
     /// A new object with `own` words of its kind's after word 3.
     pub(crate) fn new_object_of(&mut self, kind: u8, proto: Value, own: u32) -> Result<Ref, Throw> {
-        let r = self.heap.alloc(OBJECT_WORDS + own, u64::from(kind) | u64::from(EMPTY) << 32)?;
-        self.heap.set(r, 1, proto);
-        self.heap.store(r, 2, 0);
-        self.heap.store(r, 3, 0);
+        let start = [u64::from(kind) | u64::from(EMPTY) << 32, proto.bits(), 0, 0];
+        let r = self.heap.alloc_object(OBJECT_WORDS + own, start)?;
         for word in 0..own {
             self.heap.set(r, OBJECT_WORDS + word, Value::UNDEFINED);
         }
@@ -144,19 +142,13 @@ impl Mem<'_> {
     pub(crate) fn new_plain(&mut self, proto: Value, capacity: u32) -> Result<Ref, Throw> {
         let inline = capacity.clamp(2, 32);
         let header = u64::from(kind::OBJECT) | u64::from(inline) << 16 | u64::from(EMPTY) << 32;
-        let r = self.heap.alloc(OBJECT_WORDS + inline, header)?;
-        self.heap.set(r, 1, proto);
-        self.heap.store(r, 2, 0);
-        self.heap.store(r, 3, 0);
-        Ok(r)
+        self.heap.alloc_object(OBJECT_WORDS + inline, [header, proto.bits(), 0, 0])
     }
 
     /// `[]` with room for `capacity` elements.
     pub(crate) fn new_array(&mut self, capacity: u32) -> Result<Ref, Throw> {
-        let r = self.heap.alloc(OBJECT_WORDS, u64::from(kind::ARRAY) | u64::from(EMPTY) << 32)?;
-        self.heap.set(r, 1, self.local.known.array);
-        self.heap.store(r, 2, 0);
-        self.heap.store(r, 3, 0);
+        let header = u64::from(kind::ARRAY) | u64::from(EMPTY) << 32;
+        let r = self.heap.alloc_object(OBJECT_WORDS, [header, self.local.known.array.bits(), 0, 0])?;
         if capacity > 0 {
             let cell = self.new_values(r.space(), capacity)?;
             self.heap.store(r, 2, u64::from(cell.index()) << 32);
@@ -1415,7 +1407,6 @@ impl Mem<'_> {
         if constructor && unit == 0 {
             header |= flag::CONSTRUCTOR;
         }
-        let r = self.heap.alloc(OBJECT_WORDS + upvalues, header)?;
         let known = &self.local.known;
         let proto = match flags & (function_flags::ASYNC | function_flags::GENERATOR) {
             0 => known.function,
@@ -1423,11 +1414,9 @@ impl Mem<'_> {
             function_flags::GENERATOR => known.generator_function,
             _ => known.async_generator_function,
         };
-        self.heap.set(r, 1, proto);
-        self.heap.store(r, 2, 0);
         let tag = if unit == 1 { INTRINSIC } else { 0 };
-        self.heap.store(r, 3, u64::from(index) | tag);
-        Ok(r)
+        let start = [header, proto.bits(), 0, u64::from(index) | tag];
+        self.heap.alloc_object(OBJECT_WORDS + upvalues, start)
     }
 }
 

@@ -186,6 +186,20 @@ impl Ctx<'_> {
             && self.get_own(v.as_ref(), Key::Atom(known.constructor))? == Own::None)
     }
 
+    /// A promise that `await` waits for itself: PromiseResolve asks for its `constructor`, nothing for its `then`
+    /// (ECMA-262 27.2.4.7.1). One whose `constructor` is an accessor is taken for another's.
+    pub(crate) fn is_own_promise(&mut self, v: Value) -> Result<bool, Throw> {
+        if self.is_plain_promise(v)? {
+            return Ok(true);
+        }
+        if !self.is_kind(v, kind::PROMISE) {
+            return Ok(false);
+        }
+        let key = Key::Atom(self.local.known.constructor);
+        let constructor = self.get(v.as_ref(), key)?;
+        Ok(matches!(constructor, Get::Value(c) if c == self.local.known.promise_constructor))
+    }
+
     /// The resolve function's steps: `promise` follows `value`, or is fulfilled with it.
     pub(crate) fn resolve(&mut self, promise: Value, value: Value) -> Result<(), Throw> {
         if !value.is_object() {
@@ -240,7 +254,7 @@ impl Ctx<'_> {
     /// Makes a job of `await value` for the running fiber.
     pub(crate) fn await_value(&mut self, value: Value) -> Result<(), Throw> {
         let fiber = self.current;
-        if self.is_plain_promise(value)? {
+        if self.is_own_promise(value)? {
             return self.react(value, Reaction::Await { fiber });
         }
         if value.is_object() {
@@ -254,9 +268,6 @@ impl Ctx<'_> {
 
     /// Logs rejections that nobody handled.
     pub(crate) fn report_rejections(&mut self) {
-        if self.task.rejected.is_empty() {
-            return;
-        }
         for promise in std::mem::take(&mut self.task.rejected) {
             if !self.is_handled(promise) {
                 let reason = self.heap.get(promise.as_ref(), 4);

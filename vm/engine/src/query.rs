@@ -130,6 +130,12 @@ pub(crate) const NATIVES: &[Native] = &[
 fn step(ctx: &mut Ctx<'_>, a: Args, number: u32) -> Result<Value, Throw> {
     let this = ctx.this(a);
     let args = ctx.args(a).to_vec();
+    if args.iter().any(|arg| ctx.mem.is_callable(*arg)) {
+        let name = op_name(number);
+        return Err(Throw::type_error(format!(
+            "{name}: a lambda becomes SQL when the app is built: write it in a chain that begins with db(), or with a variable that never holds anything but such a chain"
+        )));
+    }
     ctx.mem.add_query_op(this, number, &args)?;
     Ok(this)
 }
@@ -269,8 +275,8 @@ impl Ctx<'_> {
 
     /// Parks in place of the running native: `return ctx.effect(...)`.
     pub(crate) fn effect(&mut self, function: HostFn, args: &[Value]) -> Result<Value, Throw> {
-        self.tail.clear();
-        self.tail.extend_from_slice(args);
+        self.mem.local.tail.clear();
+        self.mem.local.tail.extend_from_slice(args);
         Err(Throw::Effect(function))
     }
 }

@@ -52,6 +52,15 @@ const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 impl Request {
     pub(crate) fn clear(&mut self) {
+        self.payload = Value::EMPTY;
+        self.object = Value::EMPTY;
+        if !self.bytes.is_empty() || self.bytes.capacity() > KEEP_BYTES {
+            self.clear_parts();
+        }
+    }
+
+    /// All parts of nothing are empty.
+    fn clear_parts(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(KEEP_BYTES);
         self.headers.clear();
@@ -60,8 +69,6 @@ impl Request {
         self.body = 0..0;
         self.query = 0..0;
         self.content_type = 0..0;
-        self.payload = Value::EMPTY;
-        self.object = Value::EMPTY;
     }
 
     fn put(&mut self, bytes: &[u8]) -> Range<usize> {
@@ -95,6 +102,11 @@ impl Request {
             headers.push(pair);
         });
         self.headers = headers;
+    }
+
+    /// Whether that says the body is JSON.
+    fn is_json(input: &RequestInput<'_>) -> bool {
+        input.content_type.is_none_or(|media| media.len() < FORM.len())
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -161,6 +173,26 @@ impl Ctx<'_> {
 }
 
 impl Mem<'_> {
+    /// The request of a task that begins. A short body that only `payload()` can reach is read at once if its form is
+    /// known: no byte of it is copied.
+    #[inline(always)]
+    pub(crate) fn take_request(
+        &mut self,
+        request: &mut Request,
+        input: &RequestInput<'_>,
+        whole: bool,
+    ) -> Result<(), Throw> {
+        if !whole
+            && Request::is_json(input)
+            && let Some(value) = self.read_flat(input.body)
+        {
+            request.payload = value;
+            return Ok(());
+        }
+        request.fill(input, whole);
+        self.heap.charge_outside(request.len())
+    }
+
     /// `payload()`: JSON or form body, the query on GET and HEAD, `{}` if absent.
     pub(crate) fn payload(&mut self, request: &mut Request) -> Result<Value, Throw> {
         if !request.payload.is_empty() {
@@ -182,10 +214,15 @@ impl Mem<'_> {
 
     /// A JSON body; malformed ends the task with [`Trap::BadRequest`].
     pub(crate) fn json_body(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
+        if let Some(value) = self.read_flat(bytes) {
+            return Ok(value);
+        }
         if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
             return Err(Throw::Trap(Trap::BadRequest));
         }
-        json::parse(self, bytes, BODY).map_err(fault)
+        let value = json::parse(self, bytes, BODY).map_err(fault)?;
+        self.learn_flat(bytes, value);
+        Ok(value)
     }
 
     /// `a=1&b=x+y`: a map of strings; a name that comes again makes an array.

@@ -2,10 +2,14 @@
 
 use crate::api::Trap;
 use crate::ctx::Ctx;
-use crate::fiber::{Cont, Wait};
+use crate::fiber::{Cont, Frame, STACK_START, Wait};
+use crate::heap::kind;
 use crate::interp::Exit;
 use crate::throw::Throw;
 use crate::value::Value;
+
+/// Registers of a function that is begun without asking whether they fit into a new stack.
+const ENTRY_REGISTERS_MAX: usize = STACK_START / 2;
 
 /// Where a slice ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,24 +97,55 @@ impl Ctx<'_> {
     /// One slice of a task: starts it if it hasn't been, then a turn.
     pub(crate) fn slice(&mut self) -> Turn {
         let entry = std::mem::replace(&mut self.task.entry, Value::EMPTY);
-        if !entry.is_empty() {
-            let takes_request = self.task.takes_request;
-            let started = self.settle_step(|ctx| {
-                if takes_request {
-                    let request = ctx.mem.request_object(&mut ctx.task.request)?;
-                    ctx.start_main(entry, &[request])
-                } else {
-                    ctx.start_main(entry, &[])
-                }
-            });
-            if let Some(t) = started {
-                return Turn::Trap(t);
-            }
+        if !entry.is_empty()
+            && (self.task.takes_request || !self.begin_simply(entry))
+            && let Some(t) = self.begin(entry)
+        {
+            return Turn::Trap(t);
         }
         self.turn()
     }
 
+    /// Starts what the task is for.
+    fn begin(&mut self, entry: Value) -> Option<Trap> {
+        let takes_request = self.task.takes_request;
+        self.settle_step(|ctx| {
+            if takes_request {
+                let request = ctx.mem.request_object(&mut ctx.task.request)?;
+                ctx.start_main(entry, &[request])
+            } else {
+                ctx.start_main(entry, &[])
+            }
+        })
+    }
+
+    /// The same for a function without arguments whose call is nothing but a frame, on the stack that the slot's last
+    /// task has left; false, and nothing has happened: it is more than that.
+    fn begin_simply(&mut self, entry: Value) -> bool {
+        if !self.mem.is_kind(entry, kind::CLOSURE) || self.task.limits.stack_depth == 0 {
+            return false;
+        }
+        let (unit, index) = self.mem.function_of(entry.as_ref());
+        let Some(hot) = self.mem.local.hot[unit].get(index as usize) else { return false };
+        let (registers, cost) = (usize::from(hot.registers), hot.cost);
+        if !hot.simple || registers > ENTRY_REGISTERS_MAX || !self.task.renew_first_fiber() {
+            return false;
+        }
+        self.task.fibers[0].main = true;
+        self.load_fiber(0);
+        // Callee, `this`, registers, as any call has them.
+        let Some(window) = self.stack.get_mut(..2 + registers) else { return false };
+        window.fill(Value::UNDEFINED);
+        window[0] = entry;
+        self.fuel -= cost;
+        let unit = if unit == 0 { 0 } else { 1 };
+        let cont = Cont::ROOT;
+        self.frames.push(Frame { function: index, pc: 0, base: 1, unit, flags: 0, closure: entry, cont });
+        true
+    }
+
     /// Whether the outcome is an exception.
+    #[inline]
     pub(crate) fn settle_outcome(&self) -> bool {
         matches!(self.task.outcome, Some(Err(_)))
     }

@@ -153,6 +153,15 @@ impl Ctx<'_> {
         Ok(())
     }
 
+    /// Whether for-in, whose next key is `x`, visits it: it may have been deleted meanwhile.
+    pub(crate) fn is_still_there(&mut self, x: Value, y: Value) -> Result<bool, Throw> {
+        if !x.is_string() || !y.is_object() {
+            return Ok(true);
+        }
+        let key = self.mem.key(x)?;
+        self.mem.has(y.as_ref(), key)
+    }
+
     pub(crate) fn key_to_primitive(&mut self, key: Value) -> Result<(), Throw> {
         let hint = self.mem.local.known.string_;
         self.call_helper(Helper::ToPrimitive, &[key, hint], Cont::new(ContKind::Key, 0))

@@ -199,12 +199,12 @@ impl Ctx<'_> {
             },
             Step::Tail => {
                 let Some(native) = self.frames.pop() else { return Ok(()) };
-                let tail = std::mem::take(&mut self.tail);
+                let tail = std::mem::take(&mut self.mem.local.tail);
                 let called = match &*tail {
                     [callee, this, args @ ..] => self.call_function(*callee, *this, args, native.cont),
                     _ => Ok(()),
                 };
-                self.tail = tail;
+                self.mem.local.tail = tail;
                 called
             }
         }

@@ -617,10 +617,8 @@ impl Mem<'_> {
         // As many slots as any object has at least.
         let inline = (values.len() as u32).max(2);
         let header = u64::from(kind::OBJECT) | u64::from(inline) << 16 | u64::from(shape) << 32;
-        let r = self.heap.alloc(crate::heap::OBJECT_WORDS + inline, header)?;
-        self.heap.set(r, 1, self.local.known.object);
-        self.heap.store(r, 2, 0);
-        self.heap.store(r, 3, 0);
+        let start = [header, self.local.known.object.bits(), 0, 0];
+        let r = self.heap.alloc_object(crate::heap::OBJECT_WORDS + inline, start)?;
         self.heap.values_mut(r, crate::heap::OBJECT_WORDS, values.len()).copy_from_slice(values);
         Ok(r)
     }

@@ -2,16 +2,14 @@
 #![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
 use crate::api::{
-    BlueprintId, BodyKind, Clock, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Host, RequestInput,
-    ResponseHead, Run, StartError, TaskHandle, Trap, VmConfig,
+    BlueprintId, Clock, Effect, EffectId, Entry, ErrorReport, ErrorSpec, Host, RequestInput, Run, StartError,
+    TaskHandle, Trap, VmConfig,
 };
 use crate::blueprint::Blueprint;
-use crate::builtins::json::{self, Write, Written};
 use crate::ctx::Ctx;
 use crate::fiber::{Job, TaskState};
-use crate::heap::{Arena, Heap, kind};
+use crate::heap::{Arena, Heap, OBJECT_WORDS, kind};
 use crate::mem::{Local, Mem};
-use crate::object::{Key, Own, flag};
 use crate::run::Turn;
 use crate::snapshot::Snapshot;
 use crate::throw::{ErrorKind, Throw};
@@ -30,6 +28,10 @@ struct Registration {
     local: Box<Local>,
     /// Tasks that run on it.
     tasks: usize,
+    /// Names it to the heaps that see its spaces; never used again.
+    serial: u64,
+    /// The closure that tasks begin with, as the last one had it: of a function that captures nothing.
+    begins: Option<(u32, [u64; OBJECT_WORDS as usize])>,
 }
 
 /// A place for a task. The state stays when the task ends; the heap goes back to the pool.
@@ -44,12 +46,13 @@ pub(crate) struct Slot {
 pub struct Vm {
     config: VmConfig,
     blueprints: Vec<Option<Registration>>,
+    /// [`Registration::serial`] of the last one.
+    adopted: u64,
     pub(crate) slots: Vec<Slot>,
     free: Vec<u32>,
     #[expect(clippy::vec_box, reason = "they move between here and the slots: a pointer each time")]
     heaps: Vec<Box<Heap>>,
     building: Building,
-    tail: Vec<Value>,
     /// Records of a task that moves to another arena, kept for the next one.
     pub(crate) moving: Snapshot,
     /// The slot and effect that `result_sink` builds for.
@@ -103,11 +106,11 @@ impl Vm {
         Self {
             config,
             blueprints: Vec::new(),
+            adopted: 0,
             slots: Vec::new(),
             free: Vec::new(),
             heaps: Vec::new(),
             building: Building::default(),
-            tail: Vec::new(),
             moving: Snapshot::new(),
             sink: None,
             not_send: std::marker::PhantomData,
@@ -117,7 +120,9 @@ impl Vm {
     /// Makes a blueprint startable on this core. Fails only without address space for its keys.
     pub fn adopt(&mut self, blueprint: &Arc<Blueprint>) -> Option<BlueprintId> {
         let local = Box::new(blueprint.local()?);
-        let registration = Some(Registration { blueprint: Arc::clone(blueprint), local, tasks: 0 });
+        self.adopted += 1;
+        let (blueprint, serial) = (Arc::clone(blueprint), self.adopted);
+        let registration = Some(Registration { blueprint, local, tasks: 0, serial, begins: None });
         let at = match self.blueprints.iter().position(Option::is_none) {
             Some(at) => {
                 self.blueprints[at] = registration;
@@ -174,21 +179,20 @@ impl Vm {
         let used = registration.blueprint.module().uses;
         let state = &mut *slot.state;
         let Some(heap) = &mut slot.heap else { return Err(StartError::NoMemory) };
-        if used & (uses::PAYLOAD | uses::REQUEST) != 0 {
-            state.request.fill(request, used & uses::REQUEST != 0);
-        }
         let mut mem = Mem { heap, local: &mut registration.local };
-        let ready = mem.heap.charge_outside(state.request.len());
+        let ready = if used & (uses::PAYLOAD | uses::REQUEST) == 0 {
+            Ok(())
+        } else {
+            mem.take_request(&mut state.request, request, used & uses::REQUEST != 0)
+        };
+        let begins = &mut registration.begins;
         let function = match entry {
             _ if ready.is_err() => Err(StartError::TooLarge),
             Entry::Main => match registration.blueprint.module().main {
-                Some(f) => mem.new_closure(0, f.0).map_err(|_| StartError::TooLarge),
+                Some(f) => closure(&mut mem, begins, f.0),
                 None => Err(StartError::NoEntry),
-            }
-            .map(|r| r.object()),
-            Entry::Function(f) => {
-                mem.new_closure(0, f.0).map(|r| r.object()).map_err(|_| StartError::TooLarge)
-            }
+            },
+            Entry::Function(f) => closure(&mut mem, begins, f.0),
             Entry::Handler(h) => {
                 let v = mem.local.handlers.get(h as usize).copied().unwrap_or_default();
                 if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
@@ -211,6 +215,7 @@ impl Vm {
     }
 
     /// Takes a slot and a heap for a task that has nothing to run yet.
+    #[inline(always)]
     pub(crate) fn open_task(
         &mut self,
         blueprint: BlueprintId,
@@ -228,7 +233,10 @@ impl Vm {
                 Box::new(Heap::new(Arena::reserve(bytes).ok_or(StartError::NoMemory)?, space::TASK))
             }
         };
-        registration.local.show(&mut heap);
+        if heap.shown != registration.serial {
+            heap.shown = registration.serial;
+            registration.local.show(&mut heap);
+        }
         heap.set_limit(limits.memory);
         let index = match self.free.pop() {
             Some(index) => index,
@@ -282,13 +290,11 @@ impl Vm {
         slice_fuel: u64,
         host: &mut dyn Host,
     ) -> Run {
-        let tail = std::mem::take(&mut self.tail);
         let Some((mem, state)) = self.parts(task) else { return Run::Trap(Trap::Deadlock) };
         if now >= state.deadline && state.trap.is_none() {
             state.trap = Some(Trap::WallTime);
         }
         if let Some(t) = state.trap {
-            self.tail = tail;
             return Run::Trap(t);
         }
         let left = state.limits.fuel.saturating_sub(state.fuel_used);
@@ -300,14 +306,16 @@ impl Vm {
             clock: Clock { wall },
             current: 0,
             stack: Vec::new(),
+            stack_limit: 0,
+            parked: Vec::new(),
             frames: Vec::new(),
             fuel: slice,
-            tail,
             callee: Value::UNDEFINED,
             resumed: Value::EMPTY,
         };
         ctx.mem.enter_overlay();
-        let turn = ctx.slice();
+        // A task that has ended writes its answer, and runs no more.
+        let turn = if ctx.task.body.is_some() { Turn::Done } else { ctx.slice() };
         ctx.mem.leave_overlay();
         let owed = ctx.mem.heap.take_owed();
         if ctx.mem.heap.work >= owed {
@@ -321,8 +329,16 @@ impl Vm {
         let run = match turn {
             Turn::Done => {
                 let failed = ctx.settle_outcome();
-                ctx.report_rejections();
-                if failed { Run::Trap(Trap::Exception) } else { Run::Done }
+                if !ctx.task.rejected.is_empty() {
+                    ctx.report_rejections();
+                }
+                if failed {
+                    Run::Trap(Trap::Exception)
+                } else if ctx.write_answer() {
+                    Run::Done
+                } else {
+                    Run::SliceOver
+                }
             }
             Turn::Waiting => Run::Parked,
             Turn::SliceOver if over => Run::Trap(Trap::Fuel),
@@ -333,9 +349,8 @@ impl Vm {
             ctx.task.trap = Some(t);
         }
         ctx.put_back();
-        let pressed = ctx.mem.heap.is_pressed();
-        self.tail = std::mem::take(&mut ctx.tail);
-        if pressed && matches!(run, Run::SliceOver | Run::Parked) {
+        let (pressed, ended) = (ctx.mem.heap.is_pressed(), ctx.task.outcome.is_some());
+        if pressed && !ended && matches!(run, Run::SliceOver | Run::Parked) {
             self.evacuate(task, now);
         }
         run
@@ -539,70 +554,6 @@ impl Vm {
         }
     }
 
-    /// The head of a done task's answer.
-    pub fn response(&mut self, task: TaskHandle) -> Option<ResponseHead> {
-        let (mut mem, state) = self.parts(task)?;
-        let Some(Ok(value)) = state.outcome else { return None };
-        Some(answer(&mut mem, value).head)
-    }
-
-    /// Calls `each` with the header fields that the script set, names as it wrote them.
-    pub fn response_headers(&mut self, task: TaskHandle, each: &mut dyn FnMut(&str, &str)) {
-        let Some((mut mem, state)) = self.parts(task) else { return };
-        let Some(Ok(value)) = state.outcome else { return };
-        let headers = answer(&mut mem, value).headers;
-        if !headers.is_object() {
-            return;
-        }
-        let list = ValueRef { heap: mem.heap, local: mem.local, value: headers };
-        let mut fields: Vec<(String, String)> = Vec::new();
-        let _ = list.emit(&mut Fields { out: &mut fields, key: String::new() });
-        for (name, text) in &fields {
-            each(name, text);
-        }
-    }
-
-    /// Appends the body of a done task's answer.
-    pub fn write_body(&mut self, task: TaskHandle, out: &mut Vec<u8>) -> Result<(), VmError> {
-        let (mut mem, state) = self.parts(task).ok_or(VmError::Stale)?;
-        let Some(Ok(value)) = state.outcome else { return Err(VmError::Body("there is no answer".into())) };
-        let answer = answer(&mut mem, value);
-        match answer.head.body {
-            BodyKind::Empty => Ok(()),
-            BodyKind::Json => {
-                let written = json::write(&mut mem, answer.body, Write { gap: b"", big_ints: true }, out);
-                match written {
-                    Ok(Written::Text) => Ok(()),
-                    Ok(Written::Nothing) => {
-                        out.extend_from_slice(b"null");
-                        Ok(())
-                    }
-                    Ok(_) => {
-                        Err(VmError::Body("the answer has getters or toJSON methods of the script".into()))
-                    }
-                    Err(throw) => {
-                        Err(VmError::Body(format!("the answer can't be written as JSON: {throw:?}")))
-                    }
-                }
-            }
-            BodyKind::Text | BodyKind::Html => {
-                let at = out.len();
-                mem.heap.string_into(answer.body, out);
-                if std::str::from_utf8(&out[at..]).is_err() {
-                    let text = crate::builtins::text::well_formed(&out[at..]).into_owned();
-                    out.truncate(at);
-                    out.extend_from_slice(text.as_bytes());
-                }
-                Ok(())
-            }
-            BodyKind::Bytes => {
-                let bytes = ValueRef { heap: mem.heap, local: mem.local, value: answer.body };
-                out.extend_from_slice(bytes.as_bytes().unwrap_or_default());
-                Ok(())
-            }
-        }
-    }
-
     /// What ended a task that has no answer.
     pub fn error(&mut self, task: TaskHandle) -> ErrorReport {
         let Some((mut mem, state)) = self.parts(task) else { return ErrorReport::default() };
@@ -712,63 +663,26 @@ forward! {
     packed(columns: &[Box<str>], kinds: &[Packed], rows: &mut dyn PackedRows<'_>);
 }
 
-/// An answer taken apart.
-struct Answer {
-    head: ResponseHead,
-    body: Value,
-    headers: Value,
-}
-
-/// The rules of docs: what a returned value says about status and body.
-fn answer(mem: &mut Mem<'_>, value: Value) -> Answer {
-    let plain = |status: u16, body: BodyKind, v: Value| Answer {
-        head: ResponseHead { status, body, has_headers: false },
-        body: v,
-        headers: Value::UNDEFINED,
-    };
-    let kind_of = |mem: &Mem<'_>, v: Value| {
-        if v.is_nullish() {
-            BodyKind::Empty
-        } else if v.is_string() {
-            BodyKind::Text
-        } else if mem.is_kind(v, kind::BYTES) {
-            BodyKind::Bytes
-        } else {
-            BodyKind::Json
-        }
-    };
-    if mem.is_kind(value, kind::RESPONSE) {
-        let r = value.as_ref();
-        let status = u16::try_from(mem.heap.load(r, 3)).unwrap_or(500);
-        let (body, headers) = (mem.heap.get(r, 4), mem.heap.get(r, 5));
-        let html = mem.heap.get(r, 6).is_string();
-        let mut kind = kind_of(mem, body);
-        if html && kind == BodyKind::Text {
-            kind = BodyKind::Html;
-        }
-        if matches!(status, 204 | 304) {
-            kind = BodyKind::Empty;
-        }
-        let head = ResponseHead { status, body: kind, has_headers: headers.is_object() };
-        return Answer { head, body, headers };
-    }
-    match kind_of(mem, value) {
-        BodyKind::Empty => plain(204, BodyKind::Empty, value),
-        BodyKind::Json => {
-            let mut status = 200;
-            if value.is_object() && mem.heap.header(value.as_ref()) & flag::RETURNED != 0 {
-                let key = Key::Atom(mem.local.known.status);
-                if let Ok(Own::Data(v, _)) = mem.get_own(value.as_ref(), key)
-                    && let Some(n) = v.as_number().filter(|n| (200.0..600.0).contains(n) && n.fract() == 0.0)
-                {
-                    status = n as u16;
-                }
+/// The closure of a function that a task begins with.
+#[inline(always)]
+fn closure(
+    mem: &mut Mem<'_>,
+    begins: &mut Option<(u32, [u64; OBJECT_WORDS as usize])>,
+    function: u32,
+) -> Result<Value, StartError> {
+    let made = match begins {
+        Some((of, start)) if *of == function => mem.heap.alloc_object(OBJECT_WORDS, *start),
+        _ => {
+            let made = mem.new_closure(0, function);
+            if let Ok(r) = made
+                && mem.local.units[0].functions()[function as usize].captures.is_empty()
+            {
+                *begins = Some((function, std::array::from_fn(|word| mem.heap.load(r, word as u32))));
             }
-            let body = if matches!(status, 204 | 304) { BodyKind::Empty } else { BodyKind::Json };
-            plain(status, body, value)
+            made
         }
-        other => plain(200, other, value),
-    }
+    };
+    made.map(|r| r.object()).map_err(|_| StartError::TooLarge)
 }
 
 fn host_error(mem: &mut Mem<'_>, spec: &ErrorSpec<'_>) -> Result<Value, Throw> {
@@ -793,73 +707,4 @@ fn host_error(mem: &mut Mem<'_>, spec: &ErrorSpec<'_>) -> Result<Value, Throw> {
         }
     }
     Ok(error)
-}
-
-/// Collects a map of texts: header fields.
-struct Fields<'a> {
-    out: &'a mut Vec<(String, String)>,
-    key: String,
-}
-
-impl Fields<'_> {
-    #[expect(clippy::unnecessary_wraps, reason = "so that every method of the sink reads as one call")]
-    fn put(&mut self, text: String) -> Result<(), ValueError> {
-        self.out.push((self.key.clone(), text));
-        Ok(())
-    }
-}
-
-impl ValueSink for Fields<'_> {
-    fn undefined(&mut self) -> Result<(), ValueError> {
-        Ok(())
-    }
-    fn null(&mut self) -> Result<(), ValueError> {
-        Ok(())
-    }
-    fn bool(&mut self, value: bool) -> Result<(), ValueError> {
-        self.put(value.to_string())
-    }
-    fn int(&mut self, value: i64) -> Result<(), ValueError> {
-        self.put(value.to_string())
-    }
-    fn float(&mut self, value: f64) -> Result<(), ValueError> {
-        self.put(value.to_string())
-    }
-    fn big_int(&mut self, digits: &str) -> Result<(), ValueError> {
-        self.put(digits.to_owned())
-    }
-    fn decimal(&mut self, digits: &str) -> Result<(), ValueError> {
-        self.put(digits.to_owned())
-    }
-    fn str(&mut self, value: &str) -> Result<(), ValueError> {
-        self.put(value.to_owned())
-    }
-    fn bytes(&mut self, value: &[u8]) -> Result<(), ValueError> {
-        self.put(String::from_utf8_lossy(value).into_owned())
-    }
-    fn timestamp(&mut self, _: i64) -> Result<(), ValueError> {
-        Err(ValueError::Unsupported("a Date in a header"))
-    }
-    fn begin_list(&mut self, _: Option<usize>) -> Result<(), ValueError> {
-        Ok(())
-    }
-    fn end_list(&mut self) -> Result<(), ValueError> {
-        Ok(())
-    }
-    fn begin_map(&mut self, _: Option<usize>) -> Result<(), ValueError> {
-        Ok(())
-    }
-    fn key(&mut self, key: &str) -> Result<(), ValueError> {
-        key.clone_into(&mut self.key);
-        Ok(())
-    }
-    fn end_map(&mut self) -> Result<(), ValueError> {
-        Ok(())
-    }
-    fn begin_row(&mut self, _: &[Box<str>]) -> Result<(), ValueError> {
-        Ok(())
-    }
-    fn end_row(&mut self) -> Result<(), ValueError> {
-        Ok(())
-    }
 }

@@ -69,6 +69,21 @@ fn generators() {
 }
 
 #[test]
+fn for_in() {
+    check(include_str!("language/for_in.js"), include_str!("language/for_in.txt"));
+}
+
+#[test]
+fn walks() {
+    check(include_str!("language/walks.js"), include_str!("language/walks.txt"));
+}
+
+#[test]
+fn awaits() {
+    check(include_str!("language/awaits.js"), include_str!("language/awaits.txt"));
+}
+
+#[test]
 fn async_generators() {
     check(include_str!("language/async_generators.js"), include_str!("language/async_generators.txt"));
 }

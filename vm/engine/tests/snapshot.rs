@@ -293,6 +293,14 @@ const CORPUS: &[(&str, &str)] = &[
         "function* count(n) { for (let i = 0; i < n; i++) { yield i + kv.get('n'); } } function* twice(it) { for (const x of it) { yield x; yield* count(1); } } let out = []; for (const x of twice(count(2))) { kv.get('x'); out.push(x); } const [a, ...rest] = twice(count(2)); const f = () => { for (const x of count(9)) if (x == kv.get('q')) return x; return 'none'; }; return [out, a, rest, [...count(3)], f(), Math.max(...count(2))]",
     ),
     (
+        "generators that stand on the stack between two turns",
+        "function* g(n, k) { const own = [k]; try { for (let i = 0; i < n; i++) { if (i === k) kv.get('in'); yield own[0] + i; } } finally { kv.get('end' + k); } } const deep = n => n === 0 ? kv.get('d').length : deep(n - 1); function* pass(it) { for (const x of it) { yield x; if (x % 3 === 0) kv.get('p'); } } const out = []; for (const x of pass(pass(g(5, 2)))) { out.push(x); for (const y of g(3, 1)) { if (y === 2) out.push(deep(x)); out.push(y); } if (x === 5) kv.get('x'); } for (const x of g(9, 3)) { if (x > 5) break; out.push(x); } return out",
+    ),
+    (
+        "walks over tables and arrays",
+        "const m = new Map([[1, 'a'], [2, 'b'], [3, 'c']]); const out = []; for (const [k, v] of m) { out.push(k + v + kv.get('m')); if (k === 1) m.delete(2); } for (const v of new Set([4, 5])) out.push(v, kv.get('s')); for (const [i, v] of ['x', 'y'].entries()) out.push(i + v + kv.get('e')); const it = m.values(); for (const v of it) { kv.get('b'); break; } return [out, kv.get('z'), [...it]]",
+    ),
+    (
         "async generators",
         "async function* g(n) { try { for (let i = 0; i < n; i++) { const s = yield kv.get('v' + i); if (s) { await null; kv.get(s); } } } finally { kv.get('closed'); await null; } return 'end'; } const it = g(3); const all = [it.next(), it.next('s'), it.next(), it.next(), it.next()]; kv.get('queued'); const out = []; for await (const x of g(2)) { out.push(x, kv.get('in')); } for await (const x of g(5)) { if (x == 'v1') break; out.push(x); } const back = g(4); await back.next(); const ends = Promise.allSettled([back.return(Promise.resolve('r')), back.next(), back.throw(new Error('t')), back.return('again')]); kv.get('between'); return [await Promise.all(all), out, (await ends).map(r => r.value ?? r.reason.message)]",
     ),

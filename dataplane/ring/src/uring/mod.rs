@@ -55,6 +55,8 @@ pub struct UringReactor {
     /// Connections whose receive found no buffer.
     starved: VecDeque<u32>,
     completions: Vec<Completion>,
+    /// The last turn gathered until its time was over, and nothing came.
+    gathered_nothing: bool,
     /// Where the eventfd is read to.
     wake_count: Box<[u8; 8]>,
     #[cfg(test)]
@@ -159,6 +161,7 @@ impl UringReactor {
             disk_free: Vec::new(),
             starved: VecDeque::new(),
             completions: Vec::with_capacity(1024),
+            gathered_nothing: false,
             wake_count: Box::new([0; 8]),
             #[cfg(test)]
             faults: None,
@@ -310,7 +313,7 @@ impl UringReactor {
         /// One suffices unless the submission queue was full.
         const TRIES: usize = 8;
         for _ in 0..TRIES {
-            self.ring.enter(Some(Duration::ZERO)).ok()?;
+            self.ring.enter(Some(Duration::ZERO), Duration::ZERO).ok()?;
             let from = self.completions.len();
             self.ring.reap(&mut self.completions);
             let found =
@@ -376,13 +379,24 @@ impl Reactor for UringReactor {
         if timeout != Some(Duration::ZERO) && !self.core.sleeper.fall_asleep() {
             timeout = Some(Duration::ZERO);
         }
-        let entered = self.ring.enter(timeout);
+        let gather = match wait {
+            // What the turn has worked is gathered already. Not past the next timer: the kernel looks at the
+            // longer time only when the shorter is over.
+            Wait::Gather(time) if !self.gathered_nothing => {
+                let left = self.core.now.after(time).since(sys::monotonic());
+                timeout.map_or(left, |timeout| left.min(timeout))
+            }
+            _ => Duration::ZERO,
+        };
+        let entered = self.ring.enter(timeout, gather);
         self.core.note_wake();
         entered?;
 
         self.core.read_clock();
         let mut completions = std::mem::take(&mut self.completions);
         self.ring.reap(&mut completions);
+        // Without `min_wait`: then the next turn waits for the first that comes.
+        self.gathered_nothing = !gather.is_zero() && !self.ring.features.min_wait && completions.is_empty();
         self.core.counters.completions += completions.len() as u64;
         for completion in completions.drain(..) {
             self.complete(completion);
@@ -592,7 +606,7 @@ impl Drop for UringReactor {
         self.ring.cancel_all(Kind::Ignore.data(0));
         let until = sys::monotonic().after(DROP_PATIENCE);
         while self.ring.in_flight > 0 && sys::monotonic() < until {
-            if self.ring.enter(Some(Duration::from_millis(50))).is_err() {
+            if self.ring.enter(Some(Duration::from_millis(50)), Duration::ZERO).is_err() {
                 break;
             }
             self.completions.clear();

@@ -79,7 +79,7 @@ pub(super) fn multishot(ring: &mut Ring, core: &mut Core) -> io::Result<()> {
     }
     let mut rest = Vec::new();
     while ring.in_flight > 0 {
-        ring.enter(Some(PATIENCE))?;
+        ring.enter(Some(PATIENCE), Duration::ZERO)?;
         rest.clear();
         ring.reap(&mut rest);
         for buffer in rest.iter().filter_map(|completion| completion.buffer) {
@@ -94,7 +94,7 @@ pub(super) fn multishot(ring: &mut Ring, core: &mut Core) -> io::Result<()> {
 /// The next completion; each step of the probe causes exactly one.
 fn first(ring: &mut Ring) -> io::Result<Completion> {
     let mut completions = Vec::new();
-    ring.enter(Some(PATIENCE))?;
+    ring.enter(Some(PATIENCE), Duration::ZERO)?;
     ring.reap(&mut completions);
     completions.first().copied().ok_or_else(|| io::ErrorKind::TimedOut.into())
 }

@@ -27,6 +27,8 @@ use crate::sys::{self, SocketAddress};
 const SUBMISSION_ENTRIES: u32 = 2048;
 /// Descriptor slots beyond the connection table's, for connections whose close is under way.
 const DESCRIPTOR_SLACK: u32 = 256;
+/// Completions that end the gathering of a turn before its time is over.
+const GATHERED_MAX: u32 = 64;
 /// The one group of provided buffers.
 const BUFFER_GROUP: u16 = 0;
 
@@ -104,6 +106,7 @@ impl Ring {
         let ring_fd = io.as_raw_fd();
         let registered = if config.without.registered_ring { None } else { register_ring_fd(ring_fd) };
         features.registered_ring = registered.is_some();
+        features.min_wait = !config.without.min_wait && io.params().is_feature_min_timeout();
         Ok(Self {
             enter_fd: registered.unwrap_or(ring_fd),
             enter_flags: if registered.is_some() { ENTER_REGISTERED_RING } else { 0 },
@@ -118,22 +121,36 @@ impl Ring {
     }
 
     /// Submits everything and waits until one completion is there or the time is
-    /// over; Some(ZERO) doesn't wait, None waits for as long as it takes.
-    pub(super) fn enter(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// over; Some(ZERO) doesn't wait, None waits for as long as it takes. `gather` goes before: within it
+    /// nothing but [`GATHERED_MAX`] completions end the wait. Without `min_wait` its end does, come what may.
+    pub(super) fn enter(&mut self, timeout: Option<Duration>, gather: Duration) -> io::Result<()> {
         self.fill_from_backlog();
         // Recomputed from the kernel's head each time: after EBUSY or a short count the rest is
         // still in the queue.
         let to_submit = u32::try_from(self.io.submission().len()).unwrap_or(u32::MAX);
-        let want = u32::from(timeout != Some(Duration::ZERO) && self.backlog.is_empty());
+        let mut want = u32::from(timeout != Some(Duration::ZERO) && self.backlog.is_empty());
         // GETEVENTS even when nothing is waited for: under DEFER_TASKRUN only such an enter runs
         // the work that posts completions.
         let mut flags = ENTER_GETEVENTS | self.enter_flags;
-        let wait = timeout.filter(|_| want > 0).map(Timespec::from);
+        let mut wait = timeout.filter(|_| want > 0).map(Timespec::from);
         let mut argument = GetEvents { sigmask: 0, sigmask_bytes: 0, min_wait_usec: 0, timespec: 0 };
+        let gather_us = u32::try_from(gather.as_micros()).unwrap_or(u32::MAX);
+        // Never more than one completion without that timer: they might not come.
+        if want > 0 && gather_us > 0 {
+            want = GATHERED_MAX;
+            if self.features.min_wait {
+                // The kernel's own timer ends it: with fewer completions than wanted, or at the first after it.
+                argument.min_wait_usec = gather_us;
+            } else {
+                wait = Some(Timespec::from(gather));
+            }
+            flags |= ENTER_EXT_ARG;
+        }
         if let Some(wait) = &wait {
             argument.timespec = std::ptr::from_ref(wait).addr() as u64;
             flags |= ENTER_EXT_ARG;
         }
+        let extended = flags & ENTER_EXT_ARG != 0;
         self.enters += 1;
         // SAFETY: the ring descriptor is ours; with EXT_ARG the argument is a GetEvents of the size
         // given, and it and the timespec it points to outlive the call. Without it both are ignored.
@@ -144,8 +161,8 @@ impl Ring {
                 to_submit,
                 want,
                 flags,
-                if wait.is_some() { (&raw const argument).cast::<libc::c_void>() } else { std::ptr::null() },
-                if wait.is_some() { size_of::<GetEvents>() } else { 0 },
+                if extended { (&raw const argument).cast::<libc::c_void>() } else { std::ptr::null() },
+                if extended { size_of::<GetEvents>() } else { 0 },
             )
         };
         if result >= 0 {

@@ -1,6 +1,10 @@
 //! What a reactor must do, as seen from its caller and from its clients. Every
 //! function here is a test of each reactor (`reactors.rs`).
 
+mod gathering;
+
+pub(crate) use gathering::{a_turn_gathers_what_comes_within_a_time, gathering_ends_with_the_next_timer};
+
 use std::cell::Cell;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -128,6 +128,7 @@ impl Back {
             HostFn::KvSet => {
                 let name = self.key_arg(call)?;
                 let value = kv::encoded(&arg(1)).map_err(named)?;
+                kv::known(&arg(2), &["ttl", "sync"]).map_err(named)?;
                 let expires = kv::expiry(&arg(2), call.timestamp).map_err(named)?;
                 writes.push((name, Some(value), expires));
             }
@@ -185,6 +186,7 @@ impl Back {
         let condition = match call.effect.func {
             HostFn::KvSnx => {
                 let value = kv::encoded(&arg(1)).map_err(named)?;
+                kv::known(&arg(2), &["ttl"]).map_err(named)?;
                 let expires = kv::expiry(&arg(2), call.timestamp).map_err(named)?;
                 Condition::Snx { key: checked(name, value.len()).map_err(named)?, value, expires }
             }

@@ -120,6 +120,7 @@ impl Effects {
             HostFn::KvScan => {
                 let prefix = key(0)?;
                 let options = arg(1);
+                known(&options, &["limit", "after"])?;
                 let limit = options.get("limit").map_or(Ok(PAGE_DEFAULT), |limit| count(&limit, "limit"))?;
                 let after =
                     options.get("after").and_then(|after| after.as_str().map(|s| s.as_bytes().to_vec()));
@@ -141,6 +142,7 @@ impl Effects {
             HostFn::KvSet => {
                 let (key, value) = (key(0)?, encoded(&arg(1))?);
                 let options = arg(2);
+                known(&options, &["ttl", "sync"])?;
                 let expires = expiry(&options, call.timestamp)?;
                 let sync = options.get("sync").and_then(|sync| sync.as_bool()).unwrap_or(true);
                 let ops = [Op::Set { key: &key, value: &value, expires }];
@@ -148,6 +150,7 @@ impl Effects {
             }
             HostFn::KvSnx => {
                 let (key, value) = (key(0)?, encoded(&arg(1))?);
+                known(&arg(2), &["ttl"])?;
                 let expires = expiry(&arg(2), call.timestamp)?;
                 self.submit(
                     store,
@@ -404,6 +407,24 @@ pub(crate) fn encoded(value: &ValueRef<'_>) -> Result<Vec<u8>, Refusal> {
     codec::encode(value).map_err(|error| ("TypeError", error.to_string()))
 }
 
+/// One that has no meaning, `tll` say, would be forgotten without a word.
+pub(crate) fn known(options: &ValueRef<'_>, names: &[&str]) -> Result<(), Refusal> {
+    if options.is_undefined() {
+        return Ok(());
+    }
+    let mut unknown = None;
+    let read = options.each_property(&mut |name, value| {
+        if unknown.is_none() && !value.is_undefined() && !names.contains(&name) {
+            unknown = Some(name.to_owned());
+        }
+    });
+    read.map_err(|error| ("TypeError", format!("options: {error}")))?;
+    match unknown {
+        Some(name) => Err(("TypeError", format!("unknown option {name:?}; there are {}", names.join(", ")))),
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn expiry(options: &ValueRef<'_>, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
     let Some(ttl) = options.get("ttl").filter(|ttl| !ttl.is_undefined()) else { return Ok(None) };
     let millis = milliseconds(ttl).map_err(|error| ("TypeError", format!("ttl: {error}")))?;
@@ -428,6 +449,12 @@ pub(crate) fn batch(list: &ValueRef<'_>) -> Result<Vec<Change>, Refusal> {
         forebay_base::value::ValueBuilder::build(list).map_err(|error| ("TypeError", error.to_string()))?;
     let mut ops = Vec::new();
     for op in tree.as_list().ok_or_else(wrong)? {
+        if let Value::Map(fields) = op
+            && let Some((name, _)) =
+                fields.iter().find(|(name, _)| !["set", "value", "del"].contains(&&**name))
+        {
+            return Err(("TypeError", format!("unknown field {name:?}; there are set, value, del")));
+        }
         match (op.get("set").and_then(Value::as_str), op.get("del").and_then(Value::as_str)) {
             (Some(key), None) => {
                 let value = op.get("value").ok_or_else(wrong)?;

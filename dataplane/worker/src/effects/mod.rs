@@ -129,6 +129,7 @@ pub(crate) struct Effects {
     upstream: Upstream,
     compute: Compute,
     owners: Owners,
+    pub(crate) gathering: crate::gathering::Gathering,
     /// Notifications whose handlers haven't begun.
     pub(crate) heard: VecDeque<Heard>,
     /// CancelRequests whose connections are being made.
@@ -172,6 +173,7 @@ impl Effects {
             upstream: Upstream::new(config, reactor.waker()),
             compute: Compute::new(reactor.waker()),
             owners: Owners::default(),
+            gathering: crate::gathering::Gathering::default(),
             heard: VecDeque::new(),
             cancels: Vec::new(),
             metrics: Arc::clone(metrics),
@@ -387,6 +389,7 @@ impl Effects {
     /// Puts an effect into the table of those in flight.
     pub(crate) fn wait(&mut self, call: &Call<'_>, what: What) -> u64 {
         *self.outstanding.entry(call.run).or_insert(0) += 1;
+        self.gathering.begun(&what);
         self.waiting.insert(Waiting {
             run: call.run,
             task: call.task,
@@ -399,6 +402,7 @@ impl Effects {
     /// Takes an effect out of the table; its run will be looked at.
     pub(crate) fn done(&mut self, key: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(key)?;
+        self.gathering.ended(&waiting.what);
         if let Some(count) = self.outstanding.get_mut(&waiting.run) {
             *count -= 1;
             if *count == 0 {
@@ -449,6 +453,7 @@ impl Effects {
             if self.waiting.get_mut(key).is_some_and(|waiting| waiting.run == run)
                 && let Some(waiting) = self.waiting.remove(key)
             {
+                self.gathering.ended(&waiting.what);
                 match waiting.what {
                     What::Sql(database, _)
                     | What::Copy(database, _)

@@ -438,7 +438,9 @@ impl Effects {
                         continue;
                     }
                     let Some(waiting) = self.done(token.0) else { continue };
-                    self.metrics.sql.record(now.since(waiting.since));
+                    let took = now.since(waiting.since);
+                    self.metrics.sql.record(took);
+                    self.gathering.answered(&waiting.what, took);
                     let outcome = match &waiting.what {
                         What::Sql(_, Some(statement)) if matches!(&result, Ok(done) if done.rows == 0) => {
                             let name = statement.must_exist.as_deref().unwrap_or_default();

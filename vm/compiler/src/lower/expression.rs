@@ -647,8 +647,18 @@ impl<'a> Lower<'_, 'a> {
         let (source, flags) = literal[1..].rsplit_once('/').unwrap_or((literal, ""));
         match forebay_regex::Flags::parse(flags) {
             None => {
-                let hint = "d, g, i, m, s, u and y are known, each at most once";
-                self.error("FB0302", span, "these flags are not those of a regular expression", Some(hint));
+                let (message, hint) = if flags.contains('v') {
+                    (
+                        "the flag `v` is not supported",
+                        "`u` has `\\p{Letter}` and its kin; sets are spelled out",
+                    )
+                } else {
+                    (
+                        "these flags are not those of a regular expression",
+                        "d, g, i, m, s, u and y are known, each at most once",
+                    )
+                };
+                self.error("FB0302", span, message, Some(hint));
             }
             Some(flags) => {
                 if let Err(error) = forebay_regex::Program::compile(source.as_bytes(), flags) {

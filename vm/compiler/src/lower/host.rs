@@ -44,15 +44,64 @@ pub(super) fn known_absence(name: &str) -> Option<&'static str> {
         "require" | "module" | "exports" => "modules in lib/ are imported: `import { x } from \"lib/x.js\"`",
         "process" => "environment variables are read with `env(\"NAME\")`",
         "fetch" | "XMLHttpRequest" => "requests go out with `http().get(url)`",
-        "setTimeout" | "setInterval" | "setImmediate" => "wait with `sleep(\"1s\")`",
+        "setTimeout" | "setInterval" | "setImmediate" | "clearTimeout" | "clearInterval" => {
+            "wait with `sleep(\"1s\")`"
+        }
+        "structuredClone" => {
+            "plain data is copied with `JSON.parse(JSON.stringify(x))`, one level with `{ ...x }`"
+        }
+        "URL" | "URLSearchParams" => {
+            "a request's query is `req.query`; `encodeURIComponent` and `decodeURIComponent` are there"
+        }
+        "Request" | "Response" | "Headers" | "FormData" => {
+            "the request is `req`, an answer `response(body, { status, headers })`"
+        }
+        "TextEncoder" | "TextDecoder" | "btoa" | "atob" | "Blob" | "File" => {
+            "this engine doesn't have it: texts are UTF-8 outside, bytes come from `bytea` columns and go to them"
+        }
+        "performance" => "`now()` and `Date.now()` are the clock",
+        "localStorage" | "sessionStorage" => "keep it with `kv.set(key, value)`",
+        "WebSocket" | "EventSource" => "this platform doesn't have it yet",
+        "escape" => "use `encodeURIComponent`",
+        "unescape" => "use `decodeURIComponent`",
+        "Deno" | "Bun" | "__dirname" | "__filename" => {
+            "this is a platform of its own: `forebay types` writes down what it has"
+        }
+        "document" | "alert" => "there is no page here",
         "queueMicrotask" => "use an async function",
         "arguments" => {
             "only functions have it, arrows that of the function around them: `function f(...args)` names what is passed"
         }
         "eval" => "code is compiled when it is deployed",
         "window" | "self" | "global" => "the global object is `globalThis`",
-        "Proxy" | "Reflect" | "WeakMap" | "WeakSet" | "WeakRef" | "ArrayBuffer" | "Uint8Array" | "Intl"
-        | "Temporal" | "Buffer" => "this engine doesn't have it",
+        "Intl" => {
+            "numbers and dates are written as in en-US and UTC: `n.toLocaleString(\"en-US\", { maximumFractionDigits: 2 })`"
+        }
+        "Proxy"
+        | "Reflect"
+        | "WeakMap"
+        | "WeakSet"
+        | "WeakRef"
+        | "FinalizationRegistry"
+        | "ArrayBuffer"
+        | "SharedArrayBuffer"
+        | "DataView"
+        | "Atomics"
+        | "Int8Array"
+        | "Uint8Array"
+        | "Uint8ClampedArray"
+        | "Int16Array"
+        | "Uint16Array"
+        | "Int32Array"
+        | "Uint32Array"
+        | "Float32Array"
+        | "Float64Array"
+        | "BigInt64Array"
+        | "BigUint64Array"
+        | "AbortController"
+        | "AbortSignal"
+        | "Temporal"
+        | "Buffer" => "this engine doesn't have it",
         _ => return None,
     })
 }

@@ -33,7 +33,9 @@ use std::collections::HashMap;
 
 use forebay_bytecode::module::{SourceFile, function_flags};
 use forebay_bytecode::{FunctionIndex, Global, HostFn, Module, Op};
-use oxc_ast::ast::{Declaration, ExportDefaultDeclarationKind, Expression, IdentifierReference, Statement};
+use oxc_ast::ast::{
+    Declaration, ExportDefaultDeclarationKind, Expression, IdentifierReference, ImportOrExportKind, Statement,
+};
 use oxc_span::{GetSpan, Span};
 use oxc_syntax::scope::ScopeId;
 use oxc_syntax::symbol::SymbolId;
@@ -264,6 +266,8 @@ impl<'p, 'a> Lower<'p, 'a> {
     fn top_level_statement(&mut self, statement: &'a Statement<'a>) {
         match statement {
             Statement::ImportDeclaration(_) => {}
+            // Types, and the `export {}` that makes a module of a file for TypeScript.
+            _ if exports_no_value(statement) => {}
             Statement::ExportAllDeclaration(_)
             | Statement::ExportNamedDeclaration(_)
             | Statement::ExportFromDeclaration(_)
@@ -585,5 +589,25 @@ impl<'p, 'a> Lower<'p, 'a> {
             }
             None => false,
         }
+    }
+}
+
+/// An export that leaves nothing behind when types are skipped.
+fn exports_no_value(statement: &Statement<'_>) -> bool {
+    match statement {
+        Statement::ExportNamedDeclaration(e) => {
+            e.specifiers.is_empty() || e.export_kind == ImportOrExportKind::Type
+        }
+        Statement::ExportDeclaration(e) => {
+            e.export_kind() == ImportOrExportKind::Type
+                || matches!(
+                    e.declaration,
+                    Declaration::TSTypeAliasDeclaration(_) | Declaration::TSInterfaceDeclaration(_)
+                )
+        }
+        Statement::ExportDefaultDeclaration(e) => {
+            matches!(e.declaration, ExportDefaultDeclarationKind::TSInterfaceDeclaration(_))
+        }
+        _ => false,
     }
 }

@@ -6,19 +6,21 @@
 
 use forebay_base::value::{Value, codec};
 use forebay_bytecode::{HostFn, Instr, Op};
+use oxc_ast::AstKind;
 use oxc_ast::ast::{
     ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, CallExpression, Expression,
     ObjectPropertyKind, StaticMemberExpression,
 };
 use oxc_ast_visit::Visit;
 use oxc_span::{GetSpan, Span};
-use oxc_syntax::operator::{BinaryOperator, LogicalOperator, UnaryOperator};
+use oxc_syntax::operator::{AssignmentOperator, BinaryOperator, LogicalOperator, UnaryOperator};
 use oxc_syntax::symbol::SymbolId;
 
 use super::function::strip;
 use super::{Lower, Want};
 use crate::diagnostic::did_you_mean;
 use crate::emit::Reg;
+use crate::schema::chain;
 use crate::scope::Kind;
 
 /// Nesting of a predicate (docs/formats/predicate.md).
@@ -85,7 +87,7 @@ impl<'a> Lower<'_, 'a> {
             _ => 1..=1,
         };
         let argument = c.arguments.get(at).filter(|_| counts.contains(&c.arguments.len()))?;
-        if !self.is_rooted_in_db(&m.object) {
+        if !self.is_rooted_in_db(&m.object) && !self.holds_a_query(&m.object, &mut Vec::new()) {
             return None;
         }
         let e = argument.as_expression()?;
@@ -112,6 +114,48 @@ impl<'a> Lower<'_, 'a> {
         };
         self.refuse_lambda(block.span, "a lambda of a query is an expression, not a block");
         Some(self.target(want))
+    }
+
+    /// Whether this is surely a query that goes on: a chain from `db()`, or a variable that never holds anything else, as in
+    /// `let q = db().table("user"); if (age) q = q.where(u => u.age > age);`.
+    fn holds_a_query(&self, e: &Expression<'a>, seen: &mut Vec<SymbolId>) -> bool {
+        match strip(e) {
+            Expression::CallExpression(c) => match strip(&c.callee) {
+                Expression::StaticMemberExpression(m) => {
+                    chain::LINKS.contains(&m.property.name.as_str())
+                        && (self.is_rooted_in_db(&m.object) || self.holds_a_query(&m.object, seen))
+                }
+                _ => self.is_rooted_in_db(e),
+            },
+            Expression::Identifier(id) => {
+                let semantic = &self.files.list[self.file()].semantic;
+                let (scoping, nodes) = (semantic.scoping(), semantic.nodes());
+                let symbol = id.reference_id.get().and_then(|r| scoping.get_reference(r).symbol_id());
+                let Some(symbol) = symbol else { return false };
+                if seen.contains(&symbol) {
+                    // `q = q.where(...)`: it is one if all else that it holds is.
+                    return true;
+                }
+                seen.push(symbol);
+                let AstKind::VariableDeclarator(d) = nodes.kind(scoping.symbol_declaration(symbol)) else {
+                    return false;
+                };
+                let is_plain = matches!(d.id, BindingPattern::BindingIdentifier(_));
+                let Some(first) = d.init.as_ref().filter(|_| is_plain) else { return false };
+                self.holds_a_query(first, seen)
+                    && semantic.symbol_references(symbol).filter(|reference| reference.is_write()).all(
+                        |reference| match nodes.parent_kind(reference.node_id()) {
+                            AstKind::AssignmentExpression(a) => {
+                                a.operator == AssignmentOperator::Assign
+                                    && a.left.is_simple_assignment_target()
+                                    && self.holds_a_query(&a.right, seen)
+                            }
+                            _ => false,
+                        },
+                    )
+            }
+            _ => false,
+        }
     }
 
     /// `sql.name({...})`: a query of sql/, carried out at once.
@@ -466,6 +510,14 @@ impl<'a> Lower<'_, 'a> {
                 Some(node(op, vec![left?, right?]))
             }
             Expression::CallExpression(c) => self.condition_call(p, c, depth),
+            Expression::ConditionalExpression(c) => {
+                let test = self.sql_condition(p, &c.test, depth + 1);
+                let yes = self.sql_condition(p, &c.consequent, depth + 1);
+                let no = self.sql_condition(p, &c.alternate, depth + 1);
+                let (test, yes, no) = (test?, yes?, no?);
+                let otherwise = node("and", vec![node("not", vec![test.clone()]), no]);
+                Some(node("or", vec![node("and", vec![test, yes]), otherwise]))
+            }
             other => {
                 self.no_sql(other.span(), "this is no condition that SQL has");
                 None

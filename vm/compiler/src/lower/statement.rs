@@ -570,12 +570,21 @@ impl<'a> Lower<'_, 'a> {
         let iterator = self.f().take();
         self.f().take();
         self.f().take();
-        self.head_value(l.scope_id.get(), &l.right, iterator + 2, l.span);
-        self.f().ab(Op::ForInKeys, iterator + 2, iterator + 2, span);
+        let object = self.f().take();
+        self.head_value(l.scope_id.get(), &l.right, object, l.span);
+        self.f().ab(Op::ForInKeys, iterator + 2, object, span);
         self.f().ab(Op::GetIterator, iterator, iterator + 2, span);
         let again = self.f().pc();
         let end = self.f().jump(Op::IteratorNext, iterator, span);
         self.push_target(labels, true, true);
+        // What was deleted before its turn is left out (ECMA-262 14.7.5.9).
+        let there = self.f().take();
+        self.f().emit(Instr::abc(Op::In, 1, there, iterator + 2, object), span);
+        let gone = self.f().jump(Op::JumpIfFalse, there, span);
+        self.f().next = there;
+        if let Some(Control::Target { continues: Some(list), .. }) = self.f().control.last_mut() {
+            list.push(gone);
+        }
         self.loop_body(l.scope_id.get(), &l.left, iterator + 2, &l.body, l.span);
         self.patch_continues();
         self.f().loop_to(again, l.left.span());

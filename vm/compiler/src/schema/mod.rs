@@ -10,7 +10,7 @@
 //! Only what can be seen is judged: names that are constants, in chains that begin where they are written. A chain of
 //! `db("other")` is of a database that the lock file doesn't cover.
 
-mod chain;
+pub(crate) mod chain;
 mod statement;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -64,10 +64,10 @@ pub(crate) const NATIVES: &[Native] = &[
     method("toTimeString", 0, |c, a| print(c, a, date::to_time_string)),
     method("toUTCString", 0, |c, a| print(c, a, date::to_utc_string)),
     method("toLocaleString", 0, |c, a| {
-        print(c, a, |t| format!("{}, {}", date::to_locale_date(t), date::to_locale_time(t)))
+        print_locale(c, a, |t| format!("{}, {}", date::to_locale_date(t), date::to_locale_time(t)))
     }),
-    method("toLocaleDateString", 0, |c, a| print(c, a, date::to_locale_date)),
-    method("toLocaleTimeString", 0, |c, a| print(c, a, date::to_locale_time)),
+    method("toLocaleDateString", 0, |c, a| print_locale(c, a, date::to_locale_date)),
+    method("toLocaleTimeString", 0, |c, a| print_locale(c, a, date::to_locale_time)),
     method("text", 0, text),
     Native { on: "", name: "dateSetParts", length: 4, call: date_set_parts, kind: Kind::Helper },
     Native { on: "", name: "dateJson", length: 1, call: date_json, kind: Kind::Helper },
@@ -263,6 +263,12 @@ fn to_iso_string(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
         return Err(Throw::range_error("Invalid time value"));
     }
     ctx.heap.new_string(date::to_iso(time).as_bytes())
+}
+
+fn print_locale(ctx: &mut Ctx<'_>, a: Args, form: fn(f64) -> String) -> Result<Value, Throw> {
+    this_date(ctx, a)?;
+    super::locale::check_date(ctx, a)?;
+    print(ctx, a, form)
 }
 
 fn print(ctx: &mut Ctx<'_>, a: Args, form: fn(f64) -> String) -> Result<Value, Throw> {

@@ -48,9 +48,9 @@ const fn go_on(on: &'static str, name: &'static str, call: super::NativeFn) -> N
 
 pub(crate) const NATIVES: &[Native] = &[
     method("(iterator)", "@@iterator", itself),
-    method("(array_iterator)", "next", |c, a| next(c, a, mode::ARRAY)),
-    method("(map_iterator)", "next", |c, a| next(c, a, mode::MAP)),
-    method("(set_iterator)", "next", |c, a| next(c, a, mode::SET)),
+    method("(array_iterator)", "next", array_next),
+    method("(map_iterator)", "next", map_next),
+    method("(set_iterator)", "next", set_next),
     method("(string_iterator)", "next", |c, a| next(c, a, mode::STRING)),
     Native { on: "", name: "Iterator", length: 0, call: construct, kind: Kind::Constructor("iterator") },
     go_on("(generator)", "next", |_, _| resume(How::Next, false)),
@@ -311,6 +311,85 @@ fn branded(ctx: &Ctx<'_>, v: Value, what: u64) -> Result<Ref, Throw> {
     Err(Throw::type_error("next method called on incompatible receiver"))
 }
 
+fn array_next(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    next(ctx, a, mode::ARRAY)
+}
+
+fn map_next(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    next(ctx, a, mode::MAP)
+}
+
+fn set_next(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    next(ctx, a, mode::SET)
+}
+
+/// The `next` of what walks arrays, Maps and Sets, by index; each with what it walks.
+fn next_indexes() -> &'static [(u32, u64); 3] {
+    static INDEXES: OnceLock<[(u32, u64); 3]> = OnceLock::new();
+    INDEXES.get_or_init(|| {
+        [
+            (super::native_index("next", array_next), mode::ARRAY),
+            (super::native_index("next", map_next), mode::MAP),
+            (super::native_index("next", set_next), mode::SET),
+        ]
+    })
+}
+
+/// What a loop gets that calls `next` of `it`, the mark of the end included, where that is a native that walks an array,
+/// a Map or a Set: nobody sees that there is no `{value, done}`. None: it is more than that, and nothing has happened.
+pub(crate) fn next_in_loop(ctx: &mut Ctx<'_>, it: Value, next: Value) -> Result<Option<Value>, Throw> {
+    if !ctx.is_kind(it, kind::ITERATOR) || !ctx.is_kind(next, kind::NATIVE) {
+        return Ok(None);
+    }
+    let (r, index) = (it.as_ref(), ctx.heap.load(next.as_ref(), 3));
+    let mode = ctx.heap.load(r, 3);
+    let walks = next_indexes().iter().any(|(i, what)| u64::from(*i) == index && mode & mode::WHAT == *what);
+    if !walks || r.space() != ctx.heap.own() {
+        return Ok(None);
+    }
+    let end = ctx.mem.local.known.done_mark;
+    if mode & mode::WHAT != mode::ARRAY {
+        return match ctx.mem.next_entry(r) {
+            None => Ok(Some(end)),
+            Some((key, value)) => table_item(ctx, mode, key, value).map(Some),
+        };
+    }
+    let over = ctx.heap.get(r, 4);
+    if over.is_undefined() {
+        return Ok(Some(end));
+    }
+    if !ctx.is_kind(over, kind::ARRAY) || ctx.heap.header(over.as_ref()) & flag::SPARSE != 0 {
+        return Ok(None);
+    }
+    let index = ctx.heap.get(r, 5).as_index().unwrap_or(u32::MAX);
+    if index >= ctx.array_len(over.as_ref()) {
+        ctx.heap.set(r, 4, Value::UNDEFINED);
+        return Ok(Some(end));
+    }
+    let Some(value) = ctx.dense_element(over.as_ref(), index) else { return Ok(None) };
+    ctx.heap.set(r, 5, Value::from_u32(index + 1));
+    array_item(ctx, mode, index, value).map(Some)
+}
+
+/// What an iterator gives of an entry.
+fn table_item(ctx: &mut Ctx<'_>, mode: u64, key: Value, value: Value) -> Result<Value, Throw> {
+    let value = if mode & mode::WHAT == mode::SET { key } else { value };
+    match mode & 3 {
+        mode::KEYS => Ok(key),
+        mode::VALUES => Ok(value),
+        _ => Ok(ctx.new_array_of(&[key, value])?.object()),
+    }
+}
+
+/// What an iterator gives of an element.
+fn array_item(ctx: &mut Ctx<'_>, mode: u64, index: u32, value: Value) -> Result<Value, Throw> {
+    match mode & 3 {
+        mode::KEYS => Ok(Value::from_u32(index)),
+        mode::VALUES => Ok(value),
+        _ => Ok(ctx.new_array_of(&[Value::from_u32(index), value])?.object()),
+    }
+}
+
 fn next(ctx: &mut Ctx<'_>, a: Args, what: u64) -> Result<Value, Throw> {
     let it = branded(ctx, ctx.this(a), what)?;
     // One that a module has made is shared by all requests.
@@ -322,12 +401,7 @@ fn next(ctx: &mut Ctx<'_>, a: Args, what: u64) -> Result<Value, Throw> {
         _ => match ctx.mem.next_entry(it) {
             None => ctx.mem.iter_result(Value::UNDEFINED, true),
             Some((key, value)) => {
-                let value = if mode & 12 == mode::SET { key } else { value };
-                let item = match mode & 3 {
-                    mode::KEYS => key,
-                    mode::VALUES => value,
-                    _ => ctx.new_array_of(&[key, value])?.object(),
-                };
+                let item = table_item(ctx, mode, key, value)?;
                 ctx.mem.iter_result(item, false)
             }
         },
@@ -381,11 +455,7 @@ fn next_of_array(ctx: &mut Ctx<'_>, a: Args, it: Ref, part: u64) -> Result<Value
             Get::Getter(_) => Value::UNDEFINED,
         },
     };
-    let item = match part {
-        mode::KEYS => Value::from_u32(index),
-        mode::VALUES => value,
-        _ => ctx.new_array_of(&[Value::from_u32(index), value])?.object(),
-    };
+    let item = array_item(ctx, part, index, value)?;
     ctx.mem.iter_result(item, false)
 }
 

@@ -197,31 +197,55 @@ impl Ctx<'_> {
     /// [`write`] as `JSON.stringify` does it: the same.
     fn write_long(&mut self, value: Value, gap: &[u8]) -> Result<(Written, Vec<u8>), Throw> {
         let how = Write { gap, big_ints: false };
-        let paused = self.take_paused();
-        let mut goes_on = paused.is_some();
-        let (mut text, mut scratch) = match paused {
-            Some(paused) => (paused.text, paused.scratch),
-            None => (Vec::new(), self.mem.local.json.take().unwrap_or_default()),
+        let (begins, text, scratch) = match self.take_paused() {
+            Some(paused) => (None, paused.text, paused.scratch),
+            None => (Some(value), Vec::new(), self.mem.local.json.take().unwrap_or_default()),
         };
+        match self.write_pieces(begins, how, text, scratch) {
+            Pieces::Ended(written, text) => Ok((written?, text)),
+            Pieces::Paused(text, scratch) => {
+                Err(self.pause(Box::new(Paused { text, at: 0, scratch, of_body: false })))
+            }
+        }
+    }
+
+    /// Writes until the text or the slice ends; without a value it goes on.
+    pub(crate) fn write_pieces(
+        &mut self,
+        mut begins: Option<Value>,
+        how: Write<'_>,
+        mut text: Vec<u8>,
+        mut scratch: Box<Scratch>,
+    ) -> Pieces {
         loop {
             let from = text.len();
             let stop = (from + PIECE_BYTES, self.heap.work + PIECE_BYTES as u64 / 8);
             let mut writer = Writer { mem: &mut self.mem, out: &mut text, how, scratch, charged: from, stop };
-            let result = if goes_on { writer.go_on() } else { writer.run(value) };
+            let result = match begins.take() {
+                Some(value) => writer.run(value),
+                None => writer.go_on(),
+            };
             scratch = writer.scratch;
             self.heap.work += (text.len() - from) as u64 / 16;
             if !matches!(result, Err(Throw::Again)) {
                 scratch.levels.clear();
                 keep(&mut scratch.keys);
                 self.mem.local.json = Some(scratch);
-                return Ok((result?, text));
+                return Pieces::Ended(result, text);
             }
-            goes_on = true;
             if self.slice_over() {
-                return Err(self.pause(Box::new(Paused { text, at: 0, scratch, of_body: false })));
+                return Pieces::Paused(text, scratch);
             }
         }
     }
+}
+
+/// How far the writer has come.
+pub(crate) enum Pieces {
+    /// To the end.
+    Ended(Result<Written, Throw>, Vec<u8>),
+    /// The slice is over.
+    Paused(Vec<u8>, Box<Scratch>),
 }
 
 /// Entries of each buffer that a core keeps.
@@ -1175,7 +1199,8 @@ impl Writer<'_, '_, '_> {
             Get::Value(v) => self.mem.is_callable(v),
             Get::Getter(_) => true,
         };
-        if !found && standard {
+        // One of its own that is no function today may be one in the next object of this shape.
+        if !found && standard && self.mem.local.shapes.find(shape, self.mem.local.known.to_json).is_none() {
             self.scratch.no_to_json[shape as usize % NO_TO_JSON] = shape;
         }
         Ok(found)

@@ -1,7 +1,7 @@
 //! Number, Boolean, BigInt, Math, and the global functions on numbers and URIs.
 
 use super::bignum::Int;
-use super::{Kind, Native, num, uri};
+use super::{Kind, Native, locale, num, uri};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
 use crate::ops::to_int32;
@@ -49,7 +49,7 @@ pub(crate) const NATIVES: &[Native] = &[
     on("Boolean.prototype", "valueOf", 0, boolean_value_of),
     on("Boolean.prototype", "text", 0, boolean_to_string),
     on("BigInt.prototype", "toString", 0, bigint_to_string),
-    on("BigInt.prototype", "toLocaleString", 0, bigint_to_string),
+    on("BigInt.prototype", "toLocaleString", 0, bigint_to_locale),
     on("BigInt.prototype", "valueOf", 0, bigint_value_of),
     on("BigInt.prototype", "text", 0, bigint_to_string),
     on("BigInt", "asIntN", 2, as_int_n),
@@ -166,9 +166,10 @@ fn number_to_string(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     ascii(ctx, &num::to_radix(n, radix))
 }
 
-/// The en-US form: groups of three, at most three digits behind the point.
+/// The en-US form: groups of three, at most three digits behind the point, or as many as are asked for.
 fn number_to_locale(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let n = this_number(ctx, a)?;
+    let form = locale::number_form(ctx, a)?;
     if !n.is_finite() {
         return ctx.heap.new_string(if n.is_nan() {
             b"NaN"
@@ -178,24 +179,43 @@ fn number_to_locale(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
             "-\u{221e}".as_bytes()
         });
     }
-    let fixed = num::to_fixed(n.abs(), 3);
-    let (whole, fraction) = fixed.split_once('.').unwrap_or((&fixed, ""));
+    // All digits that say which number it is, never an exponent.
+    let (whole, fraction) = rounded(&format!("{}", n.abs()), form.most);
     let mut out = String::new();
     if n.is_sign_negative() {
         out.push('-');
     }
-    for (i, digit) in whole.char_indices() {
-        if i > 0 && (whole.len() - i) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    let fraction = fraction.trim_end_matches('0');
-    if !fraction.is_empty() {
+    out.push_str(&if form.groups { locale::group(&whole) } else { whole });
+    let kept = fraction.trim_end_matches('0').len().max(form.least);
+    if kept > 0 {
         out.push('.');
-        out.push_str(fraction);
+        out.push_str(&fraction);
+        let end = out.len() - fraction.len() + kept;
+        out.truncate(end);
+        out.extend(std::iter::repeat_n('0', end - out.len()));
     }
     ascii(ctx, &out)
+}
+
+/// The digits before and behind the point of a decimal, at most `most` behind it; a half goes up, as in ECMA-402.
+fn rounded(decimal: &str, most: usize) -> (String, String) {
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let kept = &fraction[..fraction.len().min(most)];
+    let mut carry = fraction.as_bytes().get(most).is_some_and(|digit| *digit >= b'5');
+    let mut digits: Vec<u8> = whole.bytes().chain(kept.bytes()).collect();
+    for digit in digits.iter_mut().rev() {
+        if !carry {
+            break;
+        }
+        carry = *digit == b'9';
+        *digit = if carry { b'0' } else { *digit + 1 };
+    }
+    if carry {
+        digits.insert(0, b'1');
+    }
+    let mut whole = String::from_utf8_lossy(&digits).into_owned();
+    let fraction = whole.split_off(digits.len() - kept.len());
+    (whole, fraction)
 }
 
 /// A count of digits in `low..=100`.
@@ -401,6 +421,18 @@ fn bigint_to_string(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let int = ctx.bigint(v);
     ctx.heap.work += (int.limbs.len() * int.limbs.len()) as u64;
     ascii(ctx, &int.to_text(radix))
+}
+
+fn bigint_to_locale(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let v = this_primitive(ctx, a, Value::is_bigint, "BigInt")?;
+    let form = locale::number_form(ctx, a)?;
+    let int = ctx.bigint(v);
+    ctx.heap.work += (int.limbs.len() * int.limbs.len()) as u64;
+    let text = int.to_text(10);
+    let (sign, digits) = text.strip_prefix('-').map_or(("", &*text), |digits| ("-", digits));
+    let whole = if form.groups { locale::group(digits) } else { digits.to_owned() };
+    let zeros = if form.least > 0 { format!(".{:0<1$}", "", form.least) } else { String::new() };
+    ascii(ctx, &format!("{sign}{whole}{zeros}"))
 }
 
 /// The low bits as an unsigned number, the number itself, and how many bits.

@@ -3,6 +3,7 @@
 //! Strings are WTF-8 inside and UTF-16 to scripts (text.rs); where a string is
 //! ASCII, which it says in its header, indexes are byte offsets.
 
+use super::locale::{self, Order};
 use super::{Kind, Native, text};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
@@ -46,8 +47,8 @@ pub(crate) const NATIVES: &[Native] = &[
     method("startsWith", 1, starts_with),
     method("substr", 2, substr),
     method("substring", 2, substring),
-    method("toLocaleLowerCase", 0, lower),
-    method("toLocaleUpperCase", 0, upper),
+    method("toLocaleLowerCase", 0, locale_lower),
+    method("toLocaleUpperCase", 0, locale_upper),
     method("toLowerCase", 0, lower),
     method("toString", 0, value_of),
     method("toUpperCase", 0, upper),
@@ -293,8 +294,9 @@ fn to_well_formed(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 fn locale_compare(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let s = ctx.str_this(a)?;
     let other = ctx.str_arg(a, 0)?;
+    let order = locale::order(ctx, a)?;
     ctx.heap.work += (ctx.heap.string_bytes_len(s) + ctx.heap.string_bytes_len(other)) as u64 / 4;
-    Ok(Value::int(match collate(ctx.heap.str_bytes(s), ctx.heap.str_bytes(other)) {
+    Ok(Value::int(match collate(ctx.heap.str_bytes(s), ctx.heap.str_bytes(other), order) {
         Ordering::Less => -1,
         Ordering::Equal => 0,
         Ordering::Greater => 1,
@@ -304,11 +306,12 @@ fn locale_compare(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// The order of a dictionary, near to the root collation of Unicode for Latin text: spaces,
 /// punctuation, digits, letters; accents matter less than letters, case less than accents
 /// (small before capital). Other scripts go by code point.
-fn collate(a: &[u8], b: &[u8]) -> Ordering {
+fn collate(a: &[u8], b: &[u8], order: Order) -> Ordering {
     // Control characters say nothing.
     let counts = |p: &u32| !matches!(p, 0..=8 | 14..=31 | 127..=159);
     let weights = |bytes: &[u8]| -> Vec<(u32, u32, bool)> {
-        text::code_points(bytes).filter(counts).map(weight).collect()
+        let weights: Vec<_> = text::code_points(bytes).filter(counts).map(weight).collect();
+        if order.numeric { with_numbers(&weights) } else { weights }
     };
     // Canonically equivalent texts are equal.
     let composed = |bytes: &[u8]| {
@@ -316,9 +319,33 @@ fn collate(a: &[u8], b: &[u8]) -> Ordering {
     };
     let (x, y) = (weights(&composed(a)), weights(&composed(b)));
     let primary = x.iter().map(|w| w.0).cmp(y.iter().map(|w| w.0));
+    let accents = || x.iter().map(|w| w.1).cmp(y.iter().map(|w| w.1));
+    let case = || x.iter().map(|w| w.2).cmp(y.iter().map(|w| w.2));
     primary
-        .then_with(|| x.iter().map(|w| w.1).cmp(y.iter().map(|w| w.1)))
-        .then_with(|| x.iter().map(|w| w.2).cmp(y.iter().map(|w| w.2)))
+        .then_with(|| if order.accents { accents() } else { Ordering::Equal })
+        .then_with(|| if order.case { case() } else { Ordering::Equal })
+}
+
+/// Runs of digits as numbers: where a 0 sorts, then how many digits without leading zeros, then these.
+fn with_numbers(weights: &[(u32, u32, bool)]) -> Vec<(u32, u32, bool)> {
+    let zero = weight(u32::from('0')).0;
+    let is_digit = |w: &(u32, u32, bool)| (zero..zero + 10).contains(&w.0);
+    let mut out = Vec::with_capacity(weights.len());
+    let mut rest = weights;
+    while let Some(first) = rest.first() {
+        let run = rest.iter().position(|w| is_digit(w) != is_digit(first)).unwrap_or(rest.len());
+        let (run, behind) = rest.split_at(run);
+        if is_digit(first) {
+            let digits = &run[run.iter().position(|w| w.0 != zero).unwrap_or(run.len())..];
+            out.push((zero, 0, false));
+            out.push((u32::try_from(digits.len()).unwrap_or(u32::MAX), 0, false));
+            out.extend_from_slice(digits);
+        } else {
+            out.extend_from_slice(run);
+        }
+        rest = behind;
+    }
+    out
 }
 
 /// Base, accent, and whether it is a capital.
@@ -658,6 +685,16 @@ fn small_string(ctx: &mut Ctx<'_>, bytes: &[u8]) -> Result<Value, Throw> {
         [byte @ 0..128] => Ok(ctx.local.known.chars[usize::from(*byte)]),
         _ => ctx.heap.new_string(bytes),
     }
+}
+
+fn locale_lower(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    locale::check_case(ctx, a)?;
+    lower(ctx, a)
+}
+
+fn locale_upper(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    locale::check_case(ctx, a)?;
+    upper(ctx, a)
 }
 
 fn lower(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {

@@ -105,6 +105,7 @@ impl Loader<'_, '_> {
     ) -> Check<usize> {
         let mut used = 0;
         let mut stacks = 0;
+        task.clear_fibers();
         for index in 0..count {
             let Some(record) = records.get(RecordKey::Fiber(index)) else {
                 let mut free = Fiber::new(Vec::new(), Vec::new());

@@ -3,7 +3,7 @@
 use super::save::Saver;
 use super::wire::Writer;
 use super::{RecordKey, Snapshot};
-use crate::fiber::{Cont, ContKind, Fiber, Frame, Job, NATIVE_FRAME, Pending, TaskState, Wait};
+use crate::fiber::{Cont, ContKind, Fiber, Frame, IN_LOOP, Job, NATIVE_FRAME, Pending, TaskState, Wait};
 use crate::mem::Local;
 use crate::value::Value;
 use forebay_base::Monotonic;
@@ -153,10 +153,21 @@ pub(super) fn fibers(saver: &mut Saver<'_, '_>, task: &TaskState, out: &mut Snap
         let start = out.bytes.len();
         self::fiber(saver, fiber, &mut Writer(&mut out.bytes));
         out.end(RecordKey::Fiber(index), start);
+        let (mut below, mut base): (Option<&Frame>, u32) = (None, 0);
         for (depth, frame) in (0u32..).zip(&fiber.frames) {
             let start = out.bytes.len();
-            let registers = window(saver.world.local, &fiber.frames, depth as usize);
-            self::frame(saver, frame, &fiber.stack[registers], &mut Writer(&mut out.bytes));
+            let local = saver.world.local;
+            // A generator's call may leave a gap below it (parked.rs), a call in a snapshot doesn't.
+            base = match below {
+                None => frame.base,
+                Some(f) => {
+                    let registers = u32::try_from(self::registers(local, f)).unwrap_or(u32::MAX);
+                    base + (frame.base - f.base).min(registers.saturating_add(1))
+                }
+            };
+            below = Some(frame);
+            let registers = &fiber.stack[window(local, &fiber.frames, depth as usize)];
+            self::frame(saver, &Frame { base, ..*frame }, registers, &mut Writer(&mut out.bytes));
             out.end(RecordKey::Frame(index, depth), start);
         }
     }
@@ -214,7 +225,8 @@ fn frame(saver: &mut Saver<'_, '_>, frame: &Frame, registers: &[Value], w: &mut 
     w.varint(u64::from(if unit == 1 { saver.function(function) } else { function }));
     w.varint(u64::from(pc));
     w.varint(u64::from(base));
-    w.u8(flags);
+    // Whether a loop has pushed it is learned again.
+    w.u8(flags & !IN_LOOP);
     w.u64(saver.word(closure));
     cont(saver, then, w);
     w.len(registers.len());
@@ -264,6 +276,8 @@ pub(super) fn task(
         search: _,
         // Only a native that is interrupted has it, and such a task isn't saved.
         json: _,
+        // Nor is one that has ended.
+        body: _,
         spare: _,
         free_from: _,
         numbers: _,

@@ -56,3 +56,4 @@ new Date(2020, 5, 15, NaN).getTime()
 new Date(Date.parse(new Date(1234567890000).toString())).getTime()
 [new Date(0), new Date(1)].map(Number)
 JSON.stringify({d: new Date(86400000)})
+[new Date(0).toLocaleString("en-US", { timeZone: "UTC" }).replace(/\s/gu, " "), new Date(0).toLocaleDateString("en"), new Date(0).toLocaleDateString(undefined, {})]

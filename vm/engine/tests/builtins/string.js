@@ -113,3 +113,6 @@ decodeURI("%2F%20")
 ["abc".startsWith("bc", 1), "abc".startsWith(""), "abc".endsWith("ab", 2), "abc".endsWith("abc", 2), "abc".endsWith("", 9), "äbc".endsWith("c"), "abc".startsWith("abcd")]
 ["  a b ".trim(), " a".trimStart(), "a ".trimEnd(), "   ".trim(), " ä ".trim(), "\ufeff\u2003a\u2003".trim(), " a ".trim()]
 ["aabaac".indexOf("aac"), "aab".indexOf("aac"), "aaaaab".indexOf("aab"), "ab".indexOf("abc"), "aXa".indexOf("a", 1), "abab".indexOf("ab", 1), "x".repeat(300).concat("yz").indexOf("yz")]
+["a10", "a9", "a010", "b1", "a1b", "a 2", "a", "10", "9"].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }))
+["a".localeCompare("A", undefined, { sensitivity: "base" }), "a".localeCompare("é", "en", { sensitivity: "base" }), "e".localeCompare("É", "de", { sensitivity: "base" }), "e".localeCompare("É", "fr", { sensitivity: "accent" }), "e".localeCompare("E", [], { sensitivity: "accent" }), "e".localeCompare("é", [], { sensitivity: "case" }), "e".localeCompare("E", [], { sensitivity: "case" }), "e".localeCompare("E", [], { sensitivity: "variant" })]
+["x".localeCompare("y", "en-US"), "I".toLocaleLowerCase("en"), "i".toLocaleUpperCase(["de"]), "I".toLocaleLowerCase(undefined)]

@@ -234,3 +234,45 @@ for (const x of deep(50)) out.push(x);
 function* grab() { const kept = []; for (let i = 0; i < 3; i++) { const list = Array.from({ length: 5 }, (_, k) => k * i); kept.push(list.length); yield list; } return kept; }
 const all = []; for (const list of grab()) { for (const x of list) all.push(x); }
 return [out, all];
+//--- bodies that need the room in which a generator's registers stand between two turns
+const out = [];
+function* count(n, mark) { const a = [mark, mark + 1]; try { for (let i = 0; i < n; i++) { const b = a[0] * 10 + i; yield b; a[0]++; } } finally { out.push("end" + a[0]); } }
+const small = x => x + 1;
+const wide = (a, b, c, d, e, f, g, h) => { const list = [a, b, c, d, e, f, g, h, a + b, c + d, e + f, g + h, [a, [b, [c, [d, [e, [f, [g, [h]]]]]]]]]; return list.flat(9).reduce((x, y) => x + y, 0); };
+const deep = n => n === 0 ? 0 : 1 + deep(n - 1);
+for (const x of count(4, 1)) out.push(small(x));
+for (const x of count(4, 2)) out.push(wide(x, 1, 2, 3, 4, 5, 6, 7));
+for (const x of count(4, 3)) out.push(deep(x * 10));
+for (const x of count(5, 4)) out.push(x % 2 ? deep(x) : x);
+for (const x of count(3, 5)) for (const y of count(3, 6)) { out.push(x * y); if (y === 61) deep(200); }
+for (const x of count(3, 7)) for (const y of count(2, 8)) for (const z of count(2, 9)) out.push([x, y, z].map(v => small(v)).sort((a, b) => b - a).join());
+for (const x of count(3, 1)) { const [p, q] = count(9, 2); out.push(Math.max(...count(3, x)), p + q, `${x}${[...count(2, 0)]}`); }
+return out;
+//--- generators that are left between two turns, and taken up elsewhere
+const out = [];
+function* count(n) { let got = 0; try { for (let i = 0; i < n; i++) got += (yield i) ?? 1; } finally { out.push("got" + got); } }
+const open = g => ({ [Symbol.iterator]: () => ({ __proto__: g, next: () => g.next(), return: undefined }) });
+const first = g => { for (const x of g) return x; };
+const keeps = g => { g.return = v => ({ value: v, done: true }); return g; };
+const a = keeps(count(9)), b = keeps(count(9)), c = keeps(count(9));
+for (const x of a) { out.push(x); if (x === 2) break; }
+for (const x of b) { out.push(x, a.next().value); if (x === 1) break; }
+out.push(first(a), first(b), first(c), first(a));
+const deeper = (g, n) => { if (n === 0) { for (const x of g) { out.push(x); if (x % 2) break; } return; } deeper(g, n - 1); out.push(n); };
+for (const x of a) { out.push("a" + x); if (x > 6) break; }
+deeper(b, 3); deeper(c, 1); deeper(b, 0);
+for (const x of c) { for (const y of b) { out.push(x * 10 + y); if (y & 1) break; } if (x > 4) break; }
+try { for (const x of c) for (const y of b) throw new Error("t" + x + y); } catch (e) { out.push(e.message); }
+delete a.return; out.push(a.return("r"), a.next(), [...b], [...c]);
+const own = count(6); for (const x of own) { out.push(x); if (x === 1) out.push(own.next(5).value); if (x === 3) out.push(own.return("x").value); }
+const thrown = count(6); try { for (const x of thrown) if (x === 2) thrown.throw(new Error("in")); } catch (e) { out.push(e.message); }
+return out;
+//--- what a loop awaits between two turns
+const out = [];
+function* count(n) { for (let i = 0; i < n; i++) { const x = i * 2; yield x; out.push("after" + x); } }
+const work = async x => { for (const y of count(2)) { await null; out.push(x + ":" + y); } return x; };
+for (const x of count(3)) { out.push(await work(x)); }
+await Promise.all([1, 2].map(async n => { for (const x of count(2)) { for (const y of count(2)) { await null; out.push([n, x, y]); } } }));
+async function* double(g) { for (const x of g) yield x * 2; }
+for await (const x of double(count(3))) for (const y of count(2)) out.push(x + y);
+return out;
