@@ -176,6 +176,10 @@ const conditions = [
   [u => db().table("word").where(w => (w.s ?? u) == u), (w, u) => (w.s ?? u) == u],
   [u => db().table("word").where(w => (w.id > 50 ? w.s : w.t) == u), (w, u) => (w.id > 50 ? w.s : w.t) == u],
   [u => db().table("word").where(w => w.s == u || w.t != u && -w.id + 3 < 0), (w, u) => w.s == u || w.t != u && -w.id + 3 < 0],
+  [u => db().table("word").where(w => w.s + "!" == u + "!"), (w, u) => w.s !== null && w.s + "!" == u + "!"],
+  [u => db().table("word").where(w => `${w.s}-${w.t}`.length > u.length + 3), (w, u) => w.s !== null && w.t !== null && `${w.s}-${w.t}`.length > u.length + 3],
+  [u => db().table("word").where(w => w.s + u.trim() + " " + w.id == `${u}${u.trim()} ${7}`), (w, u) => w.s !== null && w.s + u.trim() + " " + w.id == `${u}${u.trim()} ${7}`],
+  [u => db().table("word").where(w => `${u}${w.id}`.endsWith("5") && `${w.t}` == u), (w, u) => w.t === u && w.id % 10 === 5],
   [u => db().table("word").where(w => ["a", "B", u].includes(w.s)), (w, u) => ["a", "B", u].includes(w.s)],
 ];
 work("Same").post("/same", () => {

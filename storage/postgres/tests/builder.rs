@@ -134,6 +134,11 @@ fn predicates() {
     );
     check(r#"["col", "active"]"#, "[]", r#""active" | []"#);
     check(
+        r#"["==", ["concat", ["concat", ["col", "a"], ["lit", " "]], ["col", "b"]], ["param", 0]]"#,
+        r#"["x y"]"#,
+        r#"((("a" || $1::text) || "b") = $2) | [" ","x y"]"#,
+    );
+    check(
         r#"["or", ["param", 0], ["like", ["col", "n"], ["lit", "A%"]]]"#,
         "[false]",
         r#"(FALSE OR ("n" LIKE $1)) | ["A%"]"#,

@@ -238,6 +238,7 @@ fn queries() {
         "u => [1, 2, min].includes(u.kind) && !u.banned",
         "u => u['odd name'] !== null && u.price * 2 + 1 >= -min",
         "u => u.at > payload().since",
+        "u => u.first + ' ' + u.last == `${u.name}${min}`",
         "(u, v) => u.id == v.id && (u.a ?? v.a) > 1",
         "u => min ? u.age > min : u.name == null",
         "u => (u.a > 1 ? u.b : !u.c) || u.d",

@@ -319,6 +319,15 @@ impl<'a> Renderer<'_, 'a> {
                 out.push(")");
                 Ok(())
             }
+            ("concat", _) => {
+                let (x, y) = pair(head, rest)?;
+                out.push("(");
+                self.text(out, x, y, depth + 1)?;
+                out.push(" || ");
+                self.text(out, y, x, depth + 1)?;
+                out.push(")");
+                Ok(())
+            }
             ("coalesce", _) => {
                 let (x, y) = pair(head, rest)?;
                 out.push("coalesce(");

@@ -9,7 +9,7 @@ use forebay_bytecode::{HostFn, Instr, Op};
 use oxc_ast::AstKind;
 use oxc_ast::ast::{
     ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, CallExpression, Expression,
-    ObjectPropertyKind, StaticMemberExpression,
+    ObjectPropertyKind, StaticMemberExpression, TemplateLiteral,
 };
 use oxc_ast_visit::Visit;
 use oxc_span::{GetSpan, Span};
@@ -576,6 +576,7 @@ impl<'a> Lower<'_, 'a> {
         match e {
             Expression::BinaryExpression(b) => {
                 let op = match b.operator {
+                    BinaryOperator::Addition if self.is_text(e) => "concat",
                     BinaryOperator::Addition => "+",
                     BinaryOperator::Subtraction => "-",
                     BinaryOperator::Multiplication => "*",
@@ -591,6 +592,7 @@ impl<'a> Lower<'_, 'a> {
                 let right = self.sql_operand(p, &b.right, depth + 1);
                 Some(node(op, vec![left?, right?]))
             }
+            Expression::TemplateLiteral(t) => self.sql_template(p, t, depth),
             Expression::LogicalExpression(l) if l.operator == LogicalOperator::Coalesce => {
                 let left = self.sql_operand(p, &l.left, depth + 1);
                 let right = self.sql_operand(p, &l.right, depth + 1);
@@ -615,6 +617,44 @@ impl<'a> Lower<'_, 'a> {
                 self.no_sql(other.span(), "this has no form in SQL");
                 None
             }
+        }
+    }
+
+    /// `${a}-${b}`: texts and values in a row.
+    fn sql_template(
+        &mut self,
+        p: &mut Predicate<'a>,
+        t: &'a TemplateLiteral<'a>,
+        depth: usize,
+    ) -> Option<Value> {
+        let mut parts = Vec::new();
+        for (at, quasi) in t.quasis.iter().enumerate() {
+            let words = quasi.value.cooked.as_ref().map_or("", |words| words.as_str());
+            // The first text makes a text of what follows, even if it is empty.
+            if at == 0 || !words.is_empty() {
+                parts.push(node("lit", vec![text(words)]));
+            }
+            if let Some(value) = t.expressions.get(at) {
+                parts.push(self.sql_operand(p, value, depth + 1)?);
+            }
+        }
+        parts.into_iter().reduce(|left, right| node("concat", vec![left, right]))
+    }
+
+    /// Whether the text alone says that an operand is one: `+` joins then.
+    fn is_text(&self, e: &Expression<'a>) -> bool {
+        match strip(e) {
+            Expression::StringLiteral(_) | Expression::TemplateLiteral(_) => true,
+            Expression::BinaryExpression(b) if b.operator == BinaryOperator::Addition => {
+                self.is_text(&b.left) || self.is_text(&b.right)
+            }
+            Expression::LogicalExpression(l) if l.operator == LogicalOperator::Coalesce => {
+                self.is_text(&l.left) || self.is_text(&l.right)
+            }
+            Expression::ConditionalExpression(t) => self.is_text(&t.consequent) || self.is_text(&t.alternate),
+            Expression::CallExpression(c) => matches!(strip(&c.callee), Expression::StaticMemberExpression(m)
+                if matches!(&*m.property.name, "toLowerCase" | "lower" | "toUpperCase" | "upper" | "trim" | "trimStart" | "trimEnd")),
+            _ => false,
         }
     }
 
@@ -669,7 +709,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     fn no_sql(&mut self, span: Span, message: &str) {
-        let hint = "columns can be compared, combined with && || !, calculated with + - * / % ??, looked up with `[1, 2].includes(u.x)`; text has startsWith, endsWith, includes, like, ilike, toLowerCase, toUpperCase, trim and length; groups have count, sum, avg, min and max";
+        let hint = "columns can be compared, combined with && || !, calculated with + - * / % ??, looked up with `[1, 2].includes(u.x)`; text is joined by `${u.x} text` and has startsWith, endsWith, includes, like, ilike, toLowerCase, toUpperCase, trim and length; groups have count, sum, avg, min and max";
         self.error("FB0602", span, message, Some(hint));
     }
 
