@@ -116,21 +116,31 @@ impl Ctx<'_> {
     }
 
     /// Argument `i` as a flat string.
+    #[inline]
     pub(crate) fn str_arg(&mut self, a: Args, i: usize) -> Result<Value, Throw> {
-        let v = Self::coerce(self.arg(a, i), i + 1, Hint::String)?;
+        let v = self.arg(a, i);
+        if v.is_string() { self.mem.heap.flat(v) } else { self.str_of(v, i + 1) }
+    }
+
+    /// Argument `i - 1`, or 0 for `this`, which is no string yet, as one.
+    #[inline(never)]
+    fn str_of(&mut self, v: Value, i: usize) -> Result<Value, Throw> {
+        let v = Self::coerce(v, i, Hint::String)?;
         let s = self.mem.to_string(v)?;
         self.mem.heap.flat(s)
     }
 
     /// `this` as a flat string; TypeError for undefined and null.
+    #[inline]
     pub(crate) fn str_this(&mut self, a: Args) -> Result<Value, Throw> {
         let v = self.this(a);
+        if v.is_string() {
+            return self.mem.heap.flat(v);
+        }
         if v.is_nullish() {
             return Err(Throw::type_error("String.prototype method called on null or undefined"));
         }
-        let v = Self::coerce(v, 0, Hint::String)?;
-        let s = self.mem.to_string(v)?;
-        self.mem.heap.flat(s)
+        self.str_of(v, 0)
     }
 
     /// Argument `i` as a number (ToNumber).

@@ -5,11 +5,11 @@ const count = req => Math.min(500, Math.max(1, Number.parseInt(req.query.q, 10) 
 
 // Most texts have nothing to escape: a look for each character is cheaper than a regular expression's search.
 function escape(text) {
-  if (text.includes("&")) text = text.split("&").join("&amp;");
-  if (text.includes("<")) text = text.split("<").join("&lt;");
-  if (text.includes(">")) text = text.split(">").join("&gt;");
-  if (text.includes('"')) text = text.split('"').join("&quot;");
-  if (text.includes("'")) text = text.split("'").join("&#39;");
+  if (text.includes("&")) text = text.replaceAll("&", "&amp;");
+  if (text.includes("<")) text = text.replaceAll("<", "&lt;");
+  if (text.includes(">")) text = text.replaceAll(">", "&gt;");
+  if (text.includes('"')) text = text.replaceAll('"', "&quot;");
+  if (text.includes("'")) text = text.replaceAll("'", "&#39;");
   return text;
 }
 

@@ -253,6 +253,18 @@ fn position(found: Option<usize>) -> Value {
 }
 
 fn includes(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let (s, needle) = (ctx.this(a), ctx.arg(a, 0));
+    if a.count == 1 && s.is_string() && needle.is_string() {
+        let heap = &mut ctx.mem.heap;
+        let (s, needle) = (heap.flat(s)?, heap.flat(needle)?);
+        let (hay, bytes) = (heap.str_bytes(s), heap.str_bytes(needle));
+        // Where no half of a surrogate pair is looked for, bytes found are units found.
+        if heap.is_ascii(needle) || heap.is_ascii(s) {
+            let found = text::find_bytes(hay, bytes).is_some();
+            heap.work += heap.string_bytes_len(s) as u64 / 32;
+            return Ok(Value::bool(found));
+        }
+    }
     let (s, needle) = haystack(ctx, a)?;
     let from = clamp(ctx.int_arg(a, 1)?, ctx.heap.string_len(s));
     Ok(Value::bool(find(ctx, s, needle, from).is_some()))
