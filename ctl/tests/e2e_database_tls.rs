@@ -114,6 +114,12 @@ fn all_that_a_script_does_and_a_restart() {
         assert_eq!(client.post("/undone", "").line(), r#"200 {"message":"no","there":false}"#, "{rest}");
         assert_eq!(client.post("/done", "").line(), "200 b", "{rest}");
         assert_eq!(client.get("/count").line(), "200 20001", "{rest}");
+        // Nobody hears what is told before: the connection that listens is made while others answer requests already.
+        eventually("it listens", || {
+            let listens = "select 1 from pg_stat_activity where query like '%LISTEN \"news\"' and state = 'idle' and pid <> pg_backend_pid()";
+            let rows = Client::connect(&cluster.config()).unwrap().rows(listens, &[]).unwrap();
+            (rows.len() == 1).then_some(())
+        });
         assert_eq!(client.post("/tell/before", "").line(), "200 told");
         server.wait_log("heard before");
         cluster.down();
