@@ -682,7 +682,8 @@ fn storm(between: Network) {
     let heard = expected(u64::try_from(storm.sent).unwrap() * KINDS, all, right, 1);
     assert!(!is_missing(heard, count("heard")), "nothing was heard of {}: {:?}", storm.sent, storm.counts);
     assert!(blows < 20 || count("lost") > 0, "nothing was lost: {:?}", storm.counts);
-    assert!(count("restarts") < 3 || count("unavailable") > 0, "nothing was unavailable: {:?}", storm.counts);
+    // Whether anything was unavailable is the machine's matter: a restart may take less time than a statement waits for a
+    // connection. `pool.rs` has servers that stay away.
 }
 
 /// Kinds of tasks that [`Storm::start`] draws from, each as likely.
