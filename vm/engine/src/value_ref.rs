@@ -45,6 +45,12 @@ impl<'a> QueryOp<'a> {
         self.len() == 0
     }
 
+    /// Whether it is what the compiler made of a lambda, or a named query.
+    #[must_use]
+    pub const fn is_lambda(&self) -> bool {
+        self.number == crate::query::LAMBDA
+    }
+
     /// Argument `index`; undefined beyond the last.
     #[must_use]
     pub fn arg(&self, index: usize) -> ValueRef<'a> {
@@ -56,6 +62,17 @@ impl<'a> QueryOp<'a> {
         let args = self.args;
         (0..self.len()).map(move |index| args.at(index))
     }
+}
+
+/// What a `HostFn::Query` effect carries.
+#[derive(Clone, Copy)]
+pub struct QueryCall<'a> {
+    /// The calls of the query.
+    pub ops: QueryOps<'a>,
+    /// The database that it was started for: `db(name)`.
+    pub database: Option<&'a str>,
+    /// Number of the transaction that the effect's fiber was in; 0: none.
+    pub transaction: u32,
 }
 
 /// The calls of a query, in order.
