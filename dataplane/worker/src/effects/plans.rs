@@ -51,8 +51,13 @@ const LAMBDAS: usize = 64;
 struct Lambda {
     data: Box<[u8]>,
     values: usize,
+    /// The values are the parameters, in their order.
+    direct: bool,
     statement: Rc<Statement>,
 }
+
+/// Parameters that need no list: see [`Plans::of_lambda`].
+pub(crate) const FEW: usize = 8;
 
 /// Keys are of our own making: a fold of words is enough, since equality is checked, and the table is bounded.
 #[derive(Debug, Default)]
@@ -87,7 +92,7 @@ impl Default for Plans {
 /// The data and the values of a chain of one lambda, if it is such a chain.
 fn one_lambda<'a>(mut ops: QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
     let op = ops.next()?;
-    if op.name != "%lambda" || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
+    if !op.is_lambda() || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
         return None;
     }
     let data = op.arg(0).as_bytes()?;
@@ -96,10 +101,41 @@ fn one_lambda<'a>(mut ops: QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Opti
         leaves.clear();
         return None;
     }
-    Some((data.as_ptr().addr() / 8 % LAMBDAS, data))
+    Some((place_of(data), data))
+}
+
+/// Where a chain with this data is kept.
+fn place_of(data: &[u8]) -> usize {
+    data.as_ptr().addr() / 8 % LAMBDAS
 }
 
 impl Plans {
+    /// The statement of a known chain of one lambda whose values are its parameters, texts and numbers all; these are put
+    /// into `params`, and counted. `None`: [`Plans::of`] and [`parameters`] know more.
+    #[inline]
+    pub(crate) fn of_lambda<'a>(
+        &self,
+        mut ops: QueryOps<'a>,
+        params: &mut [Param<'a>; FEW],
+    ) -> Option<(&Rc<Statement>, usize)> {
+        let op = ops.next()?;
+        let count = op.len().checked_sub(2).filter(|count| *count <= FEW)?;
+        if !op.is_lambda() || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
+            return None;
+        }
+        let data = op.arg(0).as_bytes()?;
+        let known = self.lambdas[place_of(data)].as_ref()?;
+        // The address alone would say little: another generation's data may stand there by now.
+        if !known.direct || known.values != count || *known.data != *data {
+            return None;
+        }
+        for (index, param) in params[..count].iter_mut().enumerate() {
+            *param = scalar(&op.arg(2 + index))
+                .filter(|param| matches!(param, Param::Str(_) | Param::Int(_) | Param::Float(_)))?;
+        }
+        Some((&known.statement, count))
+    }
+
     /// The statement of a chain; its values are appended to `leaves`.
     pub(crate) fn of<'a>(
         &mut self,
@@ -121,7 +157,11 @@ impl Plans {
         // Without its leaves it was rendered with the values themselves.
         if let Some((place, data)) = lambda.filter(|_| leaves.len() == values) {
             let statement = Rc::clone(&statement);
-            self.lambdas[place] = Some(Lambda { data: data.into(), values, statement });
+            let mut sources = (0u16..).zip(&statement.plan.sources);
+            let direct = !statement.shown
+                && statement.plan.sources.len() == values
+                && sources.all(|(number, source)| *source == Source::Leaf(number));
+            self.lambdas[place] = Some(Lambda { data: data.into(), values, direct, statement });
         }
         Ok(statement)
     }

@@ -214,7 +214,10 @@ pub struct Pool {
     /// The attempts that make up one try to connect: hosts, with and without TLS.
     plan: Vec<Target>,
     limits: DatabaseLimits,
+    /// Those that all share come first.
     links: Vec<Slot>,
+    /// How many that are.
+    shared: usize,
     queue: VecDeque<Queued>,
     /// Transactions and slow statements that wait for a connection of their own.
     begins: VecDeque<transaction::Begin>,
@@ -245,6 +248,7 @@ impl Pool {
             plan: Target::plan(&config, seed),
             config: Arc::new(config),
             links: Vec::new(),
+            shared: limits.connections.max(1),
             queue: VecDeque::new(),
             begins: VecDeque::new(),
             actions: VecDeque::new(),
@@ -257,7 +261,7 @@ impl Pool {
             totals: PoolStats::default(),
             limits,
         };
-        for _ in 0..pool.limits.connections.max(1) {
+        for _ in 0..pool.shared {
             pool.links.push(Slot::new(Lane::Shared, now));
         }
         for _ in 0..pool.limits.transactions {
@@ -666,7 +670,7 @@ impl Pool {
     fn place(&mut self, now: Monotonic) -> Option<&mut Connection> {
         let window = self.limits.window.max(1);
         let joining = &mut self.joining;
-        self.links
+        self.links[..self.shared]
             .iter_mut()
             .enumerate()
             // Nothing may follow a statement that is being cancelled: it could be hit in its place.
