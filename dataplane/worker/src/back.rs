@@ -975,9 +975,9 @@ fn start_with_request(
     let params: Vec<(&str, &str)> =
         names.iter().zip(&decoded).map(|(name, value)| (&**name, value.as_ref())).collect();
     let content_type = request.head.field("content-type").and_then(|value| std::str::from_utf8(value).ok());
-    let mut ip = String::new();
+    let mut ip = Ip::default();
     if let Some(peer) = incoming.peer {
-        write_ip(peer, &mut ip);
+        ip.write(peer);
     }
     let input = RequestInput {
         method: request.head.method_str(),
@@ -987,30 +987,55 @@ fn start_with_request(
         headers: &HeadersOf(request.head),
         content_type,
         body: request.body,
-        ip: &ip,
+        ip: ip.as_str(),
     };
     vm.start(id, entry, &input, limits, TenantId(0), now)
 }
 
-/// As `Display` writes it, without what that does for padding.
-fn write_ip(ip: std::net::IpAddr, out: &mut String) {
-    let std::net::IpAddr::V4(v4) = ip else {
-        use std::fmt::Write as _;
-        let _ = write!(out, "{ip}");
-        return;
-    };
-    out.reserve(15);
-    for (place, part) in v4.octets().into_iter().enumerate() {
-        if place > 0 {
-            out.push('.');
+/// An address as text. The longest: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
+struct Ip {
+    text: [u8; 45],
+    len: usize,
+}
+
+impl Default for Ip {
+    fn default() -> Self {
+        Self { text: [0; 45], len: 0 }
+    }
+}
+
+impl Ip {
+    /// As `Display` writes it, without what that does for padding.
+    fn write(&mut self, ip: std::net::IpAddr) {
+        let std::net::IpAddr::V4(v4) = ip else {
+            let mut rest = &mut self.text[..];
+            let whole = rest.len();
+            // What is too long doesn't exist.
+            let _ = std::io::Write::write_fmt(&mut rest, format_args!("{ip}"));
+            self.len = whole - rest.len();
+            return;
+        };
+        for (place, part) in v4.octets().into_iter().enumerate() {
+            if place > 0 {
+                self.push(b'.');
+            }
+            if part >= 100 {
+                self.push(b'0' + part / 100);
+            }
+            if part >= 10 {
+                self.push(b'0' + part / 10 % 10);
+            }
+            self.push(b'0' + part % 10);
         }
-        if part >= 100 {
-            out.push(char::from(b'0' + part / 100));
-        }
-        if part >= 10 {
-            out.push(char::from(b'0' + part / 10 % 10));
-        }
-        out.push(char::from(b'0' + part % 10));
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.text[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
     }
 }
 
@@ -1018,12 +1043,23 @@ struct HeadersOf<'a>(HeadView<'a>);
 
 impl Headers for HeadersOf<'_> {
     fn each(&self, each: &mut dyn FnMut(&str, &[u8])) {
-        let mut lower = String::new();
+        // Longer names get a buffer of their own.
+        let (mut short, mut long) = ([0; 48], String::new());
         for (name, value) in self.0.fields() {
-            lower.clear();
-            lower.push_str(name);
-            lower.make_ascii_lowercase();
-            each(&lower, value);
+            let lower = match short.get_mut(..name.len()) {
+                Some(lower) => {
+                    lower.copy_from_slice(name.as_bytes());
+                    lower.make_ascii_lowercase();
+                    std::str::from_utf8(lower).unwrap_or_default()
+                }
+                None => {
+                    long.clear();
+                    long.push_str(name);
+                    long.make_ascii_lowercase();
+                    &long
+                }
+            };
+            each(lower, value);
         }
     }
 }
@@ -1128,11 +1164,12 @@ mod tests {
 
     #[test]
     fn addresses_look_as_display_writes_them() {
-        for text in ["0.0.0.0", "127.0.0.1", "255.100.99.10", "1.20.203.9", "::1", "2001:db8::7:0"] {
+        let long = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        for text in ["0.0.0.0", "127.0.0.1", "255.100.99.10", "1.20.203.9", "::1", "2001:db8::7:0", long] {
             let ip: std::net::IpAddr = text.parse().unwrap();
-            let mut out = String::new();
-            write_ip(ip, &mut out);
-            assert_eq!(out, ip.to_string());
+            let mut out = Ip::default();
+            out.write(ip);
+            assert_eq!(out.as_str(), ip.to_string());
         }
     }
 }

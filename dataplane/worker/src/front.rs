@@ -439,7 +439,17 @@ impl Front {
                         &mut self.spare,
                         Now { draining: self.draining, room, time: self.now },
                     );
+                    let all = offset == buffer.map_or(0, ReceiveBuffer::len) && decoder.is_blank();
                     self.carry_out(reactor, connection, step);
+                    if all
+                        && self.held_bytes <= self.limits.held_bytes
+                        && let Some(client) = client_mut(&mut self.clients, connection)
+                        && !client.last
+                    {
+                        // Another look at nothing would find nothing.
+                        client.holding = false;
+                        return false;
+                    }
                 }
                 Ok(Decoded::Partial { send_continue }) => {
                     // An interim answer may only leave behind the answers before it.

@@ -89,19 +89,15 @@ impl Default for Plans {
     }
 }
 
-/// The data and the values of a chain of one lambda, if it is such a chain.
-fn one_lambda<'a>(mut ops: QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
-    let op = ops.next()?;
-    if !op.is_lambda() || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
-        return None;
-    }
-    let data = op.arg(0).as_bytes()?;
-    leaves.extend(op.iter().skip(2));
+/// A chain of one lambda, and its values; only if each is [`Kind::Other`].
+fn one_lambda<'a>(ops: &QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
+    let lambda = ops.lambda()?;
+    leaves.extend(lambda.values());
     if leaves.iter().any(|value| kind_of(value) != Some(Kind::Other)) {
         leaves.clear();
         return None;
     }
-    Some((place_of(data), data))
+    Some((place_of(lambda.data), lambda.data))
 }
 
 /// Where a chain with this data is kept.
@@ -115,22 +111,19 @@ impl Plans {
     #[inline]
     pub(crate) fn of_lambda<'a>(
         &self,
-        mut ops: QueryOps<'a>,
+        ops: &QueryOps<'a>,
         params: &mut [Param<'a>; FEW],
     ) -> Option<(&Rc<Statement>, usize)> {
-        let op = ops.next()?;
-        let count = op.len().checked_sub(2).filter(|count| *count <= FEW)?;
-        if !op.is_lambda() || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
-            return None;
-        }
-        let data = op.arg(0).as_bytes()?;
-        let known = self.lambdas[place_of(data)].as_ref()?;
+        let lambda = ops.lambda()?;
+        let values = lambda.values();
+        let count = values.len();
+        let known = self.lambdas[place_of(lambda.data)].as_ref()?;
         // The address alone would say little: another generation's data may stand there by now.
-        if !known.direct || known.values != count || *known.data != *data {
+        if !known.direct || known.values != count || count > FEW || *known.data != *lambda.data {
             return None;
         }
-        for (index, param) in params[..count].iter_mut().enumerate() {
-            *param = scalar(&op.arg(2 + index))
+        for (param, value) in params.iter_mut().zip(values) {
+            *param = scalar(&value)
                 .filter(|param| matches!(param, Param::Str(_) | Param::Int(_) | Param::Float(_)))?;
         }
         Some((&known.statement, count))
@@ -142,7 +135,7 @@ impl Plans {
         ops: QueryOps<'a>,
         leaves: &mut Vec<ValueRef<'a>>,
     ) -> Result<Rc<Statement>, String> {
-        let lambda = one_lambda(ops, leaves);
+        let lambda = one_lambda(&ops, leaves);
         if let Some((place, data)) = lambda
             && let Some(known) = &self.lambdas[place]
             // The address alone would say little: another generation's data may stand there by now.
@@ -396,6 +389,9 @@ pub(crate) fn parameters<'p>(
 
 /// A value that can be lent as it is.
 pub(crate) fn scalar<'a>(value: &ValueRef<'a>) -> Option<Param<'a>> {
+    if let Some(int) = value.as_int() {
+        return Some(Param::Int(int.into()));
+    }
     if let Some(text) = value.as_str() {
         return Some(Param::Str(text));
     }

@@ -294,7 +294,7 @@ impl Effects {
         let query = vm.query_call(call.task, call.effect.id);
         let place = (query.database, query.transaction);
         let mut few = [Param::Null; plans::FEW];
-        if let Some((statement, count)) = self.plans.of_lambda(query.ops, &mut few) {
+        if let Some((statement, count)) = self.plans.of_lambda(&query.ops, &mut few) {
             let statement = Rc::clone(statement);
             return self.send_statement(call, place, &statement, &few[..count]);
         }
@@ -575,13 +575,18 @@ impl Effects {
             self.log.line(Level::Error, "listen: nobody will hear notifications", &[("cause", &error)]);
         }
         self.ask_for_room(database, now);
-        if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
+        let mut due = self.databases[database].pool.as_ref().map(Pool::next_deadline);
+        if due.is_some_and(|due| due <= now) {
             self.sql_deadline(vm, database, now);
+            due = None;
         }
         let Self { databases, owners, cancels, compute, .. } = self;
         let sql = &mut databases[database];
         let Sql { pool: Some(pool), endpoint, others, connections, unsent, .. } = sql else { return };
         while let Some(action) = pool.poll_action() {
+            if !matches!(action, Action::Send { .. }) {
+                due = None;
+            }
             match action {
                 Action::Connect { link } => {
                     let host = pool.host_of(link);
@@ -640,7 +645,8 @@ impl Effects {
                 }
             }
         }
-        let due = pool.next_deadline();
+        // Sending moves none of them.
+        let due = due.unwrap_or_else(|| pool.next_deadline());
         if sql.timer.is_none_or(|(at, _)| due < at) && due != Monotonic::NEVER {
             if let Some((_, timer)) = sql.timer.take() {
                 reactor.cancel_timer(timer);
