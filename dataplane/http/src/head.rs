@@ -280,6 +280,12 @@ impl<'a> HeadView<'a> {
         used.iter().map(move |field| (text(field.name, bytes), field.value.of(bytes)))
     }
 
+    /// [`HeadView::fields`], names as bytes.
+    pub fn raw_fields(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let Self { head, bytes } = *self;
+        head.fields[..head.field_count].iter().map(move |field| (field.name.of(bytes), field.value.of(bytes)))
+    }
+
     /// The first field with this name, without regard to case.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'a [u8]> {

@@ -1042,25 +1042,8 @@ impl Ip {
 struct HeadersOf<'a>(HeadView<'a>);
 
 impl Headers for HeadersOf<'_> {
-    fn each(&self, each: &mut dyn FnMut(&str, &[u8])) {
-        // Longer names get a buffer of their own.
-        let (mut short, mut long) = ([0; 48], String::new());
-        for (name, value) in self.0.fields() {
-            let lower = match short.get_mut(..name.len()) {
-                Some(lower) => {
-                    lower.copy_from_slice(name.as_bytes());
-                    lower.make_ascii_lowercase();
-                    std::str::from_utf8(lower).unwrap_or_default()
-                }
-                None => {
-                    long.clear();
-                    long.push_str(name);
-                    long.make_ascii_lowercase();
-                    &long
-                }
-            };
-            each(lower, value);
-        }
+    fn each(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
+        self.0.raw_fields().for_each(|(name, value)| each(name, value));
     }
 }
 

@@ -62,8 +62,8 @@ impl Entry {
 
 /// Looks up and lists the headers of a request, whatever holds them.
 pub trait Headers {
-    /// Calls `each` with every field in order, names in lower case.
-    fn each(&self, each: &mut dyn FnMut(&str, &[u8]));
+    /// Calls `each` with every field in order: its name, in any case, and its value.
+    fn each(&self, each: &mut dyn FnMut(&[u8], &[u8]));
 }
 
 /// No headers.
@@ -71,13 +71,13 @@ pub trait Headers {
 pub struct NoHeaders;
 
 impl Headers for NoHeaders {
-    fn each(&self, _: &mut dyn FnMut(&str, &[u8])) {}
+    fn each(&self, _: &mut dyn FnMut(&[u8], &[u8])) {}
 }
 
 impl Headers for Vec<(String, String)> {
-    fn each(&self, each: &mut dyn FnMut(&str, &[u8])) {
+    fn each(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         for (name, value) in self {
-            each(name, value.as_bytes());
+            each(name.as_bytes(), value.as_bytes());
         }
     }
 }

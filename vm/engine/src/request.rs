@@ -112,8 +112,9 @@ impl Request {
         }
         let mut headers = std::mem::take(&mut self.headers);
         input.headers.each(&mut |name, value| {
-            let pair = (self.put(name.as_bytes()), self.put(value));
-            headers.push(pair);
+            let name = self.put(name);
+            self.bytes[name.clone()].make_ascii_lowercase();
+            headers.push((name, self.put(value)));
         });
         self.headers = headers;
     }
@@ -382,6 +383,9 @@ impl Mem<'_> {
     }
 
     fn header_value(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
+        if let Some(value) = self.heap.ascii_of(bytes)? {
+            return Ok(value);
+        }
         match std::str::from_utf8(bytes) {
             Ok(text) => self.heap.new_string(text.as_bytes()),
             Err(_) => self.heap.new_string(String::from_utf8_lossy(bytes).as_bytes()),

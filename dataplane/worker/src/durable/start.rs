@@ -43,15 +43,15 @@ pub(super) struct Input {
 pub(super) struct Fields(Vec<(Box<str>, Box<[u8]>)>);
 
 impl Headers for Fields {
-    fn each(&self, each: &mut dyn FnMut(&str, &[u8])) {
+    fn each(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
         for (name, value) in &self.0 {
-            each(name, value);
+            each(name.as_bytes(), value);
         }
     }
 }
 
 fn fields_of(head: HeadView<'_>) -> Fields {
-    Fields(head.fields().map(|(name, value)| (name.to_ascii_lowercase().into(), value.into())).collect())
+    Fields(head.fields().map(|(name, value)| (name.into(), value.into())).collect())
 }
 
 impl Back {
