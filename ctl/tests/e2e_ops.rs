@@ -132,6 +132,52 @@ fn deploys_under_load_drop_nothing_split() {
     deploys_under_load("split");
 }
 
+/// KiB of the code of a process that huge pages map (proc_pid_smaps(5)).
+fn huge_code_kib(pid: nix::unistd::Pid) -> u64 {
+    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let (mut code, mut kib) = (false, 0);
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some("ShmemPmdMapped:" | "FilePmdMapped:"), Some(count)) if code => {
+                kib += count.parse::<u64>().unwrap()
+            }
+            (Some(range), Some(permissions)) if range.contains('-') => code = permissions == "r-xp",
+            _ => {}
+        }
+    }
+    kib
+}
+
+#[test]
+fn the_code_is_on_huge_pages_unless_told_otherwise() {
+    let app = App::with(&version(1));
+    for wanted in [true, false] {
+        app.write("forebay.toml", &format!("huge_pages = {wanted}\n"));
+        let server = Server::serve(&app, &[]);
+        let kib = huge_code_kib(server.pid());
+        let log = server.log_lines();
+        let line = |text: &str| log.iter().find(|line| line["msg"] == text).cloned();
+        match (line("the code is on huge pages"), line("the code stays on small pages")) {
+            (Some(line), None) if wanted => {
+                let told = line["text"].as_str().unwrap().to_owned();
+                let mib: u64 = told.split(' ').next().unwrap().parse().unwrap();
+                assert!(mib >= 2 && kib == mib * 1024, "{told}, in smaps {kib} KiB");
+            }
+            // Linux before 6.1, one without huge pages, or with none that is free.
+            (None, Some(line)) if wanted => {
+                println!("{line}");
+                assert!(line["why"].as_str().unwrap().contains("madvise: "), "{line}");
+                assert_eq!(kib, 0);
+            }
+            (None, None) if !wanted => assert_eq!(kib, 0),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(server.get("/version").status, 200);
+        server.stop();
+    }
+}
+
 #[test]
 fn a_first_generation_that_fails_refuses_to_start() {
     let app = App::with("work(\"A\").get(\"/a\", () => nope);\n");
