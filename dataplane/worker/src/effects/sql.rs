@@ -782,6 +782,6 @@ fn fault_of(error: &QueryError) -> Refusal {
         }
         QueryError::Lost { .. } => ("UnavailableError", error.to_string(), Some("08006".into())),
         QueryError::Value(_) | QueryError::ResultTooLarge { .. } => ("RangeError", error.to_string(), None),
-        QueryError::Refused(_) => ("TypeError", error.to_string(), None),
+        QueryError::Refused(_) | QueryError::Values { .. } => ("TypeError", error.to_string(), None),
     }
 }
