@@ -561,9 +561,13 @@ impl Vm {
         if let (Trap::Exception, Some(Err(value))) = (trap, state.outcome) {
             return mem.error_report(value, trap.code());
         }
+        if let (Trap::BadRequest | Trap::MediaType, Some(why)) = (trap, state.request.why.take()) {
+            return ErrorReport { code: trap.code().into(), message: why, ..ErrorReport::default() };
+        }
         let message = match trap {
             Trap::Exception => "the script failed",
             Trap::BadRequest => "the body can't be read",
+            Trap::MediaType => "the body is of a type that isn't read here",
             Trap::Fuel => "the script used up its fuel",
             Trap::WallTime => "the script took too long",
             Trap::Memory => "the script used up its memory",
