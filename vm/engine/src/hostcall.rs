@@ -1,7 +1,7 @@
 //! Host functions: the immediate ones, and how the others park.
 #![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
-use crate::api::{LogLevel, Trap};
+use crate::api::LogLevel;
 use crate::ctx::Ctx;
 use crate::fiber::{Cont, ContKind};
 use crate::heap::kind;
@@ -283,12 +283,7 @@ impl Ctx<'_> {
         if !self.mem.is_kind(v, kind::QUERY) {
             return Err(Throw::type_error("not a query"));
         }
-        self.mem.heap.store(v.as_ref(), 3, 1);
+        self.mem.heap.store(v.as_ref(), 3, crate::query::progress::DONE);
         self.park_on_effect(HostFn::Query, &[v], cont)
-    }
-
-    /// Ends the task: the request can't be read.
-    pub(crate) fn bad_request() -> Throw {
-        Throw::Trap(Trap::BadRequest)
     }
 }
