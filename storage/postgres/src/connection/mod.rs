@@ -490,6 +490,11 @@ impl Connection {
         self.unnamed
     }
 
+    /// From now on every query carries its text.
+    pub(crate) fn send_texts(&mut self) {
+        self.unnamed = true;
+    }
+
     /// Whether the bytes are encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
