@@ -1096,9 +1096,9 @@ fn portal_name(number: u32) -> String {
 
 fn undefined(index: usize) -> ParameterError {
     ParameterError {
-        index: u16::try_from(index + 1).unwrap_or(0),
+        index: 0,
         type_name: Box::default(),
-        reason: "undefined; use null for SQL NULL".into(),
+        reason: format!("${} is undefined; use null for SQL NULL", index + 1).into(),
     }
 }
 
