@@ -705,11 +705,10 @@ impl<'a> Lower<'_, 'a> {
         if let Expression::StaticMemberExpression(m) = strip(&c.callee)
             && !c.optional
             && c.arguments.is_empty()
+            && let Some((op, _)) = text_function(&m.property.name)
         {
-            if let Some((op, _)) = text_function(&m.property.name) {
-                let inner = self.sql_operand(p, &m.object, depth + 1)?;
-                return Some(node(op, vec![inner]));
-            }
+            let inner = self.sql_operand(p, &m.object, depth + 1)?;
+            return Some(node(op, vec![inner]));
         }
         self.no_sql(c.span, "this call has no form in SQL");
         None
