@@ -18,7 +18,8 @@ use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
 use forebay_base::limits::TaskLimits;
 use forebay_base::value::packed::{Packed, PackedRows};
 use forebay_base::{Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource};
-use forebay_bytecode::module::uses;
+use forebay_bytecode::module::{Module, uses};
+use forebay_bytecode::{HostFn, Instr, Op};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,6 +33,16 @@ struct Registration {
     serial: u64,
     /// The closure that tasks begin with, as the last one had it: of a function that captures nothing.
     begins: Option<(u32, [u64; OBJECT_WORDS as usize])>,
+    /// The code has `payload()` or `req`: what a request says is reached otherwise than by a handler's parameter.
+    asks: bool,
+}
+
+/// Whether a module's code asks the host for the request.
+fn asks_for_request(module: &Module) -> bool {
+    let asks = |i: &Instr| {
+        i.op() == Some(Op::HostCall) && [HostFn::Payload as u16, HostFn::Req as u16].contains(&i.c())
+    };
+    module.functions.iter().any(|function| function.code.iter().any(asks))
 }
 
 /// A place for a task. The state stays when the task ends; the heap goes back to the pool.
@@ -122,7 +133,8 @@ impl Vm {
         let local = Box::new(blueprint.local()?);
         self.adopted += 1;
         let (blueprint, serial) = (Arc::clone(blueprint), self.adopted);
-        let registration = Some(Registration { blueprint, local, tasks: 0, serial, begins: None });
+        let asks = asks_for_request(blueprint.module());
+        let registration = Some(Registration { blueprint, local, tasks: 0, serial, begins: None, asks });
         let at = match self.blueprints.iter().position(Option::is_none) {
             Some(at) => {
                 self.blueprints[at] = registration;
@@ -180,14 +192,8 @@ impl Vm {
         let state = &mut *slot.state;
         let Some(heap) = &mut slot.heap else { return Err(StartError::NoMemory) };
         let mut mem = Mem { heap, local: &mut registration.local };
-        let ready = if used & (uses::PAYLOAD | uses::REQUEST) == 0 {
-            Ok(())
-        } else {
-            mem.take_request(&mut state.request, request, used & uses::REQUEST != 0)
-        };
         let begins = &mut registration.begins;
         let function = match entry {
-            _ if ready.is_err() => Err(StartError::TooLarge),
             Entry::Main => match registration.blueprint.module().main {
                 Some(f) => closure(&mut mem, begins, f.0),
                 None => Err(StartError::NoEntry),
@@ -198,11 +204,18 @@ impl Vm {
                 if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
             }
         };
-        match function {
-            Ok(function) => {
-                let takes_request = matches!(entry, Entry::Handler(_))
-                    && used & uses::REQUEST != 0
-                    && mem.takes_arguments(function);
+        let begun = function.and_then(|function| {
+            let takes_request = matches!(entry, Entry::Handler(_))
+                && used & uses::REQUEST != 0
+                && mem.takes_arguments(function);
+            if used & (uses::PAYLOAD | uses::REQUEST) != 0 && (registration.asks || takes_request) {
+                mem.take_request(&mut state.request, request, used & uses::REQUEST != 0)
+                    .map_err(|_| StartError::TooLarge)?;
+            }
+            Ok((function, takes_request))
+        });
+        match begun {
+            Ok((function, takes_request)) => {
                 state.entry = function;
                 state.takes_request = takes_request;
                 Ok(handle)
@@ -547,9 +560,15 @@ impl Vm {
     pub fn resume_with_result(&mut self, task: TaskHandle, effect: EffectId) -> Result<(), VmError> {
         self.keep_result();
         let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
-        let pending = state.pending.iter_mut().find(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let at = state.pending.iter().position(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let pending = &mut state.pending[at];
         match pending.result.take() {
-            Some(value) => self.wake(task, effect, value, false),
+            Some(value) => {
+                let fiber = pending.fiber;
+                state.pending.remove(at);
+                state.jobs.push_back(Job::Resume { fiber, value, rejected: false });
+                Ok(())
+            }
             None => Err(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" })),
         }
     }
