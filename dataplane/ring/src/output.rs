@@ -64,6 +64,13 @@ impl<'a> Outputs<'a> {
         if output.generation == connection.generation { Some(output) } else { None }
     }
 
+    /// [`Output::pending_bytes`] of a connection that [`Outputs::get`] would give. Marks nothing.
+    #[must_use]
+    #[inline]
+    pub fn pending_bytes(&self, connection: ConnectionId) -> Option<u64> {
+        self.peek(connection).filter(|output| output.open).map(Output::pending_bytes)
+    }
+
     /// Buffers kept for reuse.
     #[must_use]
     pub fn spare_count(&self) -> usize {

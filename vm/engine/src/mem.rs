@@ -46,6 +46,7 @@ pub(crate) struct Local {
     pub(crate) loading: bool,
     /// The last row's columns (address, length) and what was derived from them.
     pub(crate) row: RowShape,
+    pub(crate) requests: crate::request::Shapes,
     /// Buffers of the JSON reader and writer.
     pub(crate) json: Option<Box<crate::builtins::json::Scratch>>,
     /// Callee, this and arguments of a [`crate::throw::Throw::TailCall`]; arguments of an effect.
@@ -99,6 +100,7 @@ impl Local {
             known,
             loading: false,
             row,
+            requests: crate::request::Shapes::default(),
             json,
             tail: Vec::new(),
             flat: Box::default(),

@@ -52,7 +52,7 @@ verbs! {
 }
 
 /// The call that the compiler makes of a lambda.
-const LAMBDA: u32 = 0;
+pub(crate) const LAMBDA: u32 = 0;
 
 /// Numbers of verbs begin here; saved tasks carry numbers, so both lists are append-only.
 const VERBS_FROM: u32 = 128;

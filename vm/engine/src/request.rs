@@ -5,9 +5,12 @@ use crate::api::{RequestInput, Trap};
 use crate::builtins::json::{self, Read};
 use crate::ctx::Ctx;
 use crate::mem::Mem;
-use crate::object::{Get, Own};
+use crate::object::Own;
+use crate::shape::DICTIONARY;
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
+use crate::value_ref::ROW_COLUMNS_MAX;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A copy of the parts of a request; the buffer is reused by the slot's next task.
@@ -42,6 +45,17 @@ impl Default for Request {
             object: Value::EMPTY,
         }
     }
+}
+
+/// What `req` has, in this order.
+const MEMBERS: [&str; 7] = ["method", "path", "ip", "params", "query", "headers", "cookies"];
+
+/// Shapes that a core has learned of a blueprint's requests.
+#[derive(Default)]
+pub(crate) struct Shapes {
+    object: Option<u32>,
+    /// Of the last request's headers, if it is a plain one.
+    headers: Option<u32>,
 }
 
 /// Bytes of request buffer that a slot keeps.
@@ -265,14 +279,9 @@ impl Mem<'_> {
             request.object = self.json_body(request.body())?;
             return Ok(request.object);
         }
-        let proto = self.local.known.request;
-        let object = self.new_plain(proto, 8)?;
-        for (name, range) in
-            [("method", request.method.clone()), ("path", request.path.clone()), ("ip", request.ip.clone())]
-        {
-            let value = self.heap.new_string(request.text(&range))?;
-            self.define_text(object, name, value)?;
-        }
+        let method = self.heap.new_string(request.text(&request.method))?;
+        let path = self.heap.new_string(request.text(&request.path))?;
+        let ip = self.heap.new_string(request.text(&request.ip))?;
         let params = self.new_object(4)?;
         for (name, value) in &request.params {
             let (name, value) = (request.text(name), self.heap.new_string(request.text(value))?);
@@ -280,23 +289,80 @@ impl Mem<'_> {
             let key = self.key_of_string(name)?;
             self.define_data(params, key, value)?;
         }
-        self.define_text(object, "params", params.object())?;
         let query = self.form(request.text(&request.query))?;
-        self.define_text(object, "query", query)?;
-        let headers = self.new_object(16)?;
         let cookies = self.new_object(4)?;
         for (name, value) in &request.headers {
-            let (name, bytes) = (request.text(name), request.text(value));
-            if name == b"cookie" {
-                self.cookies(cookies, bytes)?;
+            if request.text(name) == b"cookie" {
+                self.cookies(cookies, request.text(value))?;
             }
-            let text = String::from_utf8_lossy(bytes);
-            let mut value = self.heap.new_string(text.as_bytes())?;
-            let name = self.heap.new_string(name)?;
+        }
+        let headers = match self.known_headers(request)? {
+            Some(headers) => headers,
+            None => self.headers(request)?,
+        };
+        let values = [method, path, ip, params.object(), query, headers.object(), cookies.object()];
+        let proto = self.local.known.request;
+        let object = match self.shape_of_request()? {
+            Some(shape) => {
+                // With room for one more.
+                let mut slots = [Value::UNDEFINED; MEMBERS.len() + 1];
+                slots[..values.len()].copy_from_slice(&values);
+                self.new_row_of(proto, shape, &slots)?
+            }
+            None => {
+                let object = self.new_plain(proto, 8)?;
+                for (name, value) in MEMBERS.into_iter().zip(values) {
+                    self.define_text(object, name, value)?;
+                }
+                object
+            }
+        };
+        request.object = object.object();
+        Ok(request.object)
+    }
+
+    /// The shape of every `req`.
+    fn shape_of_request(&mut self) -> Result<Option<u32>, Throw> {
+        if self.local.requests.object.is_none() {
+            let mut keys = [Value::UNDEFINED; MEMBERS.len()];
+            for (key, name) in keys.iter_mut().zip(MEMBERS) {
+                *key = self.intern(name.as_bytes())?;
+            }
+            self.local.requests.object = self.shape_of_keys(&keys);
+        }
+        Ok(self.local.requests.object)
+    }
+
+    /// `req.headers` of a request with the same names in the same order as the last one, which most have.
+    fn known_headers(&mut self, request: &Request) -> Result<Option<Ref>, Throw> {
+        let Some(shape) = self.local.requests.headers else { return Ok(None) };
+        let known = self.local.shapes.properties(shape);
+        let same = known.len() == request.headers.len()
+            && known
+                .iter()
+                .zip(&request.headers)
+                .all(|(known, (name, _))| self.heap.str_bytes(known.key) == request.text(name));
+        if !same {
+            return Ok(None);
+        }
+        let mut values = [Value::UNDEFINED; ROW_COLUMNS_MAX];
+        let count = request.headers.len();
+        for (slot, (_, value)) in values.iter_mut().zip(&request.headers) {
+            *slot = self.header_value(request.text(value))?;
+        }
+        // As many slots as any object has at least.
+        let proto = self.local.known.object;
+        self.new_row_of(proto, shape, &values[..count.max(2)]).map(Some)
+    }
+
+    /// `req.headers`.
+    fn headers(&mut self, request: &Request) -> Result<Ref, Throw> {
+        let headers = self.new_object(16)?;
+        for (name, value) in &request.headers {
+            let mut value = self.header_value(request.text(value))?;
+            let name = self.heap.new_string(request.text(name))?;
             let key = self.key_of_string(name)?;
-            if let Get::Value(old) = self.get(headers, key)?
-                && old.is_string()
-            {
+            if let Own::Data(old, _) = self.get_own(headers, key)? {
                 // RFC 9110 section 5.3: fields of one name are one list.
                 let comma = self.heap.new_string(b", ")?;
                 let joined = self.heap.concat(old, comma)?;
@@ -304,10 +370,22 @@ impl Mem<'_> {
             }
             self.define_data(headers, key, value)?;
         }
-        self.define_text(object, "headers", headers.object())?;
-        self.define_text(object, "cookies", cookies.object())?;
-        request.object = object.object();
-        Ok(request.object)
+        // One property for each: no name came twice, and none is a number. Its keys outlive the task.
+        let shape = (self.heap.header(headers) >> 32) as u32;
+        if shape != DICTIONARY
+            && request.headers.len() <= ROW_COLUMNS_MAX
+            && self.local.shapes.properties(shape).len() == request.headers.len()
+        {
+            self.local.requests.headers = Some(shape);
+        }
+        Ok(headers)
+    }
+
+    fn header_value(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.heap.new_string(text.as_bytes()),
+            Err(_) => self.heap.new_string(String::from_utf8_lossy(bytes).as_bytes()),
+        }
     }
 
     fn cookies(&mut self, object: Ref, header: &[u8]) -> Result<(), Throw> {
@@ -330,7 +408,10 @@ impl Mem<'_> {
 }
 
 /// Percent-decoding with `+` as a space; what is no UTF-8 then is replaced.
-fn decode(bytes: &[u8]) -> Vec<u8> {
+fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+' | 0x80..)) {
+        return Cow::Borrowed(bytes);
+    }
     let hex = |b: u8| char::from(b).to_digit(16);
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -348,5 +429,5 @@ fn decode(bytes: &[u8]) -> Vec<u8> {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&out).into_owned().into_bytes()
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned().into_bytes())
 }

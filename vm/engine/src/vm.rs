@@ -14,12 +14,11 @@ use crate::run::Turn;
 use crate::snapshot::Snapshot;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::{Value, space};
-use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
+use crate::value_ref::{Building, QueryCall, QueryOps, Sink, ValueRef};
 use forebay_base::limits::TaskLimits;
 use forebay_base::value::packed::{Packed, PackedRows};
 use forebay_base::{Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource};
-use forebay_bytecode::module::{Module, uses};
-use forebay_bytecode::{HostFn, Instr, Op};
+use forebay_bytecode::module::uses;
 use std::fmt;
 use std::sync::Arc;
 
@@ -33,16 +32,6 @@ struct Registration {
     serial: u64,
     /// The closure that tasks begin with, as the last one had it: of a function that captures nothing.
     begins: Option<(u32, [u64; OBJECT_WORDS as usize])>,
-    /// The code has `payload()` or `req`: what a request says is reached otherwise than by a handler's parameter.
-    asks: bool,
-}
-
-/// Whether a module's code asks the host for the request.
-fn asks_for_request(module: &Module) -> bool {
-    let asks = |i: &Instr| {
-        i.op() == Some(Op::HostCall) && [HostFn::Payload as u16, HostFn::Req as u16].contains(&i.c())
-    };
-    module.functions.iter().any(|function| function.code.iter().any(asks))
 }
 
 /// A place for a task. The state stays when the task ends; the heap goes back to the pool.
@@ -133,8 +122,7 @@ impl Vm {
         let local = Box::new(blueprint.local()?);
         self.adopted += 1;
         let (blueprint, serial) = (Arc::clone(blueprint), self.adopted);
-        let asks = asks_for_request(blueprint.module());
-        let registration = Some(Registration { blueprint, local, tasks: 0, serial, begins: None, asks });
+        let registration = Some(Registration { blueprint, local, tasks: 0, serial, begins: None });
         let at = match self.blueprints.iter().position(Option::is_none) {
             Some(at) => {
                 self.blueprints[at] = registration;
@@ -173,7 +161,8 @@ impl Vm {
     }
 
     /// Starts a task; nothing of it runs before the first [`Vm::run`]. What the module can reach
-    /// of the request is copied, so `request` may go at once.
+    /// of the request is copied, so `request` may go at once; of an entry that
+    /// [sees](Blueprint::sees_request) nothing of it, it may be [`RequestInput::empty`].
     pub fn start(
         &mut self,
         blueprint: BlueprintId,
@@ -192,8 +181,14 @@ impl Vm {
         let state = &mut *slot.state;
         let Some(heap) = &mut slot.heap else { return Err(StartError::NoMemory) };
         let mut mem = Mem { heap, local: &mut registration.local };
+        let ready = if registration.blueprint.sees_request(entry) {
+            mem.take_request(&mut state.request, request, used & uses::REQUEST != 0)
+        } else {
+            Ok(())
+        };
         let begins = &mut registration.begins;
         let function = match entry {
+            _ if ready.is_err() => Err(StartError::TooLarge),
             Entry::Main => match registration.blueprint.module().main {
                 Some(f) => closure(&mut mem, begins, f.0),
                 None => Err(StartError::NoEntry),
@@ -204,20 +199,11 @@ impl Vm {
                 if v.is_object() { Ok(v) } else { Err(StartError::NoEntry) }
             }
         };
-        let begun = function.and_then(|function| {
-            let takes_request = matches!(entry, Entry::Handler(_))
-                && used & uses::REQUEST != 0
-                && mem.takes_arguments(function);
-            if used & (uses::PAYLOAD | uses::REQUEST) != 0 && (registration.asks || takes_request) {
-                mem.take_request(&mut state.request, request, used & uses::REQUEST != 0)
-                    .map_err(|_| StartError::TooLarge)?;
-            }
-            Ok((function, takes_request))
-        });
-        match begun {
-            Ok((function, takes_request)) => {
+        match function {
+            Ok(function) => {
                 state.entry = function;
-                state.takes_request = takes_request;
+                state.takes_request = used & uses::REQUEST != 0
+                    && matches!(entry, Entry::Handler(slot) if registration.blueprint.takes_request(slot));
                 Ok(handle)
             }
             Err(error) => {
@@ -409,29 +395,31 @@ impl Vm {
             .unwrap_or(0)
     }
 
-    /// The calls of the query that a `HostFn::Query` effect carries, in order.
+    /// The query that a `HostFn::Query` effect carries; without a call if there is no such effect.
     #[must_use]
-    pub fn query(&self, task: TaskHandle, effect: EffectId) -> QueryOps<'_> {
-        let none = QueryOps { list: None, at: 0 };
+    pub fn query_call(&self, task: TaskHandle, effect: EffectId) -> QueryCall<'_> {
+        let none = QueryCall { ops: QueryOps { list: None, at: 0 }, database: None, transaction: 0 };
         let Some((heap, local, state)) = self.read(task) else { return none };
         let Some(pending) = state.pending.iter().find(|p| p.id == effect) else { return none };
+        let none = QueryCall { transaction: pending.transaction, ..none };
         let query = ValueRef { heap, local, value: pending.arguments }.at(0);
         if !query.value.is_object() || heap.kind(query.value.as_ref()) != kind::QUERY {
             return none;
         }
-        QueryOps { list: Some(ValueRef { value: heap.get(query.value.as_ref(), 4), ..query }), at: 0 }
+        let word = |word| ValueRef { value: heap.get(query.value.as_ref(), word), ..query };
+        QueryCall { ops: QueryOps { list: Some(word(4)), at: 0 }, database: word(5).as_str(), ..none }
+    }
+
+    /// The calls of the query that a `HostFn::Query` effect carries, in order.
+    #[must_use]
+    pub fn query(&self, task: TaskHandle, effect: EffectId) -> QueryOps<'_> {
+        self.query_call(task, effect).ops
     }
 
     /// The database that a query was started for: `db(name)`.
     #[must_use]
     pub fn query_database(&self, task: TaskHandle, effect: EffectId) -> Option<&str> {
-        let (heap, local, state) = self.read(task)?;
-        let pending = state.pending.iter().find(|p| p.id == effect)?;
-        let query = ValueRef { heap, local, value: pending.arguments }.at(0);
-        if !query.value.is_object() || heap.kind(query.value.as_ref()) != kind::QUERY {
-            return None;
-        }
-        ValueRef { value: heap.get(query.value.as_ref(), 5), ..query }.as_str()
+        self.query_call(task, effect).database
     }
 
     /// Number of the transaction that an effect's fiber was in; 0: none.

@@ -51,8 +51,13 @@ const LAMBDAS: usize = 64;
 struct Lambda {
     data: Box<[u8]>,
     values: usize,
+    /// The values are the parameters, in their order.
+    direct: bool,
     statement: Rc<Statement>,
 }
+
+/// Parameters that need no list: see [`Plans::of_lambda`].
+pub(crate) const FEW: usize = 8;
 
 /// Keys are of our own making: a fold of words is enough, since equality is checked, and the table is bounded.
 #[derive(Debug, Default)]
@@ -84,29 +89,53 @@ impl Default for Plans {
     }
 }
 
-/// The data and the values of a chain of one lambda, if it is such a chain.
-fn one_lambda<'a>(mut ops: QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
-    let op = ops.next()?;
-    if op.name != "%lambda" || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
-        return None;
-    }
-    let data = op.arg(0).as_bytes()?;
-    leaves.extend(op.iter().skip(2));
+/// A chain of one lambda, and its values; only if each is [`Kind::Other`].
+fn one_lambda<'a>(ops: &QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
+    let lambda = ops.lambda()?;
+    leaves.extend(lambda.values());
     if leaves.iter().any(|value| kind_of(value) != Some(Kind::Other)) {
         leaves.clear();
         return None;
     }
-    Some((data.as_ptr().addr() / 8 % LAMBDAS, data))
+    Some((place_of(lambda.data), lambda.data))
+}
+
+/// Where a chain with this data is kept.
+fn place_of(data: &[u8]) -> usize {
+    data.as_ptr().addr() / 8 % LAMBDAS
 }
 
 impl Plans {
+    /// The statement of a known chain of one lambda whose values are its parameters, texts and numbers all; these are put
+    /// into `params`, and counted. `None`: [`Plans::of`] and [`parameters`] know more.
+    #[inline]
+    pub(crate) fn of_lambda<'a>(
+        &self,
+        ops: &QueryOps<'a>,
+        params: &mut [Param<'a>; FEW],
+    ) -> Option<(&Rc<Statement>, usize)> {
+        let lambda = ops.lambda()?;
+        let values = lambda.values();
+        let count = values.len();
+        let known = self.lambdas[place_of(lambda.data)].as_ref()?;
+        // The address alone would say little: another generation's data may stand there by now.
+        if !known.direct || known.values != count || count > FEW || *known.data != *lambda.data {
+            return None;
+        }
+        for (param, value) in params.iter_mut().zip(values) {
+            *param = scalar(&value)
+                .filter(|param| matches!(param, Param::Str(_) | Param::Int(_) | Param::Float(_)))?;
+        }
+        Some((&known.statement, count))
+    }
+
     /// The statement of a chain; its values are appended to `leaves`.
     pub(crate) fn of<'a>(
         &mut self,
         ops: QueryOps<'a>,
         leaves: &mut Vec<ValueRef<'a>>,
     ) -> Result<Rc<Statement>, String> {
-        let lambda = one_lambda(ops, leaves);
+        let lambda = one_lambda(&ops, leaves);
         if let Some((place, data)) = lambda
             && let Some(known) = &self.lambdas[place]
             // The address alone would say little: another generation's data may stand there by now.
@@ -121,7 +150,11 @@ impl Plans {
         // Without its leaves it was rendered with the values themselves.
         if let Some((place, data)) = lambda.filter(|_| leaves.len() == values) {
             let statement = Rc::clone(&statement);
-            self.lambdas[place] = Some(Lambda { data: data.into(), values, statement });
+            let mut sources = (0u16..).zip(&statement.plan.sources);
+            let direct = !statement.shown
+                && statement.plan.sources.len() == values
+                && sources.all(|(number, source)| *source == Source::Leaf(number));
+            self.lambdas[place] = Some(Lambda { data: data.into(), values, direct, statement });
         }
         Ok(statement)
     }
@@ -356,6 +389,9 @@ pub(crate) fn parameters<'p>(
 
 /// A value that can be lent as it is.
 pub(crate) fn scalar<'a>(value: &ValueRef<'a>) -> Option<Param<'a>> {
+    if let Some(int) = value.as_int() {
+        return Some(Param::Int(int.into()));
+    }
     if let Some(text) = value.as_str() {
         return Some(Param::Str(text));
     }

@@ -407,7 +407,7 @@ impl Connection {
     /// should go elsewhere.
     #[must_use]
     pub fn is_stalled(&self) -> bool {
-        !self.fifo.is_empty() && self.now.since(self.busy_since) > SLOW_MIN
+        !self.fifo.is_empty() && self.busy_since.after(SLOW_MIN) < self.now
     }
 
     /// The next hash of a statement that takes longer than [`SLOW_MIN`].
