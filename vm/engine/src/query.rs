@@ -11,7 +11,7 @@
 
 use crate::builtins::{Kind, Native};
 use crate::ctx::{Args, Ctx};
-use crate::heap::kind;
+use crate::heap::{OBJECT_WORDS, kind};
 use crate::mem::Mem;
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
@@ -301,7 +301,8 @@ impl Mem<'_> {
     /// `db(name)`.
     pub(crate) fn new_query(&mut self, proto: Value, name: Value) -> Result<Value, Throw> {
         let ops = self.new_array(4)?.object();
-        let r = self.new_object_of(kind::QUERY, proto, 2)?;
+        let header = u64::from(kind::QUERY) | u64::from(crate::shape::EMPTY) << 32;
+        let r = self.heap.alloc_object(OBJECT_WORDS + 2, [header, proto.bits(), 0, 0])?;
         self.heap.set(r, 4, ops);
         self.heap.set(r, 5, name);
         Ok(r.object())
@@ -328,14 +329,27 @@ impl Mem<'_> {
             }));
         }
         let ops = self.heap.get(query.as_ref(), 4).as_ref();
-        let list = self.new_array_of(args)?.object();
-        for (index, v) in (0u32..).zip(args).filter(|(_, v)| v.is_string()) {
-            // Readers at the boundary don't change the heap: strings are flat for them.
-            let flat = self.heap.flat(*v)?;
-            self.define_data(list.as_ref(), crate::object::Key::Index(index), flat)?;
+        let list = self.new_flat_list(args)?;
+        for v in [Value::int(number as i32), list] {
+            let len = self.array_len(ops);
+            if !self.push_in_place(ops, len, v) {
+                self.array_push(ops, v)?;
+            }
         }
-        self.array_push(ops, Value::int(number as i32))?;
-        self.array_push(ops, list)
+        Ok(())
+    }
+
+    /// An array of what a reader at the boundary gets: it doesn't change the heap, so strings are flat for it.
+    #[inline]
+    pub(crate) fn new_flat_list(&mut self, values: &[Value]) -> Result<Value, Throw> {
+        let list = self.new_array_of(values)?;
+        for (index, v) in (1u32..).zip(values) {
+            if v.is_string() {
+                let (flat, elements) = (self.heap.flat(*v)?, self.elements(list));
+                self.heap.set(elements, index, flat);
+            }
+        }
+        Ok(list.object())
     }
 
     /// A call on a query that was carried out before, as a variable may hold one: what was carried out is done, the tables,

@@ -548,9 +548,15 @@ impl Vm {
     pub fn resume_with_result(&mut self, task: TaskHandle, effect: EffectId) -> Result<(), VmError> {
         self.keep_result();
         let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
-        let pending = state.pending.iter_mut().find(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let at = state.pending.iter().position(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let pending = &mut state.pending[at];
         match pending.result.take() {
-            Some(value) => self.wake(task, effect, value, false),
+            Some(value) => {
+                let fiber = pending.fiber;
+                state.pending.remove(at);
+                state.jobs.push_back(Job::Resume { fiber, value, rejected: false });
+                Ok(())
+            }
             None => Err(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" })),
         }
     }

@@ -620,11 +620,11 @@ impl Effects {
                         pool.handle_job(link, done, now);
                     }
                 }
-                Action::Send { link, bytes } => {
+                Action::Send { link, mut bytes } => {
                     let connection = connections.iter().find(|(l, _)| *l == link).map(|(_, c)| *c);
                     match connection.and_then(|connection| reactor.output(connection)) {
                         Some(output) => {
-                            output.push(&bytes);
+                            output.append(&mut bytes);
                             if pool.is_copying(link) {
                                 unsent.push((link, bytes));
                             } else {

@@ -555,6 +555,11 @@ impl Connection {
         self.events.pop_front()
     }
 
+    /// Moves all events to the end of `events`, as [`Connection::poll_event`] would one by one.
+    pub(crate) fn append_events(&mut self, events: &mut VecDeque<Event>) {
+        events.append(&mut self.events);
+    }
+
     /// Starts a query. `Ok`: exactly one [`Event::Done`] with `token` follows, unless it is abandoned.
     ///
     /// # Errors

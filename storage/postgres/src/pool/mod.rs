@@ -465,6 +465,10 @@ impl Pool {
                 self.slow.insert(hash, now);
             }
         }
+        if slot.lane == Lane::Shared && !connection.is_draining() {
+            // None of them is about more than its query.
+            connection.append_events(&mut self.events);
+        }
         while let Some(event) = connection.poll_event() {
             if let Event::Done { token, result: Err(_) } = &event
                 && slot.lane == Lane::Owned(*token)
