@@ -14,6 +14,7 @@ impl Monotonic {
 
     /// This instant plus `duration`, saturating at [`Monotonic::NEVER`].
     #[must_use]
+    #[inline]
     pub fn after(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(nanos))
@@ -21,6 +22,7 @@ impl Monotonic {
 
     /// Time from `earlier` to this instant; zero if `earlier` is later.
     #[must_use]
+    #[inline]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -7,14 +7,31 @@ use forebay_base::Timestamp;
 pub struct DateCache {
     second: i64,
     text: [u8; 29],
+    /// See [`DateCache::head_end`].
+    head_end: [u8; HEAD_END_BYTES],
 }
+
+/// Digits of the gap in [`DateCache::head_end`]: bodies below 10 GB.
+pub(crate) const LENGTH_DIGITS: usize = 10;
+/// Bytes before that gap.
+pub(crate) const LENGTH_AT: usize = 16;
+const HEAD_END: &[u8] = b"Content-Length:           \r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
+const HEAD_END_BYTES: usize = HEAD_END.len();
+const DATE_AT: usize = HEAD_END_BYTES - 29 - 4;
 
 impl DateCache {
     /// The text of `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        let second = now.millis().div_euclid(1000);
-        Self { second, text: imf_fixdate(second) }
+        Self::of(now.millis().div_euclid(1000))
+    }
+
+    fn of(second: i64) -> Self {
+        let text = imf_fixdate(second);
+        let mut head_end = [0; HEAD_END_BYTES];
+        head_end.copy_from_slice(HEAD_END);
+        head_end[DATE_AT..DATE_AT + text.len()].copy_from_slice(&text);
+        Self { second, text, head_end }
     }
 
     /// Follows the clock: call it once per turn. Does nothing within the same second.
@@ -22,7 +39,7 @@ impl DateCache {
     pub fn update(&mut self, now: Timestamp) {
         let second = now.millis().div_euclid(1000);
         if second != self.second {
-            *self = Self { second, text: imf_fixdate(second) };
+            *self = Self::of(second);
         }
     }
 
@@ -31,6 +48,12 @@ impl DateCache {
     #[inline]
     pub const fn as_bytes(&self) -> &[u8; 29] {
         &self.text
+    }
+
+    /// How most heads end: Content-Length with a gap of [`LENGTH_DIGITS`] blanks at [`LENGTH_AT`], Date, the empty line.
+    #[inline]
+    pub(crate) const fn head_end(&self) -> &[u8; HEAD_END_BYTES] {
+        &self.head_end
     }
 }
 
@@ -80,6 +103,10 @@ mod tests {
     fn check(second: i64, expect: &str) {
         let date = DateCache::new(Timestamp(second * 1_000_000 + 999_999));
         assert_eq!(std::str::from_utf8(date.as_bytes()), Ok(expect), "second {second}");
+        let blanks = " ".repeat(LENGTH_DIGITS);
+        let end = format!("Content-Length: {blanks}\r\nDate: {expect}\r\n\r\n");
+        assert_eq!(std::str::from_utf8(date.head_end()), Ok(&*end));
+        assert!(end[LENGTH_AT..].starts_with(&blanks));
     }
 
     #[test]

@@ -204,6 +204,13 @@ impl Decoder {
         self.held.len() - self.at
     }
 
+    /// Whether it has no buffer of its own either, as when all was borrowed.
+    #[must_use]
+    #[inline]
+    pub const fn is_blank(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether the client still waits for [`CONTINUE`]: none of its body has come.
     /// For a caller that couldn't write it at once, because answers to earlier
     /// requests have to go first.

@@ -349,6 +349,12 @@ impl OwnedRequest {
         self.head_bytes = request.head.bytes.len();
     }
 
+    /// Forgets the request: what [`OwnedRequest::view`] gives has no bytes.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.head_bytes = 0;
+    }
+
     /// The request again; its `consumed` is 0.
     #[must_use]
     pub fn view(&self) -> Request<'_> {

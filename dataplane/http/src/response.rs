@@ -16,13 +16,10 @@
 
 use std::fmt;
 
-use crate::date::DateCache;
+use crate::date::{DateCache, LENGTH_AT, LENGTH_DIGITS};
 use crate::head::{Head, Version};
 use crate::method::{Method, reason};
 use crate::parse::is_token_byte;
-
-/// Width of the Content-Length gap: bodies below 10 GB.
-const LENGTH_DIGITS: usize = 10;
 
 /// What an answer has to know of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +206,12 @@ impl<'a> ResponseWriter<'a> {
     #[inline]
     pub fn begin_body(mut self) -> BodyWriter<'a> {
         let with_length = !self.has_no_body();
+        if with_length && !self.has_date && self.reply.keep_alive && self.reply.version == Version::Http11 {
+            // Nothing differs between such heads from here on.
+            let length_at = self.out.len() + LENGTH_AT;
+            self.out.extend_from_slice(self.date.head_end());
+            return BodyWriter { body_at: self.out.len(), length_at: Some(length_at), head: self };
+        }
         if with_length {
             self.field(b"Content-Length: ", &[b' '; LENGTH_DIGITS]);
         } else if self.status == 205 {

@@ -36,6 +36,8 @@ pub(crate) struct Core {
     /// The wall clock at `wall_read`.
     wall: Timestamp,
     wall_read: Monotonic,
+    /// The wall clock at `now`.
+    stamp: Timestamp,
 }
 
 impl Core {
@@ -47,6 +49,7 @@ impl Core {
             .checked_next_power_of_two()
             .unwrap_or(RING_BUFFERS_MAX);
         let now = sys::monotonic();
+        let wall = sys::realtime();
         Ok(Self {
             counters: Counters::default(),
             events: VecDeque::with_capacity(1024),
@@ -55,8 +58,9 @@ impl Core {
             timers: Timers::new(),
             sleeper: Sleeper::new(wake_nonblocking)?,
             now,
-            wall: sys::realtime(),
+            wall,
             wall_read: now,
+            stamp: wall,
             config,
         })
     }
@@ -68,11 +72,12 @@ impl Core {
             self.wall = sys::realtime();
             self.wall_read = self.now;
         }
+        let micros = self.now.since(self.wall_read).as_micros();
+        self.stamp = Timestamp(self.wall.0.saturating_add(i64::try_from(micros).unwrap_or(i64::MAX)));
     }
 
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        let micros = self.now.since(self.wall_read).as_micros();
-        Timestamp(self.wall.0.saturating_add(i64::try_from(micros).unwrap_or(i64::MAX)))
+    pub(crate) const fn timestamp(&self) -> Timestamp {
+        self.stamp
     }
 
     /// How long the turn may sleep: None is forever. Zero if the caller has events

@@ -17,8 +17,8 @@
 //! effect could be answered at once goes on. Both halves of that have a bound in time, so
 //! that long slices delay what the sockets and the disk have to say by little.
 //!
-//! **Time.** A run has one timer, for its wall time; it is set only when the run
-//! outlives its first slice. Latencies are counted at the end of the turn, with one look
+//! **Time.** A run has one timer, for its wall time. Most runs are over long before: it is set only
+//! when a run outlives its first slice and is no longer young, at once if its wall time is short. Latencies are counted at the end of the turn, with one look
 //! at the clock.
 //!
 //! **Generations.** Jobs and runs name theirs. One that isn't current any more is let go
@@ -36,7 +36,6 @@ use std::time::Duration;
 use forebay_base::limits::{DatabaseLimits, WorkerLimits};
 use forebay_base::{ConnectionId, CoreId, Monotonic, TenantId};
 use forebay_bus::Consumer;
-use forebay_bytecode::module::uses;
 use forebay_engine::{
     BlueprintId, Entry as VmEntry, ErrorReport, Headers, Host, LogLevel, RequestInput, Run as VmRun,
     StartError, TaskHandle, Trap, Vm, VmConfig,
@@ -46,6 +45,7 @@ use forebay_http::{DateCache, HeadView, Problem, Reply, ResponseWriter};
 use forebay_kv::Store;
 use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId, Wait};
 
+use crate::core::TICK;
 use crate::durable::Durable;
 use crate::effects::Effects;
 use crate::generation::{Generation, LISTEN, Target};
@@ -65,6 +65,11 @@ const SLICES_TIME: Duration = Duration::from_millis(1);
 const JOBS_TIME: Duration = Duration::from_millis(2);
 /// The clock is looked at once per this many jobs.
 const JOBS_PER_LOOK: usize = 16;
+/// A run gets its timer when it is older than this: far more than what most statements take.
+const YOUNG_TIME: Duration = Duration::from_millis(10);
+/// Unless it has less left than this: some turn comes within a second, and sees who is no longer young.
+const SHORT_TIME: Duration = Duration::from_secs(4);
+const _: () = assert!(SHORT_TIME.as_millis() > 2 * (YOUNG_TIME.as_millis() + TICK.as_millis()));
 /// Handlers of events that run at once on the core that listens; others wait for their turn.
 const EVENT_TASKS_MAX: usize = 64;
 /// Effects answered at once after which a task goes on within its turn.
@@ -198,6 +203,8 @@ pub(crate) struct Back {
     pub(crate) generations: VecDeque<Adopted>,
     pub(crate) runs: Slots<Run>,
     pub(crate) runnable: VecDeque<u64>,
+    /// Runs without a timer so far, and since when they run; some are over. In the order of their time.
+    young: VecDeque<(Monotonic, u64)>,
     pub(crate) effects: Effects,
     pub(crate) durable: Durable,
     pub(crate) host: TaskHost,
@@ -244,6 +251,8 @@ pub(crate) struct Client {
     origin: Option<Origin>,
     generation: u64,
     entry: u32,
+    /// The end of its wall time.
+    deadline: Monotonic,
 }
 
 impl Run {
@@ -299,6 +308,7 @@ impl Back {
             generations: VecDeque::new(),
             runs: Slots::new(),
             runnable: VecDeque::with_capacity(1024),
+            young: VecDeque::new(),
             effects: Effects::new(core, &config, &metrics, reactor),
             durable: Durable::new(core, homes, epoch, tasks, sweeps),
             host: TaskHost::new(&config),
@@ -387,6 +397,7 @@ impl Back {
         answers: &mut A,
         start: Monotonic,
     ) {
+        self.watch_older(reactor);
         self.durable_turn(reactor, answers);
         self.begin_events(reactor, answers);
         self.wake_resumed();
@@ -472,7 +483,6 @@ impl Back {
         let Some(vm_entry) = VmEntry::of(action) else {
             return self.refuse(reactor, answers, origin, StartError::NoEntry);
         };
-        let module_uses = adopted.generation.blueprints[*blueprint as usize].module().uses;
         let Some(id) = adopted.blueprints[*blueprint as usize] else {
             return self.refuse(reactor, answers, origin, StartError::Full);
         };
@@ -482,8 +492,8 @@ impl Back {
             // It has waited for as long as it may run: nobody waits for its answer any more.
             return self.refuse(reactor, answers, origin, StartError::Full);
         }
-        let started = if module_uses & (uses::PAYLOAD | uses::REQUEST) == 0 {
-            // It can't look at its request.
+        let started = if route.blind {
+            // It can't look at its request, which isn't there.
             self.vm.start(id, vm_entry, &RequestInput::empty(), &route.limits, TenantId(0), now)
         } else {
             let names = &adopted.generation.routes.routes()[entry as usize].names;
@@ -493,7 +503,7 @@ impl Back {
             Ok(task) => task,
             Err(error) => return self.refuse(reactor, answers, origin, error),
         };
-        self.host.work = Some((Rc::clone(&adopted.works), entry));
+        self.host.works_for(&adopted.works, entry);
         let wall = self.effects.wall(reactor);
         match self.vm.run(task, now, wall, self.limits.slice_fuel, &mut self.host) {
             end @ (VmRun::Done | VmRun::Trap(_)) => {
@@ -501,16 +511,37 @@ impl Back {
             }
             more => {
                 self.generations[index].runs += 1;
-                let client = Client { origin: Some(origin), generation, entry };
+                let client = Client { origin: Some(origin), generation, entry, deadline };
                 let run = Run { task, whose: Whose::Client(client), timer: None, queued: false };
                 let key = self.runs.insert(run);
-                let timer = reactor.set_timer(deadline, tokens::run(key));
-                if let Some(run) = self.runs.get_mut(key) {
-                    run.timer = Some(timer);
+                if deadline <= now.after(SHORT_TIME) {
+                    self.watch(reactor, key);
+                } else {
+                    self.young.push_back((now, key));
                 }
                 self.metrics.tasks.set(self.runs.len() as u64);
                 self.go_on(reactor, answers, key, more);
             }
+        }
+    }
+
+    /// Sets the timer of a run.
+    fn watch<R: Reactor>(&mut self, reactor: &mut R, key: u64) {
+        if let Some(run) = self.runs.get_mut(key)
+            && let Whose::Client(Client { deadline, .. }) = run.whose
+        {
+            run.timer = Some(reactor.set_timer(deadline, tokens::run(key)));
+        }
+    }
+
+    /// Sets the timers of runs that are no longer young.
+    fn watch_older<R: Reactor>(&mut self, reactor: &mut R) {
+        let now = reactor.now();
+        while let Some((since, key)) = self.young.front().copied()
+            && since.after(YOUNG_TIME) <= now
+        {
+            self.young.pop_front();
+            self.watch(reactor, key);
         }
     }
 
@@ -526,7 +557,7 @@ impl Back {
             }
         };
         if let Some(index) = self.adopted(generation) {
-            self.host.work = Some((Rc::clone(&self.generations[index].works), entry));
+            self.host.works_for(&self.generations[index].works, entry);
         }
         let end = self.run(reactor, task);
         self.go_on(reactor, answers, key, end);
@@ -586,7 +617,7 @@ impl Back {
         self.effects.abandon(reactor, key);
         // Durable runs end elsewhere (durable/run.rs).
         let Whose::Client(client) = run.whose else { return };
-        let Client { origin, generation, entry } = client;
+        let Client { origin, generation, entry, .. } = client;
         let index = self.adopted(generation).unwrap_or(self.generations.len() - 1);
         self.generations[index].runs = self.generations[index].runs.saturating_sub(1);
         self.metrics.tasks.set(self.runs.len() as u64);
@@ -660,13 +691,10 @@ impl Back {
             more => {
                 self.generations[index].runs += 1;
                 self.event_runs += 1;
-                let client = Client { origin: None, generation, entry };
+                let client = Client { origin: None, generation, entry, deadline };
                 let key =
                     self.runs.insert(Run { task, whose: Whose::Client(client), timer: None, queued: false });
-                let timer = reactor.set_timer(deadline, tokens::run(key));
-                if let Some(run) = self.runs.get_mut(key) {
-                    run.timer = Some(timer);
-                }
+                self.watch(reactor, key);
                 self.metrics.tasks.set(self.runs.len() as u64);
                 self.go_on(reactor, answers, key, more);
             }
@@ -947,9 +975,9 @@ fn start_with_request(
     let params: Vec<(&str, &str)> =
         names.iter().zip(&decoded).map(|(name, value)| (&**name, value.as_ref())).collect();
     let content_type = request.head.field("content-type").and_then(|value| std::str::from_utf8(value).ok());
-    let mut ip = String::new();
+    let mut ip = Ip::default();
     if let Some(peer) = incoming.peer {
-        write_ip(peer, &mut ip);
+        ip.write(peer);
     }
     let input = RequestInput {
         method: request.head.method_str(),
@@ -959,30 +987,55 @@ fn start_with_request(
         headers: &HeadersOf(request.head),
         content_type,
         body: request.body,
-        ip: &ip,
+        ip: ip.as_str(),
     };
     vm.start(id, entry, &input, limits, TenantId(0), now)
 }
 
-/// As `Display` writes it, without what that does for padding.
-fn write_ip(ip: std::net::IpAddr, out: &mut String) {
-    let std::net::IpAddr::V4(v4) = ip else {
-        use std::fmt::Write as _;
-        let _ = write!(out, "{ip}");
-        return;
-    };
-    out.reserve(15);
-    for (place, part) in v4.octets().into_iter().enumerate() {
-        if place > 0 {
-            out.push('.');
+/// An address as text. The longest: `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
+struct Ip {
+    text: [u8; 45],
+    len: usize,
+}
+
+impl Default for Ip {
+    fn default() -> Self {
+        Self { text: [0; 45], len: 0 }
+    }
+}
+
+impl Ip {
+    /// As `Display` writes it, without what that does for padding.
+    fn write(&mut self, ip: std::net::IpAddr) {
+        let std::net::IpAddr::V4(v4) = ip else {
+            let mut rest = &mut self.text[..];
+            let whole = rest.len();
+            // What is too long doesn't exist.
+            let _ = std::io::Write::write_fmt(&mut rest, format_args!("{ip}"));
+            self.len = whole - rest.len();
+            return;
+        };
+        for (place, part) in v4.octets().into_iter().enumerate() {
+            if place > 0 {
+                self.push(b'.');
+            }
+            if part >= 100 {
+                self.push(b'0' + part / 100);
+            }
+            if part >= 10 {
+                self.push(b'0' + part / 10 % 10);
+            }
+            self.push(b'0' + part % 10);
         }
-        if part >= 100 {
-            out.push(char::from(b'0' + part / 100));
-        }
-        if part >= 10 {
-            out.push(char::from(b'0' + part / 10 % 10));
-        }
-        out.push(char::from(b'0' + part % 10));
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.text[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
     }
 }
 
@@ -990,12 +1043,23 @@ struct HeadersOf<'a>(HeadView<'a>);
 
 impl Headers for HeadersOf<'_> {
     fn each(&self, each: &mut dyn FnMut(&str, &[u8])) {
-        let mut lower = String::new();
+        // Longer names get a buffer of their own.
+        let (mut short, mut long) = ([0; 48], String::new());
         for (name, value) in self.0.fields() {
-            lower.clear();
-            lower.push_str(name);
-            lower.make_ascii_lowercase();
-            each(&lower, value);
+            let lower = match short.get_mut(..name.len()) {
+                Some(lower) => {
+                    lower.copy_from_slice(name.as_bytes());
+                    lower.make_ascii_lowercase();
+                    std::str::from_utf8(lower).unwrap_or_default()
+                }
+                None => {
+                    long.clear();
+                    long.push_str(name);
+                    long.make_ascii_lowercase();
+                    &long
+                }
+            };
+            each(lower, value);
         }
     }
 }
@@ -1053,6 +1117,15 @@ impl TaskHost {
         let test = config.test.clone();
         Self { log: Arc::clone(&config.log), env: Arc::clone(&config.env), urandom, work: None, test }
     }
+
+    /// Says whose task runs.
+    #[inline]
+    fn works_for(&mut self, works: &Rc<[Box<str>]>, entry: u32) {
+        match &mut self.work {
+            Some((known, of)) if Rc::ptr_eq(known, works) => *of = entry,
+            work => *work = Some((Rc::clone(works), entry)),
+        }
+    }
 }
 
 impl Host for TaskHost {
@@ -1091,11 +1164,12 @@ mod tests {
 
     #[test]
     fn addresses_look_as_display_writes_them() {
-        for text in ["0.0.0.0", "127.0.0.1", "255.100.99.10", "1.20.203.9", "::1", "2001:db8::7:0"] {
+        let long = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+        for text in ["0.0.0.0", "127.0.0.1", "255.100.99.10", "1.20.203.9", "::1", "2001:db8::7:0", long] {
             let ip: std::net::IpAddr = text.parse().unwrap();
-            let mut out = String::new();
-            write_ip(ip, &mut out);
-            assert_eq!(out, ip.to_string());
+            let mut out = Ip::default();
+            out.write(ip);
+            assert_eq!(out.as_str(), ip.to_string());
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::runtime::FrontRings;
 use crate::tokens::{self, Token};
 
 /// How often gauges are refreshed when nothing else happens.
-const TICK: Duration = Duration::from_secs(1);
+pub(crate) const TICK: Duration = Duration::from_secs(1);
 
 /// Everything a front half is made of; crosses to its thread.
 pub(crate) struct FrontParts {

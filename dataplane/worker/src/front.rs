@@ -68,6 +68,8 @@ pub(crate) struct Front {
     clients: Vec<Option<Box<Client>>>,
     open: usize,
     scratch: Scratch,
+    /// Stands in for the decoder of the connection whose bytes are being decoded.
+    blank: Option<Box<Decoder>>,
     date: DateCache,
     generation: Arc<Generation>,
     /// Tells the back half which generation new jobs name.
@@ -91,7 +93,7 @@ pub(crate) struct Front {
 
 struct Client {
     connection: ConnectionId,
-    decoder: Decoder,
+    decoder: Box<Decoder>,
     peer: Option<IpAddr>,
     /// Number of the next request.
     next_sequence: u32,
@@ -160,6 +162,7 @@ impl Front {
             clients: Vec::new(),
             open: 0,
             scratch: Scratch::default(),
+            blank: None,
             date: DateCache::new(wall),
             generation,
             served,
@@ -235,7 +238,7 @@ impl Front {
         let timer = reactor.set_timer(due, tokens::client(connection));
         self.clients[slot] = Some(Box::new(Client {
             connection,
-            decoder: Decoder::new(&self.limits),
+            decoder: Box::new(Decoder::new(&self.limits)),
             peer: reactor.peer_addr(connection).map(|addr| addr.ip()),
             next_sequence: 0,
             answer_sequence: 0,
@@ -342,7 +345,7 @@ impl Front {
         connection: ConnectionId,
         buffer: Option<&ReceiveBuffer>,
     ) {
-        let Self { clients, scratch, limits, .. } = self;
+        let Self { clients, scratch, limits, blank, .. } = self;
         let Some(client) = client_mut(clients, connection) else { return };
         if client.last {
             client.ending = client.ending.map(|how| how.min(Close::Linger));
@@ -351,7 +354,8 @@ impl Front {
         client.decoding = true;
         // The decoder borrows the buffer and the client, and dispatching needs the rest of us:
         // both leave `self` for the length of the loop.
-        let mut decoder = std::mem::replace(&mut client.decoder, Decoder::new(limits));
+        let blank = blank.take().unwrap_or_else(|| Box::new(Decoder::new(limits)));
+        let mut decoder = std::mem::replace(&mut client.decoder, blank);
         let mut scratch_here = std::mem::take(scratch);
         let more = self.decode_all(reactor, connection, buffer, &mut decoder, &mut scratch_here);
         self.scratch = scratch_here;
@@ -366,7 +370,7 @@ impl Front {
             decoder.reset(&mut self.scratch);
             client.holding = false;
         }
-        client.decoder = decoder;
+        self.blank = Some(std::mem::replace(&mut client.decoder, decoder));
         self.held_bytes = self.held_bytes + client.decoder.held() - client.held_bytes;
         client.held_bytes = client.decoder.held();
         if client.last {
@@ -400,8 +404,8 @@ impl Front {
             if client.last {
                 return !input.is_empty();
             }
-            let output = outputs.get(connection);
-            let full = output.as_ref().is_none_or(|o| o.pending_bytes() >= self.limits.output_bytes as u64);
+            let pending = outputs.pending_bytes(connection);
+            let full = pending.is_none_or(|bytes| bytes >= self.limits.output_bytes as u64);
             if client.turn != self.turn {
                 client.turn = self.turn;
                 client.turn_count = 0;
@@ -435,13 +439,23 @@ impl Front {
                         &mut self.spare,
                         Now { draining: self.draining, room, time: self.now },
                     );
+                    let all = offset == buffer.map_or(0, ReceiveBuffer::len) && decoder.is_blank();
                     self.carry_out(reactor, connection, step);
+                    if all
+                        && self.held_bytes <= self.limits.held_bytes
+                        && let Some(client) = client_mut(&mut self.clients, connection)
+                        && !client.last
+                    {
+                        // Another look at nothing would find nothing.
+                        client.holding = false;
+                        return false;
+                    }
                 }
                 Ok(Decoded::Partial { send_continue }) => {
                     // An interim answer may only leave behind the answers before it.
                     if send_continue
                         && in_flight == 0
-                        && let Some(output) = output
+                        && let Some(output) = outputs.get(connection)
                     {
                         output.push(CONTINUE);
                     }
@@ -506,8 +520,12 @@ impl Front {
                     Local::Overloaded
                 }
                 Target::Script { .. } | Target::Tasks | Target::Posts => {
-                    incoming.request.assign(request);
-                    incoming.peer = client.peer;
+                    if generation.entries[route.value as usize].blind {
+                        incoming.request.clear();
+                    } else {
+                        incoming.request.assign(request);
+                        incoming.peer = client.peer;
+                    }
                     client.barrier = !is_safe(head.head.method());
                     return Step::Run(Job {
                         connection: client.connection,

@@ -44,6 +44,8 @@ pub struct Entry {
     pub limits: TaskLimits,
     /// Requests start durable tasks.
     pub durable: Option<Durable>,
+    /// What answers looks at nothing of a request but its method and path.
+    pub blind: bool,
 }
 
 /// What answers a request.
@@ -206,6 +208,7 @@ impl Generation {
                         }
                     };
                     let listens = &*route.method == LISTEN;
+                    let durable = work.durable.clone().filter(|_| !listens);
                     let described = Entry {
                         work: work.name.clone(),
                         version: work.version.clone(),
@@ -214,7 +217,8 @@ impl Generation {
                         file: file.into(),
                         target,
                         limits: with_own(limits, &work.limits),
-                        durable: work.durable.clone().filter(|_| !listens),
+                        blind: durable.is_none() && !sees_request(blueprint, &route.action),
+                        durable,
                     };
                     if listens {
                         events.push(described);
@@ -250,6 +254,7 @@ impl Generation {
                 target,
                 limits: limits.clone(),
                 durable: None,
+                blind: false,
             });
         }
         if errors.is_empty() {
@@ -285,6 +290,7 @@ impl Generation {
             method: "POST".into(),
             pattern: "/".into(),
             file,
+            blind: !sees_request(&blueprint, &action),
             target: Target::Script { blueprint: 0, action },
             limits: limits.clone(),
             durable: None,
@@ -299,6 +305,11 @@ impl Generation {
             limits,
         }
     }
+}
+
+/// Whether a handler can look at its request; files and redirects are none.
+fn sees_request(blueprint: &Blueprint, action: &Action) -> bool {
+    forebay_engine::Entry::of(action).is_none_or(|entry| blueprint.sees_request(entry))
 }
 
 /// The configuration's budgets, with those that a work sets for itself.

@@ -66,6 +66,42 @@ impl<T> Slots<T> {
     }
 }
 
+/// A count for each key of a [`Slots`], while it isn't 0: by index, since an index has one key at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    counts: Vec<(u64, u32)>,
+}
+
+impl Counts {
+    pub(crate) fn get(&self, key: u64) -> u32 {
+        self.counts.get(split(key).0).filter(|count| count.0 == key).map_or(0, |count| count.1)
+    }
+
+    pub(crate) fn add(&mut self, key: u64) {
+        let (index, _) = split(key);
+        if self.counts.len() <= index {
+            self.counts.resize(index + 1, (0, 0));
+        }
+        let count = &mut self.counts[index];
+        *count = if count.0 == key { (key, count.1 + 1) } else { (key, 1) };
+    }
+
+    /// One less, if there is one.
+    pub(crate) fn subtract(&mut self, key: u64) {
+        if let Some(count) = self.counts.get_mut(split(key).0)
+            && count.0 == key
+        {
+            count.1 = count.1.saturating_sub(1);
+        }
+    }
+
+    /// What it was; it is 0 from now on.
+    pub(crate) fn take(&mut self, key: u64) -> u32 {
+        let count = self.counts.get_mut(split(key).0).filter(|count| count.0 == key);
+        count.map_or(0, |count| std::mem::take(&mut count.1))
+    }
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart on purpose")]
 const fn split(key: u64) -> (usize, u32) {
     (key as u32 as usize, (key >> 32) as u32)
@@ -87,5 +123,23 @@ mod tests {
         assert_eq!((slots.remove(a), slots.len()), (None, 1));
         assert_eq!(slots.keys().collect::<Vec<_>>(), [b]);
         assert_eq!(slots.get_mut(b), Some(&mut 'b'));
+    }
+
+    #[test]
+    fn an_old_key_counts_nothing() {
+        let (mut slots, mut counts) = (Slots::new(), Counts::default());
+        let a = slots.insert('a');
+        counts.subtract(a);
+        assert_eq!((counts.get(a), counts.take(a)), (0, 0));
+        counts.add(a);
+        counts.add(a);
+        assert_eq!(counts.get(a), 2);
+        slots.remove(a);
+        let b = slots.insert('b');
+        assert_eq!(counts.get(b), 0);
+        counts.add(b);
+        counts.subtract(a);
+        assert_eq!((counts.get(a), counts.get(b), counts.take(a)), (0, 1, 0));
+        assert_eq!((counts.take(b), counts.get(b)), (1, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! A loaded blueprint: code and what its top level built, frozen and shared by all cores.
 
-use crate::api::{Clock, ErrorReport, LoadError, NoHost, Trap};
+use crate::api::{Clock, Entry, ErrorReport, LoadError, NoHost, Trap};
 use crate::ctx::Ctx;
 use crate::fiber::TaskState;
 use crate::heap::{Arena, Heap};
@@ -12,7 +12,7 @@ use crate::throw::Throw;
 use crate::unit::Unit;
 use crate::value::{Value, space};
 use forebay_base::limits::TaskLimits;
-use forebay_bytecode::{Module, Verified};
+use forebay_bytecode::{HostFn, Module, Op, Verified};
 use std::sync::{Arc, OnceLock};
 
 /// A module that is ready to run. Immutable; tasks of any thread may use it.
@@ -23,6 +23,10 @@ pub struct Blueprint {
     unit: Arc<Unit>,
     slots: Vec<Value>,
     handlers: Vec<Value>,
+    /// Somewhere in the code `payload()` or `req` is asked for.
+    asks: bool,
+    /// By handler: it can see what it is called with.
+    takes: Box<[bool]>,
     intrinsics: &'static Intrinsics,
     /// What snapshots call its cells; found when the first is made.
     names: OnceLock<Names>,
@@ -69,6 +73,7 @@ impl Blueprint {
         }
         let unit = Arc::clone(&mem.local.units[0]);
         mem.settle_namespaces(&unit).map_err(|_| LoadError::NoMemory)?;
+        let takes = mem.local.handlers.iter().map(|handler| mem.takes_arguments(*handler)).collect();
         let slots = std::mem::take(&mut local.slots[0]);
         let handlers = std::mem::take(&mut local.handlers);
         let shapes = Arc::new(local.shapes.into_own());
@@ -81,6 +86,8 @@ impl Blueprint {
             unit,
             slots,
             handlers,
+            asks: asks_for_request(module),
+            takes,
             intrinsics,
             names: OnceLock::new(),
             hash: OnceLock::new(),
@@ -91,6 +98,17 @@ impl Blueprint {
     #[must_use]
     pub fn module(&self) -> &Module {
         &self.module
+    }
+
+    /// Whether a task of this entry can see anything of its request.
+    #[must_use]
+    pub fn sees_request(&self, entry: Entry) -> bool {
+        self.asks || matches!(entry, Entry::Handler(slot) if self.takes_request(slot))
+    }
+
+    /// Whether this handler can see what it is called with.
+    pub(crate) fn takes_request(&self, slot: u32) -> bool {
+        self.takes.get(slot as usize).copied().unwrap_or(true)
     }
 
     /// The module's content hash: names the blueprint in snapshots.
@@ -115,6 +133,13 @@ impl Blueprint {
         let slots = [self.slots.clone(), self.intrinsics.slots.clone()];
         Local::new(frozen, shapes, units, slots, self.handlers.clone(), self.intrinsics.known)
     }
+}
+
+/// [`forebay_bytecode::module::uses`] speaks of parameters as well, whichever handler has them.
+fn asks_for_request(module: &Module) -> bool {
+    let asks = [HostFn::Payload as u16, HostFn::Req as u16];
+    let mut code = module.functions.iter().flat_map(|function| &function.code);
+    code.any(|instr| instr.op() == Some(Op::HostCall) && asks.contains(&instr.c()))
 }
 
 impl std::fmt::Debug for Blueprint {

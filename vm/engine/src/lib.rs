@@ -73,5 +73,5 @@ pub use api::{
 pub use blueprint::Blueprint;
 pub use inspect::{Local, Place, SetLocalError};
 pub use snapshot::{Packing, RecordKey, RestoreInput, SNAPSHOT_VERSION, Snapshot, SnapshotError};
-pub use value_ref::{QueryOp, QueryOps, ValueRef};
+pub use value_ref::{QueryCall, QueryLambda, QueryOp, QueryOps, ValueRef};
 pub use vm::{Vm, VmError};

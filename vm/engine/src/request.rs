@@ -5,9 +5,12 @@ use crate::api::{RequestInput, Trap};
 use crate::builtins::json::{self, Read};
 use crate::ctx::Ctx;
 use crate::mem::Mem;
-use crate::object::{Get, Own};
+use crate::object::Own;
+use crate::shape::DICTIONARY;
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
+use crate::value_ref::ROW_COLUMNS_MAX;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A copy of the parts of a request; the buffer is reused by the slot's next task.
@@ -24,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) params: Vec<(Range<usize>, Range<usize>)>,
     pub(crate) payload: Value,
     pub(crate) object: Value,
+    /// What was wrong with the body, once that has ended the task.
+    pub(crate) why: Option<Box<str>>,
 }
 
 impl Default for Request {
@@ -40,20 +45,70 @@ impl Default for Request {
             params: Vec::new(),
             payload: Value::EMPTY,
             object: Value::EMPTY,
+            why: None,
         }
     }
+}
+
+/// What `req` has, in this order.
+const MEMBERS: [&str; 7] = ["method", "path", "ip", "params", "query", "headers", "cookies"];
+
+/// Shapes that a core has learned of a blueprint's requests.
+#[derive(Default)]
+pub(crate) struct Shapes {
+    object: Option<u32>,
+    /// Of the last request's headers, if it is a plain one.
+    headers: Option<u32>,
 }
 
 /// Bytes of request buffer that a slot keeps.
 const KEEP_BYTES: usize = 64 * 1024;
 
-/// The only type of a body that isn't JSON; shorter ones are not looked at.
+/// The type that most bodies have.
+const JSON: &[u8] = b"application/json";
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
+/// What the Content-Type says that a body is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Media {
+    /// `application/json`, a type with the suffix `+json` (RFC 6839), or none was named.
+    Json,
+    Form,
+    /// In another encoding than UTF-8.
+    Charset,
+    Other,
+}
+
+impl Media {
+    fn of(field: &[u8]) -> Self {
+        let mut parts = field.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        let essence = parts.next().unwrap_or_default();
+        let is_json = essence.is_empty()
+            || essence.eq_ignore_ascii_case(JSON)
+            || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json");
+        let media = match (is_json, essence.eq_ignore_ascii_case(FORM)) {
+            (true, _) => Self::Json,
+            (_, true) => Self::Form,
+            _ => return Self::Other,
+        };
+        let known = |charset: &[u8]| {
+            let charset = charset.trim_ascii();
+            let charset = charset.strip_prefix(b"\"").and_then(|c| c.strip_suffix(b"\"")).unwrap_or(charset);
+            [&b"utf-8"[..], b"utf8", b"us-ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name))
+        };
+        let charset = parts.filter_map(|part| {
+            let at = memchr::memchr(b'=', part)?;
+            part[..at].trim_ascii().eq_ignore_ascii_case(b"charset").then(|| &part[at + 1..])
+        });
+        if charset.into_iter().all(known) { media } else { Self::Charset }
+    }
+}
 
 impl Request {
     pub(crate) fn clear(&mut self) {
         self.payload = Value::EMPTY;
         self.object = Value::EMPTY;
+        self.why = None;
         if !self.bytes.is_empty() || self.bytes.capacity() > KEEP_BYTES {
             self.clear_parts();
         }
@@ -81,7 +136,7 @@ impl Request {
     pub(crate) fn fill(&mut self, input: &RequestInput<'_>, whole: bool) {
         self.method = self.put(input.method.as_bytes());
         self.body = self.put(input.body);
-        if input.content_type.is_some_and(|media| media.len() >= FORM.len()) {
+        if !Self::is_json(input) {
             self.content_type = self.put(input.content_type.unwrap_or("").as_bytes());
         }
         if whole || input.body.is_empty() {
@@ -104,9 +159,11 @@ impl Request {
         self.headers = headers;
     }
 
-    /// Whether that says the body is JSON.
+    /// Whether its type is the usual one, or none: others are looked at when the body is read.
     fn is_json(input: &RequestInput<'_>) -> bool {
-        input.content_type.is_none_or(|media| media.len() < FORM.len())
+        input.content_type.is_none_or(|media| {
+            media.as_bytes().eq_ignore_ascii_case(JSON) || Media::of(media.as_bytes()) == Media::Json
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -128,32 +185,74 @@ impl Request {
         body.len() > json::PIECE_BYTES && !body.trim_ascii_start().is_empty()
     }
 
-    fn is_form(&self) -> bool {
-        let media = self.text(&self.content_type);
-        if media.len() < FORM.len() {
-            return false;
+    fn media(&self) -> Media {
+        Media::of(self.text(&self.content_type))
+    }
+
+    /// Ends the task: its body is of a type that `payload()` doesn't read.
+    fn refuse_media(&mut self) -> Throw {
+        let media = String::from_utf8_lossy(self.text(&self.content_type)).into_owned();
+        let why = format!(
+            "the body must be application/json or application/x-www-form-urlencoded, in UTF-8; it is {}",
+            media.trim().chars().take(MEDIA_SHOWN_MAX).collect::<String>()
+        );
+        self.why = Some(why.into());
+        Throw::Trap(Trap::MediaType)
+    }
+
+    /// Ends the task: its body isn't what it should be.
+    fn refuse_body(&mut self, why: String) -> Throw {
+        self.why = Some(why.into());
+        Throw::Trap(Trap::BadRequest)
+    }
+
+    /// The body as text.
+    pub(crate) fn utf8(&mut self) -> Result<(), Throw> {
+        match std::str::from_utf8(self.body()) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let byte = self.body().get(at).copied().unwrap_or_default();
+                Err(self.refuse_body(format!("the body is not UTF-8: byte 0x{byte:02x} at position {at}")))
+            }
         }
-        let media = media.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        media.eq_ignore_ascii_case(FORM)
+    }
+
+    /// The exception, or the end of the task, that the body is.
+    fn fault(&mut self, error: json::JsonError) -> Throw {
+        let body = self.body();
+        let why = match error {
+            json::JsonError::Throw(throw @ (Throw::Trap(_) | Throw::Again)) => return throw,
+            json::JsonError::Syntax(at) => {
+                let message = json::message(body, at);
+                let before = &body[..at.min(body.len())];
+                let line = memchr::memchr_iter(b'\n', before).count() + 1;
+                let start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+                let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+                match at < body.len() {
+                    true => format!("{message} (line {line}, column {column})"),
+                    false => format!("{message}, at position {}", body.len()),
+                }
+            }
+            json::JsonError::Depth => "JSON is nested too deeply".to_owned(),
+            // An integer beyond all bounds: the client's fault, not the script's.
+            json::JsonError::Throw(_) => "JSON has a number that is too large".to_owned(),
+        };
+        self.refuse_body(format!("the body is not JSON: {why}"))
     }
 }
+
+/// Characters of a foreign media type in an answer.
+const MEDIA_SHOWN_MAX: usize = 100;
 
 /// How bodies are read.
 const BODY: Read = Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
-
-fn fault(error: json::JsonError) -> Throw {
-    match error {
-        json::JsonError::Throw(throw @ (Throw::Trap(_) | Throw::Again)) => throw,
-        // Not JSON, or an integer beyond all bounds: the client's fault, not the script's.
-        _ => Throw::Trap(Trap::BadRequest),
-    }
-}
 
 impl Ctx<'_> {
     /// `payload()`. [`Throw::Again`]: the body is long, and the slice is over; the call that comes next goes on.
     pub(crate) fn payload(&mut self) -> Result<Value, Throw> {
         let request = &self.task.request;
-        if !request.payload.is_empty() || !request.is_long() || request.is_form() {
+        if !request.payload.is_empty() || !request.is_long() || request.media() != Media::Json {
             return self.mem.payload(&mut self.task.request);
         }
         let value = self.long_json_body()?;
@@ -164,11 +263,10 @@ impl Ctx<'_> {
     /// A JSON body that is read in pieces.
     pub(crate) fn long_json_body(&mut self) -> Result<Value, Throw> {
         let goes_on = self.task.json.as_ref().is_some_and(|paused| paused.is_body());
-        let bytes = self.task.request.body();
-        if !goes_on && !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
-            return Err(Throw::Trap(Trap::BadRequest));
+        if !goes_on && !self.task.request.body().is_ascii() {
+            self.task.request.utf8()?;
         }
-        self.parse_long_body(BODY).map_err(fault)
+        self.parse_long_body(BODY).map_err(|error| self.task.request.fault(error))
     }
 }
 
@@ -203,26 +301,32 @@ impl Mem<'_> {
             self.form(request.text(&request.query))?
         } else if request.body().trim_ascii().is_empty() {
             self.new_object(2)?.object()
-        } else if request.is_form() {
-            self.form(request.body())?
         } else {
-            self.json_body(request.body())?
+            match request.media() {
+                Media::Json => self.json_body(request)?,
+                Media::Form => self.form(request.body())?,
+                Media::Charset | Media::Other => return Err(request.refuse_media()),
+            }
         };
         request.payload = value;
         Ok(value)
     }
 
     /// A JSON body; malformed ends the task with [`Trap::BadRequest`].
-    pub(crate) fn json_body(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
-        if let Some(value) = self.read_flat(bytes) {
+    pub(crate) fn json_body(&mut self, request: &mut Request) -> Result<Value, Throw> {
+        if let Some(value) = self.read_flat(request.body()) {
             return Ok(value);
         }
-        if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
-            return Err(Throw::Trap(Trap::BadRequest));
+        if !request.body().is_ascii() {
+            request.utf8()?;
         }
-        let value = json::parse(self, bytes, BODY).map_err(fault)?;
-        self.learn_flat(bytes, value);
-        Ok(value)
+        match json::parse(self, request.body(), BODY) {
+            Ok(value) => {
+                self.learn_flat(request.body(), value);
+                Ok(value)
+            }
+            Err(error) => Err(request.fault(error)),
+        }
     }
 
     /// `a=1&b=x+y`: a map of strings; a name that comes again makes an array.
@@ -262,17 +366,12 @@ impl Mem<'_> {
         if request.text(&request.method) == b"LISTEN" {
             // No request but a notification of the database, which the worker has written as JSON. No HTTP request has
             // this method: it has no routes.
-            request.object = self.json_body(request.body())?;
+            request.object = self.json_body(request)?;
             return Ok(request.object);
         }
-        let proto = self.local.known.request;
-        let object = self.new_plain(proto, 8)?;
-        for (name, range) in
-            [("method", request.method.clone()), ("path", request.path.clone()), ("ip", request.ip.clone())]
-        {
-            let value = self.heap.new_string(request.text(&range))?;
-            self.define_text(object, name, value)?;
-        }
+        let method = self.heap.new_string(request.text(&request.method))?;
+        let path = self.heap.new_string(request.text(&request.path))?;
+        let ip = self.heap.new_string(request.text(&request.ip))?;
         let params = self.new_object(4)?;
         for (name, value) in &request.params {
             let (name, value) = (request.text(name), self.heap.new_string(request.text(value))?);
@@ -280,23 +379,80 @@ impl Mem<'_> {
             let key = self.key_of_string(name)?;
             self.define_data(params, key, value)?;
         }
-        self.define_text(object, "params", params.object())?;
         let query = self.form(request.text(&request.query))?;
-        self.define_text(object, "query", query)?;
-        let headers = self.new_object(16)?;
         let cookies = self.new_object(4)?;
         for (name, value) in &request.headers {
-            let (name, bytes) = (request.text(name), request.text(value));
-            if name == b"cookie" {
-                self.cookies(cookies, bytes)?;
+            if request.text(name) == b"cookie" {
+                self.cookies(cookies, request.text(value))?;
             }
-            let text = String::from_utf8_lossy(bytes);
-            let mut value = self.heap.new_string(text.as_bytes())?;
-            let name = self.heap.new_string(name)?;
+        }
+        let headers = match self.known_headers(request)? {
+            Some(headers) => headers,
+            None => self.headers(request)?,
+        };
+        let values = [method, path, ip, params.object(), query, headers.object(), cookies.object()];
+        let proto = self.local.known.request;
+        let object = match self.shape_of_request()? {
+            Some(shape) => {
+                // With room for one more.
+                let mut slots = [Value::UNDEFINED; MEMBERS.len() + 1];
+                slots[..values.len()].copy_from_slice(&values);
+                self.new_row_of(proto, shape, &slots)?
+            }
+            None => {
+                let object = self.new_plain(proto, 8)?;
+                for (name, value) in MEMBERS.into_iter().zip(values) {
+                    self.define_text(object, name, value)?;
+                }
+                object
+            }
+        };
+        request.object = object.object();
+        Ok(request.object)
+    }
+
+    /// The shape of every `req`.
+    fn shape_of_request(&mut self) -> Result<Option<u32>, Throw> {
+        if self.local.requests.object.is_none() {
+            let mut keys = [Value::UNDEFINED; MEMBERS.len()];
+            for (key, name) in keys.iter_mut().zip(MEMBERS) {
+                *key = self.intern(name.as_bytes())?;
+            }
+            self.local.requests.object = self.shape_of_keys(&keys);
+        }
+        Ok(self.local.requests.object)
+    }
+
+    /// `req.headers` of a request with the same names in the same order as the last one, which most have.
+    fn known_headers(&mut self, request: &Request) -> Result<Option<Ref>, Throw> {
+        let Some(shape) = self.local.requests.headers else { return Ok(None) };
+        let known = self.local.shapes.properties(shape);
+        let same = known.len() == request.headers.len()
+            && known
+                .iter()
+                .zip(&request.headers)
+                .all(|(known, (name, _))| self.heap.str_bytes(known.key) == request.text(name));
+        if !same {
+            return Ok(None);
+        }
+        let mut values = [Value::UNDEFINED; ROW_COLUMNS_MAX];
+        let count = request.headers.len();
+        for (slot, (_, value)) in values.iter_mut().zip(&request.headers) {
+            *slot = self.header_value(request.text(value))?;
+        }
+        // As many slots as any object has at least.
+        let proto = self.local.known.object;
+        self.new_row_of(proto, shape, &values[..count.max(2)]).map(Some)
+    }
+
+    /// `req.headers`.
+    fn headers(&mut self, request: &Request) -> Result<Ref, Throw> {
+        let headers = self.new_object(16)?;
+        for (name, value) in &request.headers {
+            let mut value = self.header_value(request.text(value))?;
+            let name = self.heap.new_string(request.text(name))?;
             let key = self.key_of_string(name)?;
-            if let Get::Value(old) = self.get(headers, key)?
-                && old.is_string()
-            {
+            if let Own::Data(old, _) = self.get_own(headers, key)? {
                 // RFC 9110 section 5.3: fields of one name are one list.
                 let comma = self.heap.new_string(b", ")?;
                 let joined = self.heap.concat(old, comma)?;
@@ -304,10 +460,22 @@ impl Mem<'_> {
             }
             self.define_data(headers, key, value)?;
         }
-        self.define_text(object, "headers", headers.object())?;
-        self.define_text(object, "cookies", cookies.object())?;
-        request.object = object.object();
-        Ok(request.object)
+        // One property for each: no name came twice, and none is a number. Its keys outlive the task.
+        let shape = (self.heap.header(headers) >> 32) as u32;
+        if shape != DICTIONARY
+            && request.headers.len() <= ROW_COLUMNS_MAX
+            && self.local.shapes.properties(shape).len() == request.headers.len()
+        {
+            self.local.requests.headers = Some(shape);
+        }
+        Ok(headers)
+    }
+
+    fn header_value(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.heap.new_string(text.as_bytes()),
+            Err(_) => self.heap.new_string(String::from_utf8_lossy(bytes).as_bytes()),
+        }
     }
 
     fn cookies(&mut self, object: Ref, header: &[u8]) -> Result<(), Throw> {
@@ -330,7 +498,10 @@ impl Mem<'_> {
 }
 
 /// Percent-decoding with `+` as a space; what is no UTF-8 then is replaced.
-fn decode(bytes: &[u8]) -> Vec<u8> {
+fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'+' | 0x80..)) {
+        return Cow::Borrowed(bytes);
+    }
     let hex = |b: u8| char::from(b).to_digit(16);
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -348,5 +519,5 @@ fn decode(bytes: &[u8]) -> Vec<u8> {
         }
         at += 1;
     }
-    String::from_utf8_lossy(&out).into_owned().into_bytes()
+    Cow::Owned(String::from_utf8_lossy(&out).into_owned().into_bytes())
 }

@@ -58,11 +58,55 @@ impl<'a> QueryOp<'a> {
     }
 }
 
+/// A query that is what the compiler made of one lambda, or of the call of a named query, and nothing else.
+#[derive(Clone, Copy)]
+pub struct QueryLambda<'a> {
+    /// The compiler's data.
+    pub data: &'a [u8],
+    of: ValueRef<'a>,
+    values: &'a [Value],
+}
+
+impl<'a> QueryLambda<'a> {
+    /// What it captured, in order.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = ValueRef<'a>> + use<'a> {
+        let of = self.of;
+        self.values.iter().map(move |value| of.with(if value.is_hole() { Value::UNDEFINED } else { *value }))
+    }
+}
+
+/// What a `HostFn::Query` effect carries.
+#[derive(Clone, Copy)]
+pub struct QueryCall<'a> {
+    /// The calls of the query.
+    pub ops: QueryOps<'a>,
+    /// The database that it was started for: `db(name)`.
+    pub database: Option<&'a str>,
+    /// Number of the transaction that the effect's fiber was in; 0: none.
+    pub transaction: u32,
+}
+
 /// The calls of a query, in order.
 #[derive(Clone, Copy)]
 pub struct QueryOps<'a> {
     pub(crate) list: Option<ValueRef<'a>>,
     pub(crate) at: usize,
+}
+
+impl<'a> QueryOps<'a> {
+    /// The chain as one lambda without arguments beside it, if it is one.
+    #[must_use]
+    #[inline]
+    pub fn lambda(&self) -> Option<QueryLambda<'a>> {
+        let of = self.list?;
+        let [number, args] = of.dense()? else { return None };
+        let [data, count, values @ ..] = of.with(*args).dense()? else { return None };
+        if self.at != 0 || *number != Value::int(crate::query::LAMBDA.cast_signed()) || *count != Value::ZERO
+        {
+            return None;
+        }
+        Some(QueryLambda { data: of.with(*data).as_bytes()?, of, values })
+    }
 }
 
 impl<'a> Iterator for QueryOps<'a> {
@@ -102,6 +146,13 @@ impl<'a> ValueRef<'a> {
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         self.value.as_number()
+    }
+
+    /// A Number that is kept as an integer.
+    #[must_use]
+    #[inline]
+    pub fn as_int(&self) -> Option<i32> {
+        self.value.is_int().then(|| self.value.as_int())
     }
 
     /// A Number that is an integer within 64 bits, or such a BigInt.
@@ -166,6 +217,18 @@ impl<'a> ValueRef<'a> {
     pub fn at(&self, index: usize) -> ValueRef<'a> {
         let found = u32::try_from(index).ok().and_then(|i| self.element(self.value.as_ref(), i));
         self.with(found.unwrap_or_default())
+    }
+
+    /// All elements of an array that stand side by side; a hole among them is one.
+    #[inline]
+    fn dense(&self) -> Option<&'a [Value]> {
+        let len = self.array_len()?;
+        let r = self.value.as_ref();
+        let cell = Ref::new(r.space(), (self.heap.load(r, 2) >> 32) as u32);
+        let whole = cell.index() != 0
+            && self.heap.header(r) & flag::SPARSE == 0
+            && len <= (self.heap.header(cell) >> 32) as usize;
+        whole.then(|| self.heap.values(cell, 1, len))
     }
 
     fn element(&self, r: Ref, index: u32) -> Option<Value> {
@@ -282,7 +345,7 @@ impl<'a> ValueRef<'a> {
         if v.is_string() {
             // A rope inside a larger value: written out here.
             let mut out = Vec::new();
-            self.heap.string_into(v, &mut out);
+            let _ = self.heap.string_into(v, &mut out);
             return sink.str(&text::well_formed(&out));
         }
         if v.is_bigint() {
@@ -350,28 +413,6 @@ impl<'a> ValueRef<'a> {
 impl ValueSource for ValueRef<'_> {
     fn emit(&self, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
         self.emit_at(sink, 0)
-    }
-}
-
-impl Heap {
-    /// Appends a string's bytes without changing it.
-    pub(crate) fn string_into(&self, v: Value, out: &mut Vec<u8>) {
-        // Ropes only: a flat string allocates nothing here.
-        let mut rest = Vec::new();
-        let mut next = Some(v.as_ref());
-        while let Some(r) = next {
-            next = match self.kind(r) {
-                kind::ROPE => {
-                    rest.push(self.get(r, 3).as_ref());
-                    Some(self.get(r, 2).as_ref())
-                }
-                kind::FLATTENED => Some(self.get(r, 2).as_ref()),
-                _ => {
-                    out.extend_from_slice(crate::string::flat_bytes(self, r));
-                    rest.pop()
-                }
-            };
-        }
     }
 }
 
@@ -614,11 +655,16 @@ impl Mem<'_> {
     /// An ordinary object of this shape; `values` are its properties, at most 32, all inline.
     #[inline(always)]
     pub(crate) fn new_row(&mut self, shape: u32, values: &[Value]) -> Result<Ref, Throw> {
+        self.new_row_of(self.local.known.object, shape, values)
+    }
+
+    /// The same with this prototype; slots behind the properties of the shape are undefined.
+    #[inline(always)]
+    pub(crate) fn new_row_of(&mut self, proto: Value, shape: u32, values: &[Value]) -> Result<Ref, Throw> {
         // As many slots as any object has at least.
         let inline = (values.len() as u32).max(2);
         let header = u64::from(kind::OBJECT) | u64::from(inline) << 16 | u64::from(shape) << 32;
-        let start = [header, self.local.known.object.bits(), 0, 0];
-        let r = self.heap.alloc_object(crate::heap::OBJECT_WORDS + inline, start)?;
+        let r = self.heap.alloc_object(crate::heap::OBJECT_WORDS + inline, [header, proto.bits(), 0, 0])?;
         self.heap.values_mut(r, crate::heap::OBJECT_WORDS, values.len()).copy_from_slice(values);
         Ok(r)
     }

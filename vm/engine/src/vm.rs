@@ -14,7 +14,7 @@ use crate::run::Turn;
 use crate::snapshot::Snapshot;
 use crate::throw::{ErrorKind, Throw};
 use crate::value::{Value, space};
-use crate::value_ref::{Building, QueryOps, Sink, ValueRef};
+use crate::value_ref::{Building, QueryCall, QueryOps, Sink, ValueRef};
 use forebay_base::limits::TaskLimits;
 use forebay_base::value::packed::{Packed, PackedRows};
 use forebay_base::{Monotonic, TenantId, Timestamp, ValueError, ValueSink, ValueSource};
@@ -161,7 +161,8 @@ impl Vm {
     }
 
     /// Starts a task; nothing of it runs before the first [`Vm::run`]. What the module can reach
-    /// of the request is copied, so `request` may go at once.
+    /// of the request is copied, so `request` may go at once; of an entry that
+    /// [sees](Blueprint::sees_request) nothing of it, it may be [`RequestInput::empty`].
     pub fn start(
         &mut self,
         blueprint: BlueprintId,
@@ -180,10 +181,10 @@ impl Vm {
         let state = &mut *slot.state;
         let Some(heap) = &mut slot.heap else { return Err(StartError::NoMemory) };
         let mut mem = Mem { heap, local: &mut registration.local };
-        let ready = if used & (uses::PAYLOAD | uses::REQUEST) == 0 {
-            Ok(())
-        } else {
+        let ready = if registration.blueprint.sees_request(entry) {
             mem.take_request(&mut state.request, request, used & uses::REQUEST != 0)
+        } else {
+            Ok(())
         };
         let begins = &mut registration.begins;
         let function = match entry {
@@ -200,11 +201,9 @@ impl Vm {
         };
         match function {
             Ok(function) => {
-                let takes_request = matches!(entry, Entry::Handler(_))
-                    && used & uses::REQUEST != 0
-                    && mem.takes_arguments(function);
                 state.entry = function;
-                state.takes_request = takes_request;
+                state.takes_request = used & uses::REQUEST != 0
+                    && matches!(entry, Entry::Handler(slot) if registration.blueprint.takes_request(slot));
                 Ok(handle)
             }
             Err(error) => {
@@ -396,29 +395,31 @@ impl Vm {
             .unwrap_or(0)
     }
 
-    /// The calls of the query that a `HostFn::Query` effect carries, in order.
+    /// The query that a `HostFn::Query` effect carries; without a call if there is no such effect.
     #[must_use]
-    pub fn query(&self, task: TaskHandle, effect: EffectId) -> QueryOps<'_> {
-        let none = QueryOps { list: None, at: 0 };
+    pub fn query_call(&self, task: TaskHandle, effect: EffectId) -> QueryCall<'_> {
+        let none = QueryCall { ops: QueryOps { list: None, at: 0 }, database: None, transaction: 0 };
         let Some((heap, local, state)) = self.read(task) else { return none };
         let Some(pending) = state.pending.iter().find(|p| p.id == effect) else { return none };
+        let none = QueryCall { transaction: pending.transaction, ..none };
         let query = ValueRef { heap, local, value: pending.arguments }.at(0);
         if !query.value.is_object() || heap.kind(query.value.as_ref()) != kind::QUERY {
             return none;
         }
-        QueryOps { list: Some(ValueRef { value: heap.get(query.value.as_ref(), 4), ..query }), at: 0 }
+        let word = |word| ValueRef { value: heap.get(query.value.as_ref(), word), ..query };
+        QueryCall { ops: QueryOps { list: Some(word(4)), at: 0 }, database: word(5).as_str(), ..none }
+    }
+
+    /// The calls of the query that a `HostFn::Query` effect carries, in order.
+    #[must_use]
+    pub fn query(&self, task: TaskHandle, effect: EffectId) -> QueryOps<'_> {
+        self.query_call(task, effect).ops
     }
 
     /// The database that a query was started for: `db(name)`.
     #[must_use]
     pub fn query_database(&self, task: TaskHandle, effect: EffectId) -> Option<&str> {
-        let (heap, local, state) = self.read(task)?;
-        let pending = state.pending.iter().find(|p| p.id == effect)?;
-        let query = ValueRef { heap, local, value: pending.arguments }.at(0);
-        if !query.value.is_object() || heap.kind(query.value.as_ref()) != kind::QUERY {
-            return None;
-        }
-        ValueRef { value: heap.get(query.value.as_ref(), 5), ..query }.as_str()
+        self.query_call(task, effect).database
     }
 
     /// Number of the transaction that an effect's fiber was in; 0: none.
@@ -547,9 +548,15 @@ impl Vm {
     pub fn resume_with_result(&mut self, task: TaskHandle, effect: EffectId) -> Result<(), VmError> {
         self.keep_result();
         let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
-        let pending = state.pending.iter_mut().find(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let at = state.pending.iter().position(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let pending = &mut state.pending[at];
         match pending.result.take() {
-            Some(value) => self.wake(task, effect, value, false),
+            Some(value) => {
+                let fiber = pending.fiber;
+                state.pending.remove(at);
+                state.jobs.push_back(Job::Resume { fiber, value, rejected: false });
+                Ok(())
+            }
             None => Err(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" })),
         }
     }
@@ -561,9 +568,13 @@ impl Vm {
         if let (Trap::Exception, Some(Err(value))) = (trap, state.outcome) {
             return mem.error_report(value, trap.code());
         }
+        if let (Trap::BadRequest | Trap::MediaType, Some(why)) = (trap, state.request.why.take()) {
+            return ErrorReport { code: trap.code().into(), message: why, ..ErrorReport::default() };
+        }
         let message = match trap {
             Trap::Exception => "the script failed",
             Trap::BadRequest => "the body can't be read",
+            Trap::MediaType => "the body is of a type that isn't read here",
             Trap::Fuel => "the script used up its fuel",
             Trap::WallTime => "the script took too long",
             Trap::Memory => "the script used up its memory",

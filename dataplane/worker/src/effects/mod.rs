@@ -35,7 +35,7 @@ use forebay_ring::{Errno, Reactor, ReceiveBuffer, TimerId};
 use crate::back::{BackConfig, Log};
 use crate::compute::Compute;
 use crate::metrics::{CoreMetrics, EffectKind};
-use crate::slots::Slots;
+use crate::slots::{Counts, Slots};
 use crate::testing::{Outside, TestWorld};
 use crate::tokens;
 use crate::upstream::{Answered, Upstream};
@@ -105,7 +105,7 @@ pub(crate) struct Effects {
     pub(crate) core: CoreId,
     pub(crate) waiting: Slots<Waiting>,
     /// Runs with effects in flight: how many.
-    outstanding: HashMap<u64, u32, BuildHasherDefault<plans::Fold>>,
+    outstanding: Counts,
     /// Runs whose effect has ended since the last look.
     pub(crate) resumed: Vec<u64>,
     /// Answers of the store to what durable tasks have written.
@@ -156,7 +156,7 @@ impl Effects {
         Self {
             core,
             waiting: Slots::new(),
-            outstanding: HashMap::default(),
+            outstanding: Counts::default(),
             resumed: Vec::new(),
             saved: Vec::new(),
             asks: Vec::new(),
@@ -383,12 +383,12 @@ impl Effects {
 
     /// How many effects of a run are in flight.
     pub(crate) fn in_flight(&self, run: u64) -> u32 {
-        self.outstanding.get(&run).copied().unwrap_or(0)
+        self.outstanding.get(run)
     }
 
     /// Puts an effect into the table of those in flight.
     pub(crate) fn wait(&mut self, call: &Call<'_>, what: What) -> u64 {
-        *self.outstanding.entry(call.run).or_insert(0) += 1;
+        self.outstanding.add(call.run);
         self.gathering.begun(&what);
         self.waiting.insert(Waiting {
             run: call.run,
@@ -403,12 +403,7 @@ impl Effects {
     pub(crate) fn done(&mut self, key: u64) -> Option<Waiting> {
         let waiting = self.waiting.remove(key)?;
         self.gathering.ended(&waiting.what);
-        if let Some(count) = self.outstanding.get_mut(&waiting.run) {
-            *count -= 1;
-            if *count == 0 {
-                self.outstanding.remove(&waiting.run);
-            }
-        }
+        self.outstanding.subtract(waiting.run);
         self.resumed.push(waiting.run);
         Some(waiting)
     }
@@ -445,7 +440,7 @@ impl Effects {
                 }
             }
         }
-        if self.outstanding.remove(&run).is_none() {
+        if self.outstanding.take(run) == 0 {
             return;
         }
         let keys: Vec<u64> = self.waiting.keys().collect();

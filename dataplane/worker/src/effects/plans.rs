@@ -6,7 +6,7 @@
 //!              \--> leaves (the values)                    --new---> describe -> Query -> Plan, kept
 //! ```
 //! The walk decides what is structure, written into the key byte for byte, and what is a leaf, of which the key has
-//! the kind alone: null, true, false, list, map or other, since the text depends on that. What doesn't fit into
+//! the kind alone: null, true, false, list, list with a null, map or other, since the text depends on that. What doesn't fit into
 //! this (a long list of objects, values that will be refused) is rendered as it is, and not kept.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use forebay_base::value::{ValueBuilder, codec};
 use forebay_base::{Value, ValueError};
 use forebay_engine::{QueryOp, QueryOps, ValueRef};
-use forebay_postgres::builder::{Plan, Source, leaf};
+use forebay_postgres::builder::{Number, Plan, Source, leaf, number_leaf};
 use forebay_postgres::{Access, Param, Query, Shape};
 
 /// Plans of one core. Beyond it all are forgotten: shapes come from source text, so there are few, unless names of
@@ -46,13 +46,19 @@ pub(crate) struct Plans {
 /// Places for chains of one lambda.
 const LAMBDAS: usize = 64;
 
-/// A chain of one lambda without further arguments, whose values are [`Kind::Other`].
+/// A chain of one lambda without further arguments, whose values are [`Kind::Other`] or numbers: only a named query is one,
+/// whose text doesn't depend on them.
 #[derive(Debug)]
 struct Lambda {
     data: Box<[u8]>,
     values: usize,
+    /// The values are the parameters, in their order.
+    direct: bool,
     statement: Rc<Statement>,
 }
+
+/// Parameters that need no list: see [`Plans::of_lambda`].
+pub(crate) const FEW: usize = 8;
 
 /// Keys are of our own making: a fold of words is enough, since equality is checked, and the table is bounded.
 #[derive(Debug, Default)]
@@ -84,29 +90,53 @@ impl Default for Plans {
     }
 }
 
-/// The data and the values of a chain of one lambda, if it is such a chain.
-fn one_lambda<'a>(mut ops: QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
-    let op = ops.next()?;
-    if op.name != "%lambda" || ops.next().is_some() || op.arg(1).as_f64() != Some(0.0) {
-        return None;
-    }
-    let data = op.arg(0).as_bytes()?;
-    leaves.extend(op.iter().skip(2));
-    if leaves.iter().any(|value| kind_of(value) != Some(Kind::Other)) {
+/// A chain of one lambda, and its values; only if each is [`Kind::Other`] or a number.
+fn one_lambda<'a>(ops: &QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
+    let lambda = ops.lambda()?;
+    leaves.extend(lambda.values());
+    if !leaves.iter().all(|value| matches!(kind_of(value), Some(Kind::Other | Kind::Number(_)))) {
         leaves.clear();
         return None;
     }
-    Some((data.as_ptr().addr() / 8 % LAMBDAS, data))
+    Some((place_of(lambda.data), lambda.data))
+}
+
+/// Where a chain with this data is kept.
+fn place_of(data: &[u8]) -> usize {
+    data.as_ptr().addr() / 8 % LAMBDAS
 }
 
 impl Plans {
+    /// The statement of a known chain of one lambda whose values are its parameters, texts and numbers all; these are put
+    /// into `params`, and counted. `None`: [`Plans::of`] and [`parameters`] know more.
+    #[inline]
+    pub(crate) fn of_lambda<'a>(
+        &self,
+        ops: &QueryOps<'a>,
+        params: &mut [Param<'a>; FEW],
+    ) -> Option<(&Rc<Statement>, usize)> {
+        let lambda = ops.lambda()?;
+        let values = lambda.values();
+        let count = values.len();
+        let known = self.lambdas[place_of(lambda.data)].as_ref()?;
+        // The address alone would say little: another generation's data may stand there by now.
+        if !known.direct || known.values != count || count > FEW || *known.data != *lambda.data {
+            return None;
+        }
+        for (param, value) in params.iter_mut().zip(values) {
+            *param = scalar(&value)
+                .filter(|param| matches!(param, Param::Str(_) | Param::Int(_) | Param::Float(_)))?;
+        }
+        Some((&known.statement, count))
+    }
+
     /// The statement of a chain; its values are appended to `leaves`.
     pub(crate) fn of<'a>(
         &mut self,
         ops: QueryOps<'a>,
         leaves: &mut Vec<ValueRef<'a>>,
     ) -> Result<Rc<Statement>, String> {
-        let lambda = one_lambda(ops, leaves);
+        let lambda = one_lambda(&ops, leaves);
         if let Some((place, data)) = lambda
             && let Some(known) = &self.lambdas[place]
             // The address alone would say little: another generation's data may stand there by now.
@@ -121,7 +151,11 @@ impl Plans {
         // Without its leaves it was rendered with the values themselves.
         if let Some((place, data)) = lambda.filter(|_| leaves.len() == values) {
             let statement = Rc::clone(&statement);
-            self.lambdas[place] = Some(Lambda { data: data.into(), values, statement });
+            let mut sources = (0u16..).zip(&statement.plan.sources);
+            let direct = !statement.shown
+                && statement.plan.sources.len() == values
+                && sources.all(|(number, source)| *source == Source::Leaf(number));
+            self.lambdas[place] = Some(Lambda { data: data.into(), values, direct, statement });
         }
         Ok(statement)
     }
@@ -151,7 +185,9 @@ impl Plans {
                 Some(Kind::Null) => Value::Null,
                 Some(Kind::Bool(value)) => Value::Bool(value),
                 Some(Kind::List) => Value::List(vec![place]),
+                Some(Kind::ListWithNull) => Value::List(vec![place, Value::Null]),
                 Some(Kind::Map) => Value::Map(vec![("".into(), place)]),
+                Some(Kind::Number(what)) => number_leaf(number - 1, what),
                 _ => place,
             })
         };
@@ -177,7 +213,10 @@ enum Kind {
     Null,
     Bool(bool),
     List,
+    ListWithNull,
     Map,
+    /// Of a lambda alone the text depends on it.
+    Number(Number),
     Other,
 }
 
@@ -189,10 +228,12 @@ fn kind_of(value: &ValueRef<'_>) -> Option<Kind> {
         Kind::Null
     } else if let Some(value) = value.as_bool() {
         Kind::Bool(value)
-    } else if value.array_len().is_some() {
-        Kind::List
+    } else if let Some(len) = value.array_len() {
+        if (0..len).any(|at| value.at(at).is_null()) { Kind::ListWithNull } else { Kind::List }
     } else if value.is_plain_object() {
         Kind::Map
+    } else if let Some(what) = value.as_f64().and_then(Number::of) {
+        Kind::Number(what)
     } else {
         Kind::Other
     })
@@ -248,7 +289,10 @@ impl<'a> Walk<'_, '_, 'a> {
         for (index, value) in op.iter().enumerate() {
             match part(op, index, &value) {
                 Part::Structure => self.structure(&value, 0)?,
-                Part::Leaf => self.leaf(value)?,
+                Part::Leaf => {
+                    let in_lambda = op.name == "%lambda";
+                    self.leaf(value, in_lambda)?;
+                }
                 Part::Limit => {
                     let number = value.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0 && *n < 9e15)?;
                     self.key.push(if number == 0.0 { b'0' } else { b'n' });
@@ -280,20 +324,24 @@ impl<'a> Walk<'_, '_, 'a> {
         let read = value.each_property(&mut |name, value| {
             count = count.saturating_add(1);
             self.text(name);
-            fits = fits.and_then(|()| self.leaf(value));
+            fits = fits.and_then(|()| self.leaf(value, false));
         });
         self.key[start + 1..start + 3].copy_from_slice(&count.to_le_bytes());
         fits.filter(|()| read.is_ok() && count < u16::MAX)
     }
 
-    fn leaf(&mut self, value: ValueRef<'a>) -> Option<()> {
+    fn leaf(&mut self, value: ValueRef<'a>, in_lambda: bool) -> Option<()> {
         self.key.push(match kind_of(&value)? {
             Kind::Null => b'N',
             Kind::Bool(true) => b't',
             Kind::Bool(false) => b'f',
             Kind::List => b'l',
+            Kind::ListWithNull => b'L',
             Kind::Map => b'm',
-            Kind::Other => b's',
+            Kind::Number(Number::Short) if in_lambda => b'i',
+            Kind::Number(Number::Long) if in_lambda => b'I',
+            Kind::Number(Number::Fraction) if in_lambda => b'd',
+            Kind::Number(_) | Kind::Other => b's',
         });
         self.leaves.push(value);
         (self.leaves.len() <= LEAVES_MAX).then_some(())
@@ -356,6 +404,9 @@ pub(crate) fn parameters<'p>(
 
 /// A value that can be lent as it is.
 pub(crate) fn scalar<'a>(value: &ValueRef<'a>) -> Option<Param<'a>> {
+    if let Some(int) = value.as_int() {
+        return Some(Param::Int(int.into()));
+    }
     if let Some(text) = value.as_str() {
         return Some(Param::Str(text));
     }
@@ -494,10 +545,13 @@ fn describe(ops: QueryOps<'_>, leaf: Leaf<'_>) -> Result<Described, String> {
             ("all" | "distinct", []) => set(name, Value::Bool(true)),
             ("get" | "first" | "count" | "exists" | "delete", []) => set("verb", name.into()),
             ("find", [id]) => {
-                add(&mut lists, "where", pair(&"id".into(), "=", id));
-                set("verb", "first".into());
+                let joined = lists.iter().any(|(name, list)| *name == "joins" && !list.is_empty());
+                let condition = pair(&id_column(&d.map, joined), "=", id);
+                d.map.retain(|(known, _)| &**known != "verb");
+                d.map.push(("verb".into(), "first".into()));
+                add(&mut lists, "where", condition);
             }
-            ("sum" | "avg" | "min" | "max", [column]) => {
+            ("sum" | "avg" | "min" | "max" | "count", [column]) => {
                 set("verb", Value::List(vec![name.into(), column.clone()]));
             }
             ("insert" | "update", [values]) => {
@@ -536,6 +590,18 @@ fn describe(ops: QueryOps<'_>, leaf: Leaf<'_>) -> Result<Described, String> {
         d.map.push(("verb".into(), "get".into()));
     }
     Ok(d)
+}
+
+/// What `find` looks for: `id`, where tables are joined that of the first.
+fn id_column(map: &[(Box<str>, Value)], joined: bool) -> Value {
+    let text =
+        |key: &str| map.iter().find(|(known, _)| &**known == key).and_then(|(_, value)| value.as_str());
+    match text("alias")
+        .or_else(|| text("table").map(|name| name.rsplit_once('.').map_or(name, |(_, name)| name)))
+    {
+        Some(table) if joined => format!("{table}.id").as_str().into(),
+        _ => "id".into(),
+    }
 }
 
 /// An argument as a value, its leaves replaced by what `leaf` says.

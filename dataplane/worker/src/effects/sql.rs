@@ -2,6 +2,7 @@
 //! rows are decoded straight into the arena of the task that waits.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use forebay_base::limits::DatabaseLimits;
 use forebay_base::{CoreId, Monotonic, Value, ValueSink, ValueSource as _};
@@ -290,8 +291,15 @@ impl Effects {
 
     fn send_query(&mut self, vm: &mut Vm, call: &Call<'_>) -> Result<(), Refusal> {
         let wrong = |message: String| ("TypeError", message, None);
+        let query = vm.query_call(call.task, call.effect.id);
+        let place = (query.database, query.transaction);
+        let mut few = [Param::Null; plans::FEW];
+        if let Some((statement, count)) = self.plans.of_lambda(&query.ops, &mut few) {
+            let statement = Rc::clone(statement);
+            return self.send_statement(call, place, &statement, &few[..count]);
+        }
         let mut leaves = Vec::new();
-        let statement = self.plans.of(vm.query(call.task, call.effect.id), &mut leaves).map_err(wrong)?;
+        let statement = self.plans.of(query.ops, &mut leaves).map_err(wrong)?;
         let owned = plans::owned(&leaves).map_err(wrong)?;
         let mut params = Vec::with_capacity(statement.plan.sources.len());
         plans::parameters(&statement.plan, &leaves, &owned, &mut params);
@@ -305,8 +313,17 @@ impl Effects {
             self.answer(vm, call, &mut |sink| shown.emit(sink));
             return Ok(());
         }
-        let label = vm.query_database(call.task, call.effect.id);
-        let number = vm.transaction(call.task, call.effect.id);
+        self.send_statement(call, place, &statement, &params)
+    }
+
+    /// To the database of this name, in the transaction of this number.
+    fn send_statement(
+        &mut self,
+        call: &Call<'_>,
+        (label, number): (Option<&str>, u32),
+        statement: &Rc<plans::Statement>,
+        params: &[Param<'_>],
+    ) -> Result<(), Refusal> {
         let (database, inside) = self.place_of_query(label, number, call.run)?;
         // In a test: a failed statement spoils neither its transaction nor that of its requests.
         let guarded = inside.is_some() && (number == 0 || self.transactions.is_around(call.run, number));
@@ -315,7 +332,7 @@ impl Effects {
         }
         let plan = &statement.plan;
         let sql = forebay_postgres::Sql { text: &plan.text, hash: plan.hash, access: plan.access };
-        let must_exist = statement.must_exist.is_some().then(|| std::rc::Rc::clone(&statement));
+        let must_exist = statement.must_exist.is_some().then(|| Rc::clone(statement));
         let key = self.wait(call, What::Sql(database, must_exist));
         if let Some(root) = inside.filter(|_| guarded)
             && let Err(refusal) = self.guard(key, database, root)
@@ -325,8 +342,8 @@ impl Effects {
         }
         let sent = self.pool(database).and_then(|pool| {
             match inside {
-                None => pool.query(Token(key), &sql, &params, plan.shape, Delivery::Whole, call.now),
-                Some(root) => pool.query_in(root, Token(key), &sql, &params, plan.shape, Delivery::Whole),
+                None => pool.query(Token(key), &sql, params, plan.shape, Delivery::Whole, call.now),
+                Some(root) => pool.query_in(root, Token(key), &sql, params, plan.shape, Delivery::Whole),
             }
             .map_err(|error| if error == OVER { super::tx::lost() } else { refusal_of(error) })
         });
@@ -367,7 +384,8 @@ impl Effects {
 
     /// The number of a database: of `db()`, or of `db(label)`.
     pub(super) fn database(&self, label: Option<&str>) -> Result<usize, Refusal> {
-        let label = label.unwrap_or_default();
+        // The first has no name.
+        let Some(label) = label else { return Ok(0) };
         self.databases.iter().position(|sql| sql.label == label).ok_or_else(|| {
             let known: Vec<&str> = self.databases.iter().skip(1).map(|sql| &*sql.label).collect();
             let known =
@@ -557,13 +575,18 @@ impl Effects {
             self.log.line(Level::Error, "listen: nobody will hear notifications", &[("cause", &error)]);
         }
         self.ask_for_room(database, now);
-        if self.databases[database].pool.as_ref().is_some_and(|pool| pool.next_deadline() <= now) {
+        let mut due = self.databases[database].pool.as_ref().map(Pool::next_deadline);
+        if due.is_some_and(|due| due <= now) {
             self.sql_deadline(vm, database, now);
+            due = None;
         }
         let Self { databases, owners, cancels, compute, .. } = self;
         let sql = &mut databases[database];
         let Sql { pool: Some(pool), endpoint, others, connections, unsent, .. } = sql else { return };
         while let Some(action) = pool.poll_action() {
+            if !matches!(action, Action::Send { .. }) {
+                due = None;
+            }
             match action {
                 Action::Connect { link } => {
                     let host = pool.host_of(link);
@@ -597,11 +620,11 @@ impl Effects {
                         pool.handle_job(link, done, now);
                     }
                 }
-                Action::Send { link, bytes } => {
+                Action::Send { link, mut bytes } => {
                     let connection = connections.iter().find(|(l, _)| *l == link).map(|(_, c)| *c);
                     match connection.and_then(|connection| reactor.output(connection)) {
                         Some(output) => {
-                            output.push(&bytes);
+                            output.append(&mut bytes);
                             if pool.is_copying(link) {
                                 unsent.push((link, bytes));
                             } else {
@@ -622,7 +645,8 @@ impl Effects {
                 }
             }
         }
-        let due = pool.next_deadline();
+        // Sending moves none of them.
+        let due = due.unwrap_or_else(|| pool.next_deadline());
         if sql.timer.is_none_or(|(at, _)| due < at) && due != Monotonic::NEVER {
             if let Some((_, timer)) = sql.timer.take() {
                 reactor.cancel_timer(timer);
@@ -782,6 +806,6 @@ fn fault_of(error: &QueryError) -> Refusal {
         }
         QueryError::Lost { .. } => ("UnavailableError", error.to_string(), Some("08006".into())),
         QueryError::Value(_) | QueryError::ResultTooLarge { .. } => ("RangeError", error.to_string(), None),
-        QueryError::Refused(_) => ("TypeError", error.to_string(), None),
+        QueryError::Refused(_) | QueryError::Values { .. } => ("TypeError", error.to_string(), None),
     }
 }

@@ -699,6 +699,9 @@ impl Effects {
     /// Whether this was the end of a durable task's transaction, about which nobody may guess; and if its row can't ever be
     /// written, why. Forgets it.
     pub(super) fn was_committing(&mut self, key: u64) -> (bool, Option<Refusal>) {
+        if self.steps.committing.is_empty() {
+            return (false, None);
+        }
         let Some(row) = self.steps.committing.remove(&key) else { return (false, None) };
         (true, self.steps.unwritten.remove(&row).filter(never_written))
     }

@@ -130,6 +130,7 @@ impl Hand {
             target,
             limits: TaskLimits::default(),
             durable: None,
+            blind: false,
         });
         self
     }

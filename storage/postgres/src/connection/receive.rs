@@ -106,7 +106,16 @@ impl Connection {
             }
             let Some(message) = buffer.get(at..at + length) else { break };
             let body = &message[5..];
-            let unsynced = matches!(self.fifo.front(), Some(Entry::Query(running)) if !running.synced);
+            let unsynced = match self.fifo.front_mut() {
+                // The end of nearly every query.
+                Some(Entry::Query(running)) if kind == b'C' && running.synced => {
+                    running.complete.affected = wire::tag_count(body);
+                    at += length;
+                    continue;
+                }
+                Some(Entry::Query(running)) => !running.synced,
+                _ => false,
+            };
             if unsynced && matches!(kind, b'C' | b'I') && self.end_of_member(kind, body).is_some() {
                 // A member of a group is done here: it is proven to only read, so nothing can undo it.
                 let rows = &buffer[rows_at.min(at)..at];

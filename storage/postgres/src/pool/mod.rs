@@ -214,7 +214,10 @@ pub struct Pool {
     /// The attempts that make up one try to connect: hosts, with and without TLS.
     plan: Vec<Target>,
     limits: DatabaseLimits,
+    /// Those that all share come first.
     links: Vec<Slot>,
+    /// How many that are.
+    shared: usize,
     queue: VecDeque<Queued>,
     /// Transactions and slow statements that wait for a connection of their own.
     begins: VecDeque<transaction::Begin>,
@@ -245,6 +248,7 @@ impl Pool {
             plan: Target::plan(&config, seed),
             config: Arc::new(config),
             links: Vec::new(),
+            shared: limits.connections.max(1),
             queue: VecDeque::new(),
             begins: VecDeque::new(),
             actions: VecDeque::new(),
@@ -257,7 +261,7 @@ impl Pool {
             totals: PoolStats::default(),
             limits,
         };
-        for _ in 0..pool.limits.connections.max(1) {
+        for _ in 0..pool.shared {
             pool.links.push(Slot::new(Lane::Shared, now));
         }
         for _ in 0..pool.limits.transactions {
@@ -380,7 +384,7 @@ impl Pool {
         }
         for _ in 0..self.links.len() {
             let index = self.turn;
-            self.turn = (self.turn + 1) % self.links.len();
+            self.turn = if index + 1 < self.links.len() { index + 1 } else { 0 };
             let slot = &mut self.links[index];
             if let State::Open { connection, sending: sending @ false, .. } = &mut slot.state {
                 slot.buffer.clear();
@@ -461,6 +465,10 @@ impl Pool {
                 self.slow.insert(hash, now);
             }
         }
+        if slot.lane == Lane::Shared && !connection.is_draining() {
+            // None of them is about more than its query.
+            connection.append_events(&mut self.events);
+        }
         while let Some(event) = connection.poll_event() {
             if let Event::Done { token, result: Err(_) } = &event
                 && slot.lane == Lane::Owned(*token)
@@ -484,6 +492,7 @@ impl Pool {
             }
             self.events.push_back(event);
         }
+        let sends_texts = connection.is_unnamed();
         if let Some(cause) = connection.closed() {
             let cause: Box<str> = cause.into();
             self.actions.push_back(Action::Close { link });
@@ -499,9 +508,22 @@ impl Pool {
             }
             *deadline = connection.is_draining().then(|| now.after(DRAIN_SILENCE_MAX));
         }
+        if sends_texts && !self.config.unnamed {
+            self.behind_a_pooler();
+        }
         self.dispatch(now);
         self.dispatch_transactions(link, now);
         self.recycle(link, now);
+    }
+
+    /// A connection has noticed that somebody in between keeps no statements: the others needn't fail to notice, too.
+    fn behind_a_pooler(&mut self) {
+        Arc::make_mut(&mut self.config).unnamed = true;
+        for slot in &mut self.links {
+            if let State::Open { connection, .. } = &mut slot.state {
+                connection.send_texts();
+            }
+        }
     }
 
     /// Closes a link whose connection has ended by itself.
@@ -572,15 +594,18 @@ impl Pool {
     /// When [`Pool::handle_timeout`] is due; [`Monotonic::NEVER`] if nothing waits.
     #[must_use]
     pub fn next_deadline(&self) -> Monotonic {
-        let links = self.links.iter().map(|slot| match slot.state {
-            State::Down { retry_at } => retry_at,
-            State::Dialing { deadline } | State::Open { deadline: Some(deadline), .. } => deadline,
-            State::Open { deadline: None, .. } => Monotonic::NEVER,
-        });
-        let upkeep = self.links.iter().map(|slot| self.upkeep_due(slot));
-        let queue = self.queue.front().map(|queued| queued.deadline);
-        let begin = self.begins.front().map(|begin| begin.deadline);
-        links.chain(upkeep).chain(queue).chain(begin).min().unwrap_or(Monotonic::NEVER)
+        let queue = self.queue.front().map_or(Monotonic::NEVER, |queued| queued.deadline);
+        let begin = self.begins.front().map_or(Monotonic::NEVER, |begin| begin.deadline);
+        let mut due = queue.min(begin);
+        for slot in &self.links {
+            match slot.state {
+                State::Down { retry_at: at } | State::Dialing { deadline: at } => due = due.min(at),
+                State::Open { deadline, .. } => {
+                    due = due.min(deadline.unwrap_or(Monotonic::NEVER)).min(self.upkeep_due(slot));
+                }
+            }
+        }
+        due
     }
 
     /// How many wait for a connection of their own.
@@ -665,32 +690,33 @@ impl Pool {
     /// The ready link that a query can join best, if one has a place.
     fn place(&mut self, now: Monotonic) -> Option<&mut Connection> {
         let window = self.limits.window.max(1);
-        let joining = &mut self.joining;
-        self.links
-            .iter_mut()
-            .enumerate()
+        let mut best = None;
+        for (index, slot) in self.links[..self.shared].iter_mut().enumerate() {
+            let State::Open { connection, .. } = &mut slot.state else { continue };
             // Nothing may follow a statement that is being cancelled: it could be hit in its place.
-            .filter(|(_, slot)| slot.lane == Lane::Shared && !slot.upkeep.is_cancelling())
-            .filter_map(|(index, slot)| match &mut slot.state {
-                State::Open { connection, .. } => {
-                    connection.advance(now);
-                    Some((index, slot.upkeep.is_retiring(), &mut **connection))
-                }
-                _ => None,
-            })
-            .filter(|(_, _, connection)| {
-                connection.is_ready()
-                    && connection.in_flight() < window
-                    && connection.output_len() < LINK_OUTPUT_BYTES_MAX
-            })
-            .min_by_key(|(_, retiring, connection)| {
-                let stalled = connection.is_stalled() || connection.is_draining();
-                (*retiring, stalled, !connection.has_open_group(), connection.in_flight())
-            })
-            .map(|(index, _, connection)| {
-                *joining = index;
-                connection
-            })
+            if slot.upkeep.is_cancelling() {
+                continue;
+            }
+            connection.advance(now);
+            let in_flight = connection.in_flight();
+            if in_flight >= window
+                || !connection.is_ready()
+                || connection.output_len() >= LINK_OUTPUT_BYTES_MAX
+            {
+                continue;
+            }
+            let stalled = connection.is_stalled() || connection.is_draining();
+            let rank = (slot.upkeep.is_retiring(), stalled, !connection.has_open_group(), in_flight);
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, index));
+            }
+        }
+        let (_, index) = best?;
+        self.joining = index;
+        match &mut self.links[index].state {
+            State::Open { connection, .. } => Some(connection),
+            _ => None,
+        }
     }
 
     /// Gives places to those who wait.
