@@ -158,6 +158,10 @@ impl Problems {
     }
 
     fn add(&mut self, text: String, fact: Value) {
+        // What several blueprints import is wrong once.
+        if self.list.contains(&fact) && self.frames.contains(&text) {
+            return;
+        }
         self.frames.push(text);
         self.list.push(fact);
     }

@@ -7,6 +7,7 @@
 //! admin = ".forebay/admin.sock"
 //! cores = [0, 1]                     # or "0-3,8"
 //! placement = "auto"                 # auto | inline | split
+//! huge_pages = true                  # forebay's own code
 //!
 //! [limits]                           # HttpLimits and TaskLimits of base/src/limits.rs
 //! body_bytes = "1MiB"
@@ -61,6 +62,8 @@ pub struct Config {
     pub cores: Option<Vec<u32>>,
     /// Forced placement; `None` is `"auto"`.
     pub placement: Option<Placement>,
+    /// `huge_pages = false`: the program's code stays on small pages.
+    pub small_pages: bool,
     /// `[limits]`, the part of connections and requests.
     pub http: HttpLimits,
     /// `[limits]`, the part of tasks.
@@ -317,6 +320,9 @@ fn read(reader: &Reader, root: &DeTable<'_>, folder: &Path) -> Config {
     top.string("admin", |text| path(text, folder).map(|p| config.admin = Some(p)));
     top.cores("cores", &mut config.cores);
     top.string("placement", |text| placement(text).map(|p| config.placement = p));
+    let mut huge_pages = true;
+    top.flag("huge_pages", &mut huge_pages);
+    config.small_pages = !huge_pages;
 
     {
         let limits = top.table("limits");

@@ -210,6 +210,12 @@ impl Server {
             let seen = Migrations::look(app);
             Mutex::new(Migrations { database, seen })
         });
+        if mode == Mode::Serve && !config.small_pages {
+            match forebay_tuning::huge_text() {
+                Ok(text) => logger.info("the code is on huge pages").show("text", text).send(),
+                Err(why) => logger.info("the code stays on small pages").show("why", why).send(),
+            }
+        }
         let topology = Topology::detect();
         let request = forebay_tuning::Request { cores: config.cores.clone(), placement: config.placement };
         let plan = forebay_tuning::plan(&topology, &request).map_err(|e| Failure::Failed(e.to_string()))?;

@@ -14,6 +14,7 @@ const SCRIPT: &str = r#"
 work("Hello").get("/hello", () => "Hello, World!");
 work("Number").get("/n/{n}", req => req.params.n);
 work("Slow").get("/slow/{ms}", req => { sleep(Number(req.params.ms)); return "slow " + req.params.ms; });
+work("Body").post("/body", () => ({ name: "x", body: payload() }));
 work("Echo").post("/echo/{name}", req => ({ name: req.params.name, q: req.query.q, body: req.json() }));
 work("Large").get("/large/{kib}", req => "0123456789abcde\n".repeat(64 * Number(req.params.kib)));
 work("Headers").get("/headers", req => response({ got: req.headers["x-a"] }, { status: 201, headers: { "X-B": "b" } }));
@@ -42,6 +43,7 @@ fn all(placement: &str, epoll: bool) {
     head(&server);
     heads_and_statuses(&server);
     malformed(&server);
+    bodies(&server);
     half_closed(&server);
     server.stop();
 }
@@ -248,6 +250,49 @@ fn malformed(server: &Server) {
     assert_eq!(client.answer("GET").line(), "200 Hello, World!");
     assert_eq!(client.answer("GET").status, 400);
     client.expect_end();
+}
+
+/// A body is what its type says, and what is wrong with it is told by its place.
+fn bodies(server: &Server) {
+    let send = |media: &str, body: &str| {
+        let mut client = server.client();
+        let length = body.len();
+        client.send(
+            format!("POST /body HTTP/1.1\r\nHost: x\r\n{media}Content-Length: {length}\r\n\r\n{body}")
+                .as_bytes(),
+        );
+        client.answer("POST")
+    };
+    for media in [
+        "",
+        "Content-Type: application/json\r\n",
+        "Content-Type: Application/JSON; charset=\"UTF-8\"\r\n",
+        "Content-Type: application/vnd.api+json;v=1\r\n",
+    ] {
+        assert_eq!(send(media, "{\"a\":1}").line(), r#"200 {"name":"x","body":{"a":1}}"#, "{media}");
+    }
+    let form = send("Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n", "a=1&b=x+y");
+    assert_eq!(form.line(), r#"200 {"name":"x","body":{"a":"1","b":"x y"}}"#);
+    for (media, body) in [
+        ("text/plain", "{}"),
+        ("multipart/form-data; boundary=x", "--x\r\n\r\n--x--"),
+        ("application/xml", "<a/>"),
+        ("application/json; charset=latin1", "{}"),
+        ("json", "{}"),
+    ] {
+        let detail = send(&format!("Content-Type: {media}\r\n"), body).problem(415, "unsupported_media_type");
+        assert!(detail.contains("application/json") && detail.contains(media), "{detail}");
+    }
+    // Nothing has no type.
+    assert_eq!(send("Content-Type: text/plain\r\n", "").line(), r#"200 {"name":"x","body":{}}"#);
+    for (body, detail) in [
+        ("{\"a\":\n  1,}", "Unexpected token '}' in JSON at position 10 (line 2, column 5)"),
+        ("{\"ü\": tru}", "Unexpected token '}' in JSON at position 10 (line 1, column 10)"),
+        ("[1", "Unexpected end of JSON input, at position 2"),
+        (&"[".repeat(200), "JSON is nested too deeply"),
+    ] {
+        assert_eq!(send("", body).problem(400, "bad_request"), format!("the body is not JSON: {detail}"));
+    }
 }
 
 /// A client that has said all still gets its answers.

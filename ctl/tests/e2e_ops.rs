@@ -132,6 +132,57 @@ fn deploys_under_load_drop_nothing_split() {
     deploys_under_load("split");
 }
 
+/// KiB of the code of a process that huge pages map, and whether its program's file is behind all of it (proc_pid_smaps(5)).
+fn code_of(pid: nix::unistd::Pid) -> (u64, bool) {
+    let smaps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let (mut code, mut kib, mut of_file) = (false, 0, true);
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some("ShmemPmdMapped:" | "FilePmdMapped:"), Some(count)) if code => {
+                kib += count.parse::<u64>().unwrap();
+            }
+            (Some(range), Some(permissions)) if range.contains('-') => {
+                code = permissions == "r-xp" && (line.ends_with("/forebay") || line.contains("forebay-text"));
+                of_file &= !line.contains("forebay-text");
+            }
+            _ => {}
+        }
+    }
+    (kib, of_file)
+}
+
+#[test]
+fn the_code_is_on_huge_pages_unless_told_otherwise() {
+    let app = App::with(&version(1));
+    for wanted in [true, false] {
+        app.write("forebay.toml", &format!("huge_pages = {wanted}\n"));
+        let server = Server::serve(&app, &[]);
+        let (kib, of_file) = code_of(server.pid());
+        let log = server.log_lines();
+        let line = |text: &str| log.iter().find(|line| line["msg"] == text).cloned();
+        match (line("the code is on huge pages"), line("the code stays on small pages")) {
+            (Some(line), None) if wanted => {
+                let told = line["text"].as_str().unwrap().to_owned();
+                let mib: u64 = told.split(' ').next().unwrap().parse().unwrap();
+                assert!(mib >= 2 && kib == mib * 1024, "{told}, in smaps {kib} KiB");
+                assert_eq!(of_file, !told.ends_with(", copied"), "{told}");
+            }
+            // Linux before 6.1, one without huge pages, or with none that is free.
+            (None, Some(line)) if wanted => {
+                println!("{line}");
+                assert!(line["why"].as_str().unwrap().contains("madvise: "), "{line}");
+                assert!(of_file);
+            }
+            // The kernel may have mapped large folios of the file by itself.
+            (None, None) if !wanted => assert!(of_file),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(server.get("/version").status, 200);
+        server.stop();
+    }
+}
+
 #[test]
 fn a_first_generation_that_fails_refuses_to_start() {
     let app = App::with("work(\"A\").get(\"/a\", () => nope);\n");

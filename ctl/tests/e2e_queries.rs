@@ -138,6 +138,108 @@ const CASES: &[(&str, &str)] = &[
         r#"const min = 18, cities = ["Paris", "London"]; return db().from("person").where(({ age, city }) => !(age > min) && cities.includes(city)).order("id").get().map(p => p.id);"#,
         "[2,3]",
     ),
+    // Lists and null.
+    (
+        r#"const ids = [1, 3]; return [db().table("person").where("id", ids).count(), db().table("person").where(p => p.id == ids).count(), db().table("person").where({ id: ids, city: "Paris" }).count(), db().table("person").where(p => p.id != ids).count(), db().table("person").where("id", "!=", ids).count()];"#,
+        "[2,2,1,3,3]",
+    ),
+    (
+        r#"const out = []; for (const ages of [[36], [36, null], [null], []]) out.push([db().table("person").in("age", ages).count(), db().table("person").notIn("age", ages).count(), db().table("person").where(p => ages.includes(p.age)).count(), db().table("person").where(p => !ages.includes(p.age)).count(), db().table("person").where("age", "!=", ages).count()]); return out;"#,
+        "[[2,2,2,3,3],[3,2,3,2,2],[1,4,1,4,4],[0,5,0,5,5]]",
+    ),
+    // Keys that some objects haven't.
+    (
+        r#"db().table("hits").insert([{ page: "d1", n: 4 }, { note: "x", page: "d2" }, { page: "d3", n: 6, note: null }]); return db().table("hits").like("page", "d_").order("page").get();"#,
+        r#"[{"page":"d1","n":4,"note":null},{"page":"d2","n":0,"note":"x"},{"page":"d3","n":6,"note":null}]"#,
+    ),
+    (
+        r#"try { db().table("hits").insert([{ page: "d1", n: 4 }, { page: "d2" }]).onConflict("page", "update"); } catch (e) { return e.message; }"#,
+        r#""insert: object 2 of the list has no \"n\", which onConflict overwrites""#,
+    ),
+    (
+        r#"try { return db().table("person").select("id as i, name").get(); } catch (e) { return e.message; }"#,
+        r#""\"id as i, name\" is one column and its name; write each column as a text of its own""#,
+    ),
+    // Constants have types.
+    (
+        r#"const one = 1; return [db().from("person").select(p => ({ n: 1, x: 1.5, big: 3000000000, yes: true, s: "t", none: null })).first(), db().from("person").select(p => ({ adults: sum(p.age >= 18 ? one : 0), half: max(p.age >= 18 ? 0.5 : null) })).first()];"#,
+        r#"[{"n":1,"x":1.5,"big":3000000000,"yes":true,"s":"t","none":null},{"adults":3,"half":0.5}]"#,
+    ),
+    (
+        r#"const out = []; for (const v of [1, 0.5, 3000000000, 2]) out.push(db().from("person").select(p => ({ n: sum(p.age >= 18 ? v : 0) })).first().n); return out.map(n => n.text());"#,
+        r#"["3","1.5","9000000000","6"]"#,
+    ),
+    (
+        r#"db().table("person").update(p => ({ age: p.active ? 1 : 2 })).where("id", -1); return db().from("person").select(p => ({ id: p.id, more: p.age * 1.5, kind: p.age >= 18 ? 1 : p.age >= 0 ? 2 : null, ok: p.age >= 18 ? p.active : p.id > 2 })).order("id").get();"#,
+        r#"[{"id":1,"more":54.0,"kind":1,"ok":true},{"id":2,"more":null,"kind":null,"ok":false},{"id":3,"more":25.5,"kind":2,"ok":true},{"id":4,"more":75.0,"kind":1,"ok":null},{"id":5,"more":54.0,"kind":1,"ok":false}]"#,
+    ),
+    // `?.`, verbs, words in capitals, a limit from a URL.
+    (
+        r#"return db().from("person", "a").leftJoin("person", "b", (a, b) => a.city == b.city && a.id < b.id).where((a, b) => b?.name?.toUpperCase() == "DAN%" || b?.["name"]?.startsWith("Cl") || a?.name?.length == 2).select((a, b) => ({ a: a?.id, t: b?.name?.trim() + "!" })).order("a").get();"#,
+        r#"[{"a":1,"t":"Dan%!"},{"a":2,"t":"Cleo!"}]"#,
+    ),
+    (
+        r#"return [db().table("person").count("age"), db().from("person", "p").join("purchase", "o", "o.person_id", "p.id").find(3).amount.text(), db().from("person").join("purchase", (p, o) => o.person_id == p.id).where((p, o) => o.amount > 6).find(1).name];"#,
+        r#"[4,"7.00","Ada"]"#,
+    ),
+    (
+        r#"return [db().table("person").where("name", "ILIKE", "ada").order("id", "DESC").limit("2").get().length, db().table("person").where("id", "NOT IN", [1]).limit("2").offset("1").get().length];"#,
+        "[1,2]",
+    ),
+    (
+        r#"try { return db().table("person").limit("many").get(); } catch (e) { return e.name; }"#,
+        "\"ParameterError\"",
+    ),
+    (
+        r#"try { return db().table("person").order(["id", "name"]).get(); } catch (e) { return e.message; }"#,
+        r#""order takes one column: order(\"a\").order(\"b\", \"desc\") sorts by a, then by b""#,
+    ),
+    (
+        r#"try { return db().raw("select $1::int4", 1, 2); } catch (e) { return [e.name, e.message]; }"#,
+        r#"["TypeError","the statement has 1 parameter, got 2 values"]"#,
+    ),
+    (
+        r#"try { return db().raw("create local temp table t (x int)"); } catch (e) { return e.name; }"#,
+        "\"TypeError\"",
+    ),
+    (
+        r#"return tx(() => { db().raw("create temp table t on commit drop as select 1 as x"); return db().table("t").get(); });"#,
+        r#"[{"x":1}]"#,
+    ),
+    // A condition behind a verb is the verb's, lambda or not.
+    (
+        r#"db().table("hits").insert([{ page: "w1", n: 1 }, { page: "w1b", n: 1 }, { page: "w2", n: 2 }]); const gone = db().table("hits").where("n", 1).delete().where(h => h.page == "w1").returning("page"); return [gone, db().table("hits").like("page", "w%").count(), db().table("hits").update(h => ({ n: h.n + 1 })).where(h => h.page == "w2").returning("n")];"#,
+        r#"[[{"page":"w1"}],2,[{"n":3}]]"#,
+    ),
+    (
+        r#"return db().table("hits").delete().where(h => h.page == payload().q).toSQL().sql;"#,
+        r#""DELETE FROM \"hits\" WHERE (\"page\" = $1)""#,
+    ),
+    // Chains in variables.
+    (
+        r#"const t = db().table("hits"); t.insert({ page: "v1" }); t.insert({ page: "v2" }); t.insert([{ page: "v3" }]).onConflict("page", "ignore"); t.update({ n: 7 }).all(); return db().table("hits").like("page", "v%").get().map(h => h.n);"#,
+        "[7,7,7]",
+    ),
+    (
+        r#"const t = db().table("person"); return [t.find(1).name, t.find(3).name, t.count(), t.find(99), t.get().length];"#,
+        r#"["Ada","Cleo",5,null,5]"#,
+    ),
+    (
+        r#"const t = db().table("person"); t.where("id", 1).first(); try { return t.where("id", 3).first(); } catch (e) { return e.message.slice(0, 45); }"#,
+        "\"where: this query was carried out before, and\"",
+    ),
+    (
+        r#"const t = db().table("person"); t.where(p => p.id == 1).first(); try { return t.order("id").where(p => p.id == 3).first(); } catch (e) { return e.message.slice(0, 45); }"#,
+        "\"where: this query was carried out before, and\"",
+    ),
+    (
+        r#"const q = db().table("person").where("city", "Paris"); const paris = q.clone().where(p => p.id > 2).count(); log(q.toSQL()); const all = q.count(); return [paris, all, q.order("id", "desc").limit(1).get().map(p => p.id), q.clone().get().length];"#,
+        "[1,2,[3],1]",
+    ),
+    (
+        r#"const d = db(); const a = d.table("person").where("id", 1).get().length; const b = d.table("purchase").get().length; d.raw("select 1"); return [a, b, d.from("person").where("city", "Paris").count()];"#,
+        "[1,4,2]",
+    ),
     // Named queries.
     (
         r#"return [sql.person({ id: 1 }).name, sql.maybe({ id: 99 }), sql.adults({ min: 36 }).length, sql.rename({ id: 5, name: "Dan" })];"#,
@@ -208,6 +310,9 @@ fn app() -> App {
     for (n, (body, _)) in CASES.iter().enumerate() {
         script.push_str(&format!("work(\"Case{n}\").post(\"/case/{n}\", () => {{ const f = () => {{ {body} }}; return {{ r: f() }}; }});\n"));
     }
+    script.push_str(
+        "work(\"Fails\").post(\"/fails\", () => db().table(\"person\").where(\"nam\", 1).get());\n",
+    );
     let app = App::with(&script);
     app.write("blueprints/same.js", SAME);
     app.write("sql/people.sql", SQL);
@@ -232,6 +337,10 @@ fn every_part_of_the_builder() {
         }
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), server.log());
+    // What the operator reads has what the server said beside its message.
+    client.post("/fails", "{}").problem(500, "script_error");
+    let log = server.log();
+    assert!(log.contains("SQLSTATE 42703; hint: Perhaps you meant to reference the column"), "{log}");
     for seed in 1..4 {
         let answer = client.post("/same", &json!({ "seed": seed }).to_string());
         assert_eq!(answer.line(), "200 []", "seed {seed}");
@@ -260,9 +369,18 @@ fn what_is_wrong_with_a_query_is_known_before_it_runs() {
     check("return db().from(\"a\").where(a => a.id.foo() == 1).get();", "no form in SQL");
     check("return db().from(\"a\").where(a => a.x ** 2 > 1).get();", "no form in SQL");
     check("return db().from(\"a\").having(a => sum(a.x, a.y) > 1).get();", "`sum` takes one column");
+    check("return db().from(\"a\").where(a => a.x === undefined).get();", "undefined is no value of SQL");
     check("return db().from(\"a\").update(a => { return { n: 1 }; }).all();", "not a block");
     app.write("sql/people.sql", "-- name: person :one\nselect 1;\nselect 2");
     check("return 1;", "a query is one statement");
     app.write("sql/people.sql", "-- name: person :one\nselect 1\n-- name: person :many\nselect 2");
     check("return 1;", "there twice");
+    // Told once, whoever imports it.
+    app.write("blueprints/more.js", "work(\"M\").get(\"/m\", () => 1);");
+    check("return 1;", "\n1 problem\n");
+    // As an editor of another system saves it.
+    app.write("sql/people.sql", "\u{feff}-- name: person :one\r\nselect :id;\r\n");
+    app.write("blueprints/main.js", "work(\"W\").get(\"/w\", () => sql.person({ id: 1 }));");
+    let run = forebay(app.path(), &["check", "."]);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
 }

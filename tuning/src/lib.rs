@@ -1,4 +1,4 @@
-//! Which CPU runs which thread, and on which NUMA node its memory lives.
+//! Which CPU runs which thread, on which NUMA node its memory lives, and on which pages its code.
 //!
 //! ```text
 //! hwloc, sched_getaffinity, cgroup  -->  Topology  --plan(request)-->  Plan  --Seat::take-->  this thread
@@ -12,10 +12,12 @@
 mod apply;
 mod cgroup;
 mod plan;
+mod text;
 mod topology;
 
 pub use apply::ApplyError;
 pub use plan::{Lane, MemoryPolicy, Plan, PlanError, Request, Seat, plan};
+pub use text::{HugeText, TextError, huge_text};
 pub use topology::{Cpu, Source, Topology};
 
 /// Whether the worker has a thread of its own.

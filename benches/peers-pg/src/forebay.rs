@@ -119,9 +119,9 @@ impl Driver {
                     let connection = self.reactor.connect(&self.endpoint).unwrap();
                     self.links.push((link, connection));
                 }
-                Action::Send { link, bytes } => {
+                Action::Send { link, mut bytes } => {
                     let (_, connection) = self.links.iter().find(|(l, _)| *l == link).unwrap();
-                    self.reactor.output(*connection).unwrap().push(&bytes);
+                    self.reactor.output(*connection).unwrap().append(&mut bytes);
                     if self.pool.is_copying(link) {
                         self.unsent = Some((link, bytes));
                     } else {

@@ -42,6 +42,7 @@ data = "d"
 admin = "/run/forebay/admin.sock"
 cores = "0-2,8"
 placement = "split"
+huge_pages = false
 
 [limits]
 request_head_bytes = "8KiB"
@@ -100,6 +101,7 @@ allow_private = true
     assert_eq!(config.admin.as_deref(), Some(Path::new("/run/forebay/admin.sock")));
     assert_eq!(config.cores, Some(vec![0, 1, 2, 8]));
     assert_eq!(config.placement, Some(Placement::Split));
+    assert!(config.small_pages && !Config::default().small_pages);
     // Every value differs from its default, so that a key that isn't read shows.
     let (http, fresh) = (&config.http, HttpLimits::default());
     assert_eq!((http.request_head_bytes, http.uri_bytes, http.header_count), (8192, 4096, 50));

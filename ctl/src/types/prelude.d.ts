@@ -276,11 +276,14 @@ interface Query<Names extends string, T extends TableType, S extends Scope, Rows
   select<I extends string>(...columns: Item<I, Columns<S>>[]): Query<Names, T, S, Rows, Picked<S, I, Result>>;
   distinct(): Query<Names, T, S, Rows, Result>;
   group<C extends string>(...columns: Known<C, Columns<S>>[]): Query<Names, T, S, Rows, Result>;
+  group(lambda: (...rows: Rows) => any): Query<Names, T, S, Rows, Result>;
   having(lambda: (...rows: Rows) => any): Query<Names, T, S, Rows, Result>;
   order(lambda: (...rows: Rows) => any, direction?: OrderDirection): Query<Names, T, S, Rows, Result>;
   order<C extends string>(column: Known<C, Columns<S> | (keyof Result & string)>, direction?: OrderDirection): Query<Names, T, S, Rows, Result>;
-  limit(rows: number): Query<Names, T, S, Rows, Result>;
-  offset(rows: number): Query<Names, T, S, Rows, Result>;
+  limit(rows: number | string): Query<Names, T, S, Rows, Result>;
+  offset(rows: number | string): Query<Names, T, S, Rows, Result>;
+  /** Another query that begins with what this one has. */
+  clone(): Query<Names, T, S, Rows, Result>;
   /** All rows. */
   get(): Result[];
   /** The first row, or undefined. */

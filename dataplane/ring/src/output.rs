@@ -177,6 +177,16 @@ impl Output {
         self.fill.extend_from_slice(bytes);
     }
 
+    /// Moves `bytes` behind what is there and leaves it empty. Where nothing is there yet the two change their memory: no
+    /// byte is copied, and `bytes` has the memory of an earlier send.
+    pub fn append(&mut self, bytes: &mut Vec<u8>) {
+        if self.fill.is_empty() {
+            std::mem::swap(&mut self.fill, bytes);
+        } else {
+            self.fill.append(bytes);
+        }
+    }
+
     /// Appends bytes that live forever; large ones are not copied.
     pub fn push_static(&mut self, bytes: &'static [u8]) {
         if bytes.len() <= COPY_BYTES_MAX {
@@ -416,5 +426,23 @@ impl OutputTable {
             buffer.clear();
             self.spare.push(buffer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_to_nothing_changes_its_memory() {
+        let mut output = Output::new();
+        let mut bytes = b"first".to_vec();
+        let memory = bytes.as_ptr();
+        output.append(&mut bytes);
+        assert!(bytes.is_empty() && output.bytes().as_ptr() == memory);
+        bytes.extend_from_slice(b" second");
+        output.append(&mut bytes);
+        assert!(bytes.is_empty() && output.bytes() == b"first second");
+        assert_eq!(output.pending_bytes(), 12);
     }
 }

@@ -74,8 +74,11 @@ pub struct ParameterError {
 
 impl fmt::Display for ParameterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.index == 0 || self.type_name.is_empty() {
+        if self.index == 0 {
             return write!(f, "parameter: {}", self.reason);
+        }
+        if self.type_name.is_empty() {
+            return write!(f, "parameter ${}: {}", self.index, self.reason);
         }
         write!(f, "parameter ${}: invalid input for type {}: {}", self.index, self.type_name, self.reason)
     }
@@ -90,6 +93,13 @@ pub enum QueryError {
     Server(Box<ServerError>),
     /// A value can't be a parameter of this statement: the client's fault, 400.
     Parameter(Box<ParameterError>),
+    /// Fewer or more values than the statement has parameters: the script's fault.
+    Values {
+        /// Parameters of the statement.
+        wanted: usize,
+        /// Values that it was given.
+        got: usize,
+    },
     /// The receiver refused the result (arena budget, depth). The statement itself took effect.
     Value(ValueError),
     /// The result is longer than `DatabaseLimits::result_bytes`. The statement itself took effect.
@@ -118,6 +128,14 @@ impl fmt::Display for QueryError {
         match self {
             Self::Server(e) => e.fmt(f),
             Self::Parameter(e) => e.fmt(f),
+            Self::Values { wanted, got } => {
+                let s = if *wanted == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "the statement has {wanted} parameter{s}, got {got} value{}",
+                    if *got == 1 { "" } else { "s" }
+                )
+            }
             Self::Value(e) => write!(f, "result: {e}"),
             Self::ResultTooLarge { limit } => write!(f, "result is longer than {limit} bytes"),
             Self::Unavailable(why) => write!(f, "database unavailable: {why}"),

@@ -116,8 +116,8 @@ fn transaction_mode_shares_sessions_and_answers_stay_apart() {
             }
         }
     }
-    // One per connection at most, as each notices for itself.
-    assert!(failed <= 8, "{failed}");
+    // One per pool at most: what a connection notices holds for all of them.
+    assert!(failed <= 2, "{failed}");
     let count = common::client().query("select count(*) from pb", &[], Shape::Scalar).unwrap();
     assert_eq!(count, Value::Int(40 - failed));
 }

@@ -133,7 +133,7 @@ macro_rules! host_functions {
 }
 
 host_functions! {
-    0 Payload "payload" Immediate (0, 0) "payload(): any" "JSON or form body; the query on GET and HEAD; {} if absent; malformed is answered 400";
+    0 Payload "payload" Immediate (0, 0) "payload(): any" "JSON or form body; the query on GET and HEAD; {} if absent; malformed is answered 400, another type 415";
     1 Req "req" Immediate (0, 0) "req: Request" "the request: method, path, params, query, headers, cookies, ip, text(), json(); a value, not a call";
     2 Log "log" Immediate (0, 254) "log(...values: any[]): void" "writes a line of level info to the log";
     3 LogWarn "log.warn" Immediate (0, 254) "warn(...values: any[]): void" "writes a line of level warn to the log";

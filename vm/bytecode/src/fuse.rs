@@ -51,6 +51,7 @@ fn operands_fit(fused: Op, run: &[Instr]) -> bool {
             second.a() == first.a()
         }
         Op::PostInc => second.b() == first.a(),
+        Op::ConstMethod => second.a() == first.a() + 2 && run[2].b() == first.a() && run[2].n() == 1,
         Op::FieldReturn | Op::AddReturn => second.a() == first.a() && second.n() == 0,
         _ => true,
     }

@@ -181,6 +181,7 @@ opcodes! {
         231 Move2 (Move, Move) "two moves";
         230 FieldReturn (GetField, Return) "return r[b].key";
         229 AddReturn (Add, Return) "return r[b] + r[c]";
+        228 ConstMethod (GetMethod, LoadConst, Call) "r[b].key(constant), a string's method";
     }
 
     // Loads

@@ -101,8 +101,7 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
     for line in text.split_inclusive('\n') {
         let (start, end) = (at, at + line.trim_end().len());
         at += line.len();
-        let Some(header) =
-            line.trim().strip_prefix("--").map(str::trim).and_then(|l| l.strip_prefix("name:"))
+        let Some(header) = bare(line).strip_prefix("--").map(str::trim).and_then(|l| l.strip_prefix("name:"))
         else {
             continue;
         };
@@ -142,7 +141,7 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
         });
     }
     let before = queries.first().map_or(text.len(), |query| query.start);
-    let stray = text[..before].lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with("--"));
+    let stray = text[..before].lines().map(bare).any(|line| !line.is_empty() && !line.starts_with("--"));
     if stray {
         return Err(fail(0, before.min(80), "there is a statement without a name".into(), shape));
     }
@@ -181,6 +180,11 @@ pub fn parse(path: &str, text: &str) -> Result<Vec<NamedQuery>, Box<Diagnostic>>
         }
     }
     Ok(queries)
+}
+
+/// A line without spaces around it, and without the mark that some editors put before a file's first one.
+fn bare(line: &str) -> &str {
+    line.trim_start_matches('\u{feff}').trim()
 }
 
 /// Whether a COPY takes rows (FROM STDIN) or gives them (TO STDOUT); `None` if the text is neither.

@@ -181,8 +181,7 @@ impl Vm {
             }
             BodyKind::Text | BodyKind::Html => {
                 let at = out.len();
-                mem.heap.string_into(answer.body, out);
-                if std::str::from_utf8(&out[at..]).is_err() {
+                if !mem.heap.string_into(answer.body, out) {
                     let text = crate::builtins::text::well_formed(&out[at..]).into_owned();
                     out.truncate(at);
                     out.extend_from_slice(text.as_bytes());

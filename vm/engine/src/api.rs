@@ -179,6 +179,8 @@ pub enum Trap {
     Exception,
     /// `payload()` or `req.json()` could not read the body: 400.
     BadRequest,
+    /// `payload()` doesn't read bodies of this type: 415.
+    MediaType,
     /// `TaskLimits::fuel` is used up: 500.
     Fuel,
     /// `TaskLimits::wall_time` is over: 504.
@@ -195,9 +197,10 @@ pub enum Trap {
 
 impl Trap {
     /// All of them.
-    pub const ALL: [Trap; 8] = [
+    pub const ALL: [Trap; 9] = [
         Self::Exception,
         Self::BadRequest,
+        Self::MediaType,
         Self::Fuel,
         Self::WallTime,
         Self::Memory,
@@ -212,6 +215,7 @@ impl Trap {
         match self {
             Self::Exception => "script_error",
             Self::BadRequest => "bad_request",
+            Self::MediaType => "unsupported_media_type",
             Self::Fuel => "fuel_exhausted",
             Self::WallTime => "wall_time_exceeded",
             Self::Memory => "memory_exhausted",
@@ -226,6 +230,7 @@ impl Trap {
     pub const fn status(self) -> u16 {
         match self {
             Self::BadRequest => 400,
+            Self::MediaType => 415,
             Self::WallTime => 504,
             _ => 500,
         }

@@ -556,12 +556,7 @@ impl Ctx<'_> {
         if self.task.pending.len() >= self.task.limits.effects {
             return Err(Throw::Trap(Trap::Effects));
         }
-        let arguments = self.mem.new_array_of(args)?.object();
-        for (index, v) in (0u32..).zip(args).filter(|(_, v)| v.is_string()) {
-            // Readers at the boundary don't change the heap: strings are flat for them.
-            let flat = self.mem.heap.flat(*v)?;
-            self.mem.define_data(arguments.as_ref(), Key::Index(index), flat)?;
-        }
+        let arguments = self.mem.new_flat_list(args)?;
         let id = EffectId(self.task.effects_made);
         self.task.effects_made = self.task.effects_made.wrapping_add(1);
         self.task.pending.push(Pending {

@@ -91,12 +91,33 @@ impl Mem<'_> {
         let mut trace = if trace.is_empty() { String::new() } else { format!("    at {trace}") };
         let position = self.error_position(v);
         self.add_causes(v, &mut trace);
+        self.add_database(v, &name, &mut trace);
         ErrorReport {
             code: code.into(),
             name: name.into(),
             message: message.into(),
             stack: trace.into(),
             position,
+        }
+    }
+
+    /// Appends what a database said beside its message and its data: whoever is called at night looks that up.
+    fn add_database(&mut self, v: Value, name: &str, trace: &mut String) {
+        if name != "DatabaseError" {
+            return;
+        }
+        let mut line = String::new();
+        for (key, before) in [("code", "SQLSTATE "), ("constraint", "; constraint "), ("hint", "; hint: ")] {
+            let Ok(atom) = self.intern(key.as_bytes()) else { return };
+            let text = self.text_of(v, atom);
+            if !text.is_empty() {
+                line.push_str(before);
+                line.push_str(&text);
+            }
+        }
+        if !line.is_empty() {
+            trace.push_str(if trace.is_empty() { "  " } else { "\n  " });
+            trace.push_str(line.trim_start_matches("; "));
         }
     }
 

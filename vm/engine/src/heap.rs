@@ -518,6 +518,45 @@ impl Heap {
         unsafe { std::slice::from_raw_parts_mut(self.at(r, offset).cast::<u8>(), len) }
     }
 
+    /// Lets `fill` write `len` bytes from word `offset` of a cell that was just made, and read older cells meanwhile: the new one
+    /// it has as a slice only.
+    #[inline(always)]
+    pub(crate) fn fill_bytes(
+        &mut self,
+        r: Ref,
+        offset: u32,
+        len: usize,
+        fill: impl FnOnce(&Self, &mut [u8]),
+    ) {
+        assert!(
+            r.space() == self.own && r.index() as usize + offset as usize + len.div_ceil(8) <= self.top()
+        );
+        // SAFETY: inside the own arena (asserted); `&mut self` makes it the only access but for those of `fill`, which reads
+        // cells through references that scripts have: none to this one yet. Memory from mmap is always initialised.
+        let out = unsafe { std::slice::from_raw_parts_mut(self.at(r, offset).cast::<u8>(), len) };
+        fill(self, out);
+    }
+
+    /// Lets `fill` write up to `most` bytes behind the first two words of the next cell, and read other cells meanwhile; the caller
+    /// makes that cell of them, or doesn't. None, and nothing has happened, if there is no room before the limit.
+    #[inline(always)]
+    pub(crate) fn write_ahead<T>(
+        &mut self,
+        most: usize,
+        fill: impl FnOnce(&Self, &mut [u8]) -> T,
+    ) -> Option<T> {
+        if 2 + most.div_ceil(8) > self.limit.saturating_sub(self.top) as usize {
+            return None;
+        }
+        // SAFETY: the words from `top` to `limit`, which is below the reservation's end, are mapped, always initialised, and
+        // no cell's: nothing refers to them. `&mut self` makes it the only access.
+        let out = unsafe {
+            let at = self.bases[self.own as usize].add(self.top as usize + 2);
+            std::slice::from_raw_parts_mut(at.cast::<u8>(), most)
+        };
+        Some(fill(self, out))
+    }
+
     /// Copies `len` bytes between cells: from byte `from` after word `from_word` of `src` to byte `to` after
     /// word `to_word` of the new cell `dst`.
     #[inline]

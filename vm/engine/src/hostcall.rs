@@ -1,7 +1,7 @@
 //! Host functions: the immediate ones, and how the others park.
 #![expect(clippy::cast_possible_truncation, reason = "ranges are tested before each cast")]
 
-use crate::api::{LogLevel, Trap};
+use crate::api::LogLevel;
 use crate::ctx::Ctx;
 use crate::fiber::{Cont, ContKind};
 use crate::heap::kind;
@@ -63,20 +63,9 @@ impl Ctx<'_> {
             HostFn::Env => self.env(arg(0), arg(1))?,
             HostFn::Uuid => self.uuid()?,
             HostFn::Response => self.make_response(arg(0), arg(1))?,
-            HostFn::Html => {
-                let text = if arg(0).is_object() { Value::UNDEFINED } else { self.mem.to_string(arg(0))? };
-                let kind = self.mem.intern(b"text/html; charset=utf-8")?;
-                self.new_response(200, text, Value::UNDEFINED, kind)?
-            }
-            HostFn::Db => {
-                let known = self.mem.local.known.query;
-                self.mem.new_query(known, arg(0))?
-            }
-            HostFn::DbWhereLambda => {
-                let query = arg(0);
-                self.mem.add_query_lambda(query, args.get(1..).unwrap_or_default())?;
-                query
-            }
+            HostFn::Html => self.html(arg(0))?,
+            // `quick_host_call`.
+            HostFn::Db | HostFn::DbWhereLambda => return Err(Throw::type_error("not a query")),
             HostFn::Http => {
                 let proto = self.mem.local.known.http;
                 self.mem.new_plain(proto, 2)?.object()
@@ -133,6 +122,37 @@ impl Ctx<'_> {
         };
         self.set_register(dst, v);
         Ok(())
+    }
+
+    /// The steps of a query and `html()`, which neither call nor wait: their value, or EMPTY for other functions.
+    #[inline(never)]
+    pub(crate) fn quick_host_call(&mut self, number: u16, first: usize, n: usize) -> Result<Value, Throw> {
+        const DB: u16 = HostFn::Db as u16;
+        const LAMBDA: u16 = HostFn::DbWhereLambda as u16;
+        const HTML: u16 = HostFn::Html as u16;
+        if !matches!(number, DB | LAMBDA | HTML) || self.mem.local.loading {
+            return Ok(Value::EMPTY);
+        }
+        self.fuel -= HOST_FUEL;
+        let args = &self.stack[first..first + n];
+        let arg = args.first().copied().unwrap_or_default();
+        match number {
+            DB => {
+                let proto = self.mem.local.known.query;
+                self.mem.new_query(proto, arg)
+            }
+            LAMBDA => {
+                self.mem.add_query_lambda(arg, args.get(1..).unwrap_or_default())?;
+                Ok(arg)
+            }
+            _ => self.html(arg),
+        }
+    }
+
+    fn html(&mut self, text: Value) -> Result<Value, Throw> {
+        let text = if text.is_object() { Value::UNDEFINED } else { self.mem.to_string(text)? };
+        let kind = self.mem.local.known.text_html;
+        self.new_response(200, text, Value::UNDEFINED, kind)
     }
 
     /// Tells the host which statement runs.
@@ -283,12 +303,7 @@ impl Ctx<'_> {
         if !self.mem.is_kind(v, kind::QUERY) {
             return Err(Throw::type_error("not a query"));
         }
-        self.mem.heap.store(v.as_ref(), 3, 1);
+        self.mem.heap.store(v.as_ref(), 3, crate::query::progress::DONE);
         self.park_on_effect(HostFn::Query, &[v], cont)
-    }
-
-    /// Ends the task: the request can't be read.
-    pub(crate) fn bad_request() -> Throw {
-        Throw::Trap(Trap::BadRequest)
     }
 }

@@ -26,6 +26,7 @@ use crate::object::{Get, Key, Put, flag};
 use crate::ops::to_int32;
 use crate::overlay::touched;
 use crate::steps::SAME_CALL;
+use crate::string::TEMPLATE_BYTES_MAX;
 use crate::throw::Throw;
 use crate::unit::{Hot, NUMBER_RECEIVER, OUTSIDE, STRING_RECEIVER, Unit};
 use crate::value::{Value, space, strict_equals_number};
@@ -746,7 +747,7 @@ impl Ctx<'_> {
                     Op::Concat => {
                         let first = base + usize::from(i.b());
                         let parts = &self.stack[first..first + usize::from(i.n())];
-                        if let Some(text) = tri!(self.mem.heap.join_short(parts)) {
+                        if let Some(text) = tri!(self.mem.heap.join(parts, TEMPLATE_BYTES_MAX)) {
                             r!(i.a()) = text;
                             continue;
                         }
@@ -916,7 +917,7 @@ impl Ctx<'_> {
                             }
                         }
                     }
-                    Op::GetMethod => {
+                    Op::GetMethod | Op::ConstMethod => {
                         let v = r!(i.b());
                         let cache = cache!(i);
                         if v.is_object() {
@@ -945,8 +946,28 @@ impl Ctx<'_> {
                         } else if (v.is_string() && cache.header == STRING_RECEIVER)
                             || (v.is_number() && cache.header == NUMBER_RECEIVER)
                         {
-                            r!(i.a()) = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                            let method = self.mem.at_cache_slot(cache.holder.as_ref(), cache.slot);
+                            r!(i.a()) = method;
                             r!(i.a() + 1) = v;
+                            if op == Op::ConstMethod
+                                && self.mem.is_kind(method, kind::NATIVE)
+                                && let Some(quick) = self.mem.quick_of(method.as_ref())
+                            {
+                                let load = next!();
+                                let argument = constant!(load);
+                                r!(load.a()) = argument;
+                                let answer = quick(self, v, argument);
+                                if answer.is_empty() {
+                                    continue;
+                                }
+                                let call = next!();
+                                self.fuel -= NATIVE_FUEL;
+                                r!(call.a()) = answer;
+                                if self.mem.heap.work > WORK_UNSETTLED_MAX {
+                                    cold_path();
+                                    self.slice_over();
+                                }
+                            }
                             continue;
                         }
                         save!();
@@ -1195,7 +1216,8 @@ impl Ctx<'_> {
                         let callee = r!(i.b());
                         let abase = base + usize::from(i.b()) + 1;
                         let argc = usize::from(i.n());
-                        if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::CLOSURE {
+                        let called = if callee.is_object() { self.mem.heap.kind(callee.as_ref()) } else { 0 };
+                        if called == kind::CLOSURE {
                             let (unit, index) = self.mem.function_of(callee.as_ref());
                             let target: *const Hot = &raw const self.mem.local.hot[unit][index as usize];
                             // SAFETY: a function of the table, as `hot`.
@@ -1238,9 +1260,26 @@ impl Ctx<'_> {
                                 continue;
                             }
                         }
+                        if called == kind::NATIVE
+                            && argc <= 1
+                            && let Some(quick) = self.mem.quick_of(callee.as_ref())
+                        {
+                            let this = r!(i.b() + 1);
+                            let first = if argc == 1 { r!(i.b() + 2) } else { Value::EMPTY };
+                            let v = quick(self, this, first);
+                            if !v.is_empty() {
+                                self.fuel -= NATIVE_FUEL;
+                                r!(i.a()) = v;
+                                if self.mem.heap.work > WORK_UNSETTLED_MAX {
+                                    cold_path();
+                                    self.slice_over();
+                                }
+                                continue;
+                            }
+                        }
                         save!();
                         let mut thrown = None;
-                        if callee.is_object() && self.mem.heap.kind(callee.as_ref()) == kind::NATIVE {
+                        if called == kind::NATIVE {
                             // A native that has a value has changed neither the frames nor which fiber runs.
                             let args = Args { base: abase, count: argc, construct: false };
                             match self.call_native(callee, args) {
@@ -1302,6 +1341,11 @@ impl Ctx<'_> {
                         }
                         save!();
                         let first = base + usize::from(i.b());
+                        let done = self.quick_host_call(i.c(), first, usize::from(i.n()))?;
+                        if !done.is_empty() {
+                            r!(i.a()) = done;
+                            continue;
+                        }
                         self.host_call(i.c(), first, usize::from(i.n()), i.a())?;
                         if self.frames.is_empty() {
                             return Ok(Exit::Idle);

@@ -166,7 +166,8 @@ known! {
         default "default", string_ "string", number_ "number", undefined_ "undefined", null_ "null",
         true_ "true", false_ "false", object_ "object", function_ "function", boolean_ "boolean",
         symbol_ "symbol", bigint_ "bigint", nan "NaN", infinity "Infinity", raw "raw", index "index",
-        input "input", last_index "lastIndex", proto_ "__proto__", body "body", callee "callee"
+        input "input", last_index "lastIndex", proto_ "__proto__", body "body", callee "callee",
+        text_html "text/html; charset=utf-8"
     }
     symbols {
         sym_iterator "iterator", sym_async_iterator "asyncIterator", sym_has_instance "hasInstance",

@@ -53,6 +53,10 @@ pub(crate) struct Local {
     pub(crate) tail: Vec<Value>,
     /// What is known of short bodies and answers.
     pub(crate) flat: Box<crate::builtins::flat::Flat>,
+    /// Comparators that `sort` has read.
+    pub(crate) comparators: crate::builtins::comparator::Comparators,
+    /// Natives that may be called without a call, by number.
+    pub(crate) quick: &'static [Option<crate::builtins::quick::Quick>],
     /// Compiled regular expressions.
     pub(crate) regexes: crate::builtins::regexp::Regexes,
     /// Imports of restored tasks (snapshot/imports.rs).
@@ -100,6 +104,8 @@ impl Local {
             json,
             tail: Vec::new(),
             flat: Box::default(),
+            comparators: crate::builtins::comparator::Comparators::default(),
+            quick: crate::builtins::quick::table(),
             regexes: crate::builtins::regexp::Regexes::default(),
             imports: crate::snapshot::Remembered::default(),
             restoring: crate::snapshot::Restoring::default(),
@@ -112,6 +118,7 @@ impl Local {
 
     /// Puts a unit in place, with fresh caches. No task may be running.
     pub(crate) fn set_unit(&mut self, at: usize, unit: Arc<Unit>) {
+        self.comparators.clear();
         self.caches[at] = unit.new_caches();
         self.hot[at] = unit.hot(at as u8);
         self.units[at] = unit;
@@ -177,6 +184,12 @@ impl Mem<'_> {
     pub(crate) fn function_of(&self, closure: Ref) -> (usize, u32) {
         let word = self.heap.load(closure, 3);
         (usize::from(word & crate::unit::INTRINSIC != 0), word as u32 & 0x7fff_ffff)
+    }
+
+    /// The short form of a native, if it has one.
+    #[inline(always)]
+    pub(crate) fn quick_of(&self, native: Ref) -> Option<crate::builtins::quick::Quick> {
+        self.local.quick.get(self.heap.load(native, 3) as usize).copied().flatten()
     }
 
     /// False for a function that can't see what it is called with.

@@ -121,6 +121,7 @@ impl Mem<'_> {
     // ---- making objects
 
     /// A new object with `own` words of its kind's after word 3.
+    #[inline]
     pub(crate) fn new_object_of(&mut self, kind: u8, proto: Value, own: u32) -> Result<Ref, Throw> {
         let start = [u64::from(kind) | u64::from(EMPTY) << 32, proto.bits(), 0, 0];
         let r = self.heap.alloc_object(OBJECT_WORDS + own, start)?;
@@ -147,11 +148,10 @@ impl Mem<'_> {
 
     /// `[]` with room for `capacity` elements.
     pub(crate) fn new_array(&mut self, capacity: u32) -> Result<Ref, Throw> {
-        let header = u64::from(kind::ARRAY) | u64::from(EMPTY) << 32;
-        let r = self.heap.alloc_object(OBJECT_WORDS, [header, self.local.known.array.bits(), 0, 0])?;
+        let r = self.alloc_array(0, capacity)?;
         if capacity > 0 {
-            let cell = self.new_values(r.space(), capacity)?;
-            self.heap.store(r, 2, u64::from(cell.index()) << 32);
+            let cell = self.elements(r);
+            self.heap.values_mut(cell, 1, capacity as usize).fill(Value::HOLE);
         }
         Ok(r)
     }
@@ -159,12 +159,30 @@ impl Mem<'_> {
     /// An array of these values.
     pub(crate) fn new_array_of(&mut self, values: &[Value]) -> Result<Ref, Throw> {
         let len = u32::try_from(values.len()).map_err(|_| Throw::range_error("Invalid array length"))?;
-        let r = self.new_array(len)?;
+        let r = self.alloc_array(len, len)?;
         if len > 0 {
             let cell = self.elements(r);
             self.heap.values_mut(cell, 1, values.len()).copy_from_slice(values);
         }
-        self.heap.store(r, 3, u64::from(len));
+        Ok(r)
+    }
+
+    /// An array of this length and, behind it, its elements, which the caller writes at once.
+    #[inline(always)]
+    fn alloc_array(&mut self, len: u32, capacity: u32) -> Result<Ref, Throw> {
+        let header = u64::from(kind::ARRAY) | u64::from(EMPTY) << 32;
+        let (proto, words) = (self.local.known.array.bits(), u64::from(len));
+        if capacity == 0 {
+            return self.heap.alloc_object(OBJECT_WORDS, [header, proto, 0, words]);
+        }
+        self.heap.check_room((capacity as usize + OBJECT_WORDS as usize + 1) * 8)?;
+        // The elements' cell stands right behind the array.
+        let elements = self.heap.top() as u64 + u64::from(OBJECT_WORDS);
+        let start = [header, proto, elements << 32, words];
+        let r = self.heap.alloc_object(OBJECT_WORDS + 1 + capacity, start)?;
+        let cell = Ref::new(r.space(), r.index() + OBJECT_WORDS);
+        self.heap.store(cell, 0, u64::from(kind::VALUES) | u64::from(capacity) << 32);
+        self.heap.work += u64::from(capacity) / 32;
         Ok(r)
     }
 

@@ -7,6 +7,7 @@ use crate::builtins::bignum::Int;
 use crate::builtins::num;
 use crate::heap::kind;
 use crate::mem::Mem;
+use crate::string::SHORT_BYTES_MAX;
 use crate::throw::Throw;
 use crate::value::{Value, strict_equals_number};
 use std::cmp::Ordering;
@@ -190,7 +191,7 @@ impl Mem<'_> {
     pub(crate) fn add(&mut self, a: Value, b: Value) -> Result<Value, Throw> {
         if a.is_string() || b.is_string() {
             if (a.is_int() || b.is_int())
-                && let Some(text) = self.heap.join_short(&[a, b])?
+                && let Some(text) = self.heap.join(&[a, b], SHORT_BYTES_MAX)?
             {
                 return Ok(text);
             }

@@ -8,6 +8,7 @@ use forebay_base::ValueError;
 use forebay_base::value::packed::{self, Packed, PackedRows, TORN, column, fixed};
 use forebay_base::value::{Field, range, utf8};
 
+use crate::builtins::text::is_well_formed;
 use crate::value::{Ref, Value};
 use crate::value_ref::{Open, ROW_COLUMNS_MAX, Sink};
 
@@ -132,6 +133,7 @@ impl Sink<'_> {
     fn text(&mut self, bytes: &[u8]) -> Result<Value, ValueError> {
         let v = match self.mem.heap.ascii_of(bytes) {
             Ok(Some(v)) => return Ok(v),
+            Ok(None) if is_well_formed(bytes) => self.mem.heap.new_string(bytes),
             Ok(None) => self.mem.heap.new_string(utf8(bytes)?.as_bytes()),
             Err(throw) => Err(throw),
         };

@@ -11,10 +11,10 @@
 
 use crate::builtins::{Kind, Native};
 use crate::ctx::{Args, Ctx};
-use crate::heap::kind;
+use crate::heap::{OBJECT_WORDS, kind};
 use crate::mem::Mem;
 use crate::throw::Throw;
-use crate::value::Value;
+use crate::value::{Ref, Value};
 use forebay_bytecode::HostFn;
 
 macro_rules! steps {
@@ -49,6 +49,18 @@ steps! {
 verbs! {
     "get" get, "first" first, "count" count, "exists" exists, "find" find, "sum" sum, "avg" avg, "min" min,
     "max" max, "raw" raw, "toSQL" to_sql, "explain" explain, "notify" notify
+}
+
+/// Where a query is on its way, in its own word.
+pub(crate) mod progress {
+    /// Calls are collected.
+    pub(crate) const NEW: u64 = 0;
+    /// It was carried out, and nothing was called since.
+    pub(crate) const DONE: u64 = 1;
+    /// It was carried out, and more calls are collected.
+    pub(crate) const OPEN: u64 = 2;
+    /// The same, and it has conditions from before.
+    pub(crate) const CONDITIONED: u64 = 3;
 }
 
 /// The call that the compiler makes of a lambda.
@@ -115,6 +127,7 @@ pub(crate) const NATIVES: &[Native] = &[
     helper("cursorClose", 1, cursor_close),
     method("(query)", "copy", 1, copy),
     method("(query)", "copyOut", 0, copy_out),
+    method("(query)", "clone", 0, clone_query),
     method("(http)", "get", 1, http_get),
     method("(http)", "head", 1, http_head),
     method("(http)", "delete", 1, http_delete),
@@ -142,7 +155,7 @@ fn step(ctx: &mut Ctx<'_>, a: Args, number: u32) -> Result<Value, Throw> {
 
 fn verb(ctx: &mut Ctx<'_>, a: Args, number: u32) -> Result<Value, Throw> {
     let this = step(ctx, a, number)?;
-    ctx.mem.heap.store(this.as_ref(), 3, 1);
+    ctx.mem.heap.store(this.as_ref(), 3, progress::DONE);
     ctx.effect(HostFn::Query, &[this])
 }
 
@@ -165,8 +178,8 @@ fn tx_begin(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// A query that nobody carried out is carried out before its transaction ends.
 fn tx_run(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let v = ctx.arg(a, 0);
-    if ctx.mem.is_kind(v, kind::QUERY) && ctx.mem.heap.load(v.as_ref(), 3) == 0 {
-        ctx.mem.heap.store(v.as_ref(), 3, 1);
+    if ctx.mem.is_kind(v, kind::QUERY) && ctx.mem.heap.load(v.as_ref(), 3) != progress::DONE {
+        ctx.mem.heap.store(v.as_ref(), 3, progress::DONE);
         return ctx.effect(HostFn::Query, &[v]);
     }
     Ok(v)
@@ -194,6 +207,11 @@ fn copy_out(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let (query, options) = (ctx.this(a), ctx.arg(a, 0));
     ctx.carry_out(query)?;
     ctx.effect(HostFn::CopyOut, &[query, options])
+}
+
+fn clone_query(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
+    let query = ctx.this(a);
+    ctx.mem.clone_query(query)
 }
 
 fn cursor_open(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -245,10 +263,8 @@ fn body_json(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 fn request_text(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
-    match std::str::from_utf8(ctx.task.request.body()) {
-        Ok(text) => ctx.mem.heap.new_string(text.as_bytes()),
-        Err(_) => Err(Ctx::bad_request()),
-    }
+    ctx.task.request.utf8()?;
+    ctx.mem.heap.new_string(ctx.task.request.body())
 }
 
 fn request_json(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
@@ -259,7 +275,7 @@ fn request_json(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
             result => result,
         };
     }
-    ctx.mem.json_body(ctx.task.request.body())
+    ctx.mem.json_body(&mut ctx.task.request)
 }
 
 impl Ctx<'_> {
@@ -269,7 +285,7 @@ impl Ctx<'_> {
             return Err(Throw::type_error("not a query: start with db()"));
         }
         self.mem.check_mutable(query.as_ref())?;
-        self.mem.heap.store(query.as_ref(), 3, 1);
+        self.mem.heap.store(query.as_ref(), 3, progress::DONE);
         Ok(())
     }
 
@@ -285,7 +301,8 @@ impl Mem<'_> {
     /// `db(name)`.
     pub(crate) fn new_query(&mut self, proto: Value, name: Value) -> Result<Value, Throw> {
         let ops = self.new_array(4)?.object();
-        let r = self.new_object_of(kind::QUERY, proto, 2)?;
+        let header = u64::from(kind::QUERY) | u64::from(crate::shape::EMPTY) << 32;
+        let r = self.heap.alloc_object(OBJECT_WORDS + 2, [header, proto.bits(), 0, 0])?;
         self.heap.set(r, 4, ops);
         self.heap.set(r, 5, name);
         Ok(r.object())
@@ -297,22 +314,147 @@ impl Mem<'_> {
             return Err(Throw::type_error("not a query: start with db()"));
         }
         self.check_mutable(query.as_ref())?;
+        if self.heap.load(query.as_ref(), 3) != progress::NEW {
+            self.query_goes_on(query.as_ref(), number, args)?;
+        }
         if let Some(at) = args.iter().position(|v| v.is_undefined()) {
-            let name = if number == LAMBDA { "a lambda" } else { op_name(number) };
-            // Of a lambda the predicate and a count come first.
-            let at = if number == LAMBDA { (at + 1).saturating_sub(2) } else { at + 1 };
-            let what = if number == LAMBDA { "value" } else { "argument" };
-            return Err(Throw::type_error(format!("{name}: {what} {at} is undefined")));
+            return Err(Throw::type_error(match number {
+                // The predicate and a count come first.
+                LAMBDA => format!(
+                    "{}: value {} is undefined; use null for SQL NULL",
+                    self.lambda_name(args.first().copied()),
+                    (at + 1).saturating_sub(2)
+                ),
+                _ => format!("{}: argument {} is undefined", op_name(number), at + 1),
+            }));
         }
         let ops = self.heap.get(query.as_ref(), 4).as_ref();
-        let list = self.new_array_of(args)?.object();
-        for (index, v) in (0u32..).zip(args).filter(|(_, v)| v.is_string()) {
-            // Readers at the boundary don't change the heap: strings are flat for them.
-            let flat = self.heap.flat(*v)?;
-            self.define_data(list.as_ref(), crate::object::Key::Index(index), flat)?;
+        let list = self.new_flat_list(args)?;
+        for v in [Value::int(number as i32), list] {
+            let len = self.array_len(ops);
+            if !self.push_in_place(ops, len, v) {
+                self.array_push(ops, v)?;
+            }
         }
-        self.array_push(ops, Value::int(number as i32))?;
-        self.array_push(ops, list)
+        Ok(())
+    }
+
+    /// An array of what a reader at the boundary gets: it doesn't change the heap, so strings are flat for it.
+    #[inline]
+    pub(crate) fn new_flat_list(&mut self, values: &[Value]) -> Result<Value, Throw> {
+        let list = self.new_array_of(values)?;
+        for (index, v) in (1u32..).zip(values) {
+            if v.is_string() {
+                let (flat, elements) = (self.heap.flat(*v)?, self.elements(list));
+                self.heap.set(elements, index, flat);
+            }
+        }
+        Ok(list.object())
+    }
+
+    /// A call on a query that was carried out before, as a variable may hold one: what was carried out is done, the tables,
+    /// columns and conditions stay. Further conditions would hold beside those, which hardly anybody means who writes
+    /// `users.where("id", 1).first()` and then `users.where("id", 2).first()`.
+    #[cold]
+    fn query_goes_on(&mut self, query: Ref, number: u32, args: &[Value]) -> Result<(), Throw> {
+        let is_again = matches!(op_name(number), "table" | "from");
+        if self.heap.load(query, 3) == progress::DONE || is_again {
+            let (ops, has_conditions) = self.steps_left(query, is_again)?;
+            self.heap.set(query, 4, ops);
+            let state = match (is_again, has_conditions) {
+                (true, _) => progress::NEW,
+                (_, true) => progress::CONDITIONED,
+                _ => progress::OPEN,
+            };
+            self.heap.store(query, 3, state);
+        }
+        if self.heap.load(query, 3) == progress::CONDITIONED
+            && let Some(name) = self.condition_name(number, args.first().copied())
+        {
+            return Err(Throw::type_error(format!(
+                "{name}: this query was carried out before, and its conditions hold for it still: begin another one with db(), or with q.clone() before it is carried out"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The calls of a query that was carried out which stay, and whether conditions are among them. `none`: not one.
+    fn steps_left(&mut self, query: Ref, none: bool) -> Result<(Value, bool), Throw> {
+        const GONE: [u32; 6] = [
+            number_of("insert"),
+            number_of("update"),
+            number_of("delete"),
+            number_of("returning"),
+            number_of("onConflict"),
+            number_of("all"),
+        ];
+        let done = self.heap.load(query, 3) == progress::DONE;
+        let (old, new) = (self.heap.get(query, 4).as_ref(), self.new_array(4)?);
+        let mut has_conditions = false;
+        for at in (0..self.array_len(old)).step_by(2).filter(|_| !none) {
+            let (Some(op), Some(args)) = (self.dense_element(old, at), self.dense_element(old, at + 1))
+            else {
+                continue;
+            };
+            let number = op.as_number().unwrap_or_default() as u32;
+            let is_update = number == LAMBDA && self.is_update_lambda(old, at + 1);
+            if done && (number >= VERBS_FROM || GONE.contains(&number) || is_update) {
+                continue;
+            }
+            let first = args.is_object().then(|| self.dense_element(args.as_ref(), 0)).flatten();
+            has_conditions |= self.condition_name(number, first).is_some();
+            self.array_push(new, op)?;
+            self.array_push(new, args)?;
+        }
+        Ok((new.object(), has_conditions))
+    }
+
+    /// What a script calls the lambda of this data, or the query of sql/ that it is.
+    fn lambda_name(&self, data: Option<Value>) -> String {
+        let data = data.filter(|v| v.is_cell() && self.heap.kind(v.as_ref()) == kind::DATA);
+        let Some([_, tag, rest @ ..]) = data.map(|data| self.heap.data(data)) else {
+            return "a lambda".to_owned();
+        };
+        let method = tag.checked_sub(0x40).and_then(|len| rest.get(..usize::from(len))).unwrap_or_default();
+        if method != b"sql" {
+            return format!("the lambda of {}", String::from_utf8_lossy(method));
+        }
+        // `["sql", [text, kind, name]]`: the name is a short text at the end.
+        let short = |len: usize| {
+            let at = rest.len().checked_sub(len + 1)?;
+            (usize::from(rest[at]) == 0x40 + len)
+                .then(|| String::from_utf8_lossy(&rest[at + 1..]).into_owned())
+        };
+        let name = (1..64).find_map(|len| {
+            short(len).filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
+        });
+        name.map_or_else(|| "a named query".to_owned(), |name| format!("sql.{name}"))
+    }
+
+    /// The name of a call that adds a condition. `first`: its first argument, a lambda's data.
+    fn condition_name(&self, number: u32, first: Option<Value>) -> Option<&'static str> {
+        const NAMES: [&str; 11] =
+            ["where", "and", "or", "having", "in", "notIn", "like", "ilike", "between", "isNull", "notNull"];
+        if number != LAMBDA {
+            return NAMES.iter().find(|name| **name == op_name(number)).copied();
+        }
+        // `[method, tree]` (docs/formats/value.md): a list of two, whose first item is a short text.
+        let data = first.filter(|v| v.is_cell() && self.heap.kind(v.as_ref()) == kind::DATA)?;
+        let [_, tag, rest @ ..] = self.heap.data(data) else { return None };
+        let method = rest.get(..usize::from(tag.checked_sub(0x40)?))?;
+        NAMES[..4].iter().find(|name| name.as_bytes() == method).copied()
+    }
+
+    /// `q.clone()`: another query that begins with what this one has.
+    fn clone_query(&mut self, query: Value) -> Result<Value, Throw> {
+        if !self.is_kind(query, kind::QUERY) {
+            return Err(Throw::type_error("not a query: start with db()"));
+        }
+        let query = query.as_ref();
+        let (ops, _) = self.steps_left(query, false)?;
+        let copy = self.new_query(self.proto_of(query), self.heap.get(query, 5))?;
+        self.heap.set(copy.as_ref(), 4, ops);
+        Ok(copy)
     }
 
     /// Collects a lambda.
@@ -323,7 +465,7 @@ impl Mem<'_> {
     /// A verb was called that waits for the end of the chain.
     pub(crate) fn query_waits(&mut self, query: Value) -> bool {
         let r = query.as_ref();
-        if self.heap.load(r, 3) != 0 {
+        if self.heap.load(r, 3) == progress::DONE {
             return false;
         }
         let ops = self.heap.get(r, 4).as_ref();

@@ -27,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) params: Vec<(Range<usize>, Range<usize>)>,
     pub(crate) payload: Value,
     pub(crate) object: Value,
+    /// What was wrong with the body, once that has ended the task.
+    pub(crate) why: Option<Box<str>>,
 }
 
 impl Default for Request {
@@ -43,6 +45,7 @@ impl Default for Request {
             params: Vec::new(),
             payload: Value::EMPTY,
             object: Value::EMPTY,
+            why: None,
         }
     }
 }
@@ -61,13 +64,51 @@ pub(crate) struct Shapes {
 /// Bytes of request buffer that a slot keeps.
 const KEEP_BYTES: usize = 64 * 1024;
 
-/// The only type of a body that isn't JSON; shorter ones are not looked at.
+/// The type that most bodies have.
+const JSON: &[u8] = b"application/json";
 const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
+/// What the Content-Type says that a body is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Media {
+    /// `application/json`, a type with the suffix `+json` (RFC 6839), or none was named.
+    Json,
+    Form,
+    /// In another encoding than UTF-8.
+    Charset,
+    Other,
+}
+
+impl Media {
+    fn of(field: &[u8]) -> Self {
+        let mut parts = field.split(|b| *b == b';').map(<[u8]>::trim_ascii);
+        let essence = parts.next().unwrap_or_default();
+        let is_json = essence.is_empty()
+            || essence.eq_ignore_ascii_case(JSON)
+            || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json");
+        let media = match (is_json, essence.eq_ignore_ascii_case(FORM)) {
+            (true, _) => Self::Json,
+            (_, true) => Self::Form,
+            _ => return Self::Other,
+        };
+        let known = |charset: &[u8]| {
+            let charset = charset.trim_ascii();
+            let charset = charset.strip_prefix(b"\"").and_then(|c| c.strip_suffix(b"\"")).unwrap_or(charset);
+            [&b"utf-8"[..], b"utf8", b"us-ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name))
+        };
+        let charset = parts.filter_map(|part| {
+            let at = memchr::memchr(b'=', part)?;
+            part[..at].trim_ascii().eq_ignore_ascii_case(b"charset").then(|| &part[at + 1..])
+        });
+        if charset.into_iter().all(known) { media } else { Self::Charset }
+    }
+}
 
 impl Request {
     pub(crate) fn clear(&mut self) {
         self.payload = Value::EMPTY;
         self.object = Value::EMPTY;
+        self.why = None;
         if !self.bytes.is_empty() || self.bytes.capacity() > KEEP_BYTES {
             self.clear_parts();
         }
@@ -95,7 +136,7 @@ impl Request {
     pub(crate) fn fill(&mut self, input: &RequestInput<'_>, whole: bool) {
         self.method = self.put(input.method.as_bytes());
         self.body = self.put(input.body);
-        if input.content_type.is_some_and(|media| media.len() >= FORM.len()) {
+        if !Self::is_json(input) {
             self.content_type = self.put(input.content_type.unwrap_or("").as_bytes());
         }
         if whole || input.body.is_empty() {
@@ -119,9 +160,11 @@ impl Request {
         self.headers = headers;
     }
 
-    /// Whether that says the body is JSON.
+    /// Whether its type is the usual one, or none: others are looked at when the body is read.
     fn is_json(input: &RequestInput<'_>) -> bool {
-        input.content_type.is_none_or(|media| media.len() < FORM.len())
+        input.content_type.is_none_or(|media| {
+            media.as_bytes().eq_ignore_ascii_case(JSON) || Media::of(media.as_bytes()) == Media::Json
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -143,32 +186,74 @@ impl Request {
         body.len() > json::PIECE_BYTES && !body.trim_ascii_start().is_empty()
     }
 
-    fn is_form(&self) -> bool {
-        let media = self.text(&self.content_type);
-        if media.len() < FORM.len() {
-            return false;
+    fn media(&self) -> Media {
+        Media::of(self.text(&self.content_type))
+    }
+
+    /// Ends the task: its body is of a type that `payload()` doesn't read.
+    fn refuse_media(&mut self) -> Throw {
+        let media = String::from_utf8_lossy(self.text(&self.content_type)).into_owned();
+        let why = format!(
+            "the body must be application/json or application/x-www-form-urlencoded, in UTF-8; it is {}",
+            media.trim().chars().take(MEDIA_SHOWN_MAX).collect::<String>()
+        );
+        self.why = Some(why.into());
+        Throw::Trap(Trap::MediaType)
+    }
+
+    /// Ends the task: its body isn't what it should be.
+    fn refuse_body(&mut self, why: String) -> Throw {
+        self.why = Some(why.into());
+        Throw::Trap(Trap::BadRequest)
+    }
+
+    /// The body as text.
+    pub(crate) fn utf8(&mut self) -> Result<(), Throw> {
+        match std::str::from_utf8(self.body()) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let at = error.valid_up_to();
+                let byte = self.body().get(at).copied().unwrap_or_default();
+                Err(self.refuse_body(format!("the body is not UTF-8: byte 0x{byte:02x} at position {at}")))
+            }
         }
-        let media = media.split(|b| *b == b';').next().unwrap_or_default().trim_ascii();
-        media.eq_ignore_ascii_case(FORM)
+    }
+
+    /// The exception, or the end of the task, that the body is.
+    fn fault(&mut self, error: json::JsonError) -> Throw {
+        let body = self.body();
+        let why = match error {
+            json::JsonError::Throw(throw @ (Throw::Trap(_) | Throw::Again)) => return throw,
+            json::JsonError::Syntax(at) => {
+                let message = json::message(body, at);
+                let before = &body[..at.min(body.len())];
+                let line = memchr::memchr_iter(b'\n', before).count() + 1;
+                let start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
+                let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+                match at < body.len() {
+                    true => format!("{message} (line {line}, column {column})"),
+                    false => format!("{message}, at position {}", body.len()),
+                }
+            }
+            json::JsonError::Depth => "JSON is nested too deeply".to_owned(),
+            // An integer beyond all bounds: the client's fault, not the script's.
+            json::JsonError::Throw(_) => "JSON has a number that is too large".to_owned(),
+        };
+        self.refuse_body(format!("the body is not JSON: {why}"))
     }
 }
+
+/// Characters of a foreign media type in an answer.
+const MEDIA_SHOWN_MAX: usize = 100;
 
 /// How bodies are read.
 const BODY: Read = Read { big_ints: true, depth: forebay_base::limits::VALUE_DEPTH_MAX };
-
-fn fault(error: json::JsonError) -> Throw {
-    match error {
-        json::JsonError::Throw(throw @ (Throw::Trap(_) | Throw::Again)) => throw,
-        // Not JSON, or an integer beyond all bounds: the client's fault, not the script's.
-        _ => Throw::Trap(Trap::BadRequest),
-    }
-}
 
 impl Ctx<'_> {
     /// `payload()`. [`Throw::Again`]: the body is long, and the slice is over; the call that comes next goes on.
     pub(crate) fn payload(&mut self) -> Result<Value, Throw> {
         let request = &self.task.request;
-        if !request.payload.is_empty() || !request.is_long() || request.is_form() {
+        if !request.payload.is_empty() || !request.is_long() || request.media() != Media::Json {
             return self.mem.payload(&mut self.task.request);
         }
         let value = self.long_json_body()?;
@@ -179,11 +264,10 @@ impl Ctx<'_> {
     /// A JSON body that is read in pieces.
     pub(crate) fn long_json_body(&mut self) -> Result<Value, Throw> {
         let goes_on = self.task.json.as_ref().is_some_and(|paused| paused.is_body());
-        let bytes = self.task.request.body();
-        if !goes_on && !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
-            return Err(Throw::Trap(Trap::BadRequest));
+        if !goes_on && !self.task.request.body().is_ascii() {
+            self.task.request.utf8()?;
         }
-        self.parse_long_body(BODY).map_err(fault)
+        self.parse_long_body(BODY).map_err(|error| self.task.request.fault(error))
     }
 }
 
@@ -218,26 +302,32 @@ impl Mem<'_> {
             self.form(request.text(&request.query))?
         } else if request.body().trim_ascii().is_empty() {
             self.new_object(2)?.object()
-        } else if request.is_form() {
-            self.form(request.body())?
         } else {
-            self.json_body(request.body())?
+            match request.media() {
+                Media::Json => self.json_body(request)?,
+                Media::Form => self.form(request.body())?,
+                Media::Charset | Media::Other => return Err(request.refuse_media()),
+            }
         };
         request.payload = value;
         Ok(value)
     }
 
     /// A JSON body; malformed ends the task with [`Trap::BadRequest`].
-    pub(crate) fn json_body(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
-        if let Some(value) = self.read_flat(bytes) {
+    pub(crate) fn json_body(&mut self, request: &mut Request) -> Result<Value, Throw> {
+        if let Some(value) = self.read_flat(request.body()) {
             return Ok(value);
         }
-        if !bytes.is_ascii() && std::str::from_utf8(bytes).is_err() {
-            return Err(Throw::Trap(Trap::BadRequest));
+        if !request.body().is_ascii() {
+            request.utf8()?;
         }
-        let value = json::parse(self, bytes, BODY).map_err(fault)?;
-        self.learn_flat(bytes, value);
-        Ok(value)
+        match json::parse(self, request.body(), BODY) {
+            Ok(value) => {
+                self.learn_flat(request.body(), value);
+                Ok(value)
+            }
+            Err(error) => Err(request.fault(error)),
+        }
     }
 
     /// `a=1&b=x+y`: a map of strings; a name that comes again makes an array.
@@ -277,7 +367,7 @@ impl Mem<'_> {
         if request.text(&request.method) == b"LISTEN" {
             // No request but a notification of the database, which the worker has written as JSON. No HTTP request has
             // this method: it has no routes.
-            request.object = self.json_body(request.body())?;
+            request.object = self.json_body(request)?;
             return Ok(request.object);
         }
         let method = self.heap.new_string(request.text(&request.method))?;

@@ -34,10 +34,14 @@ const STARTS_LOW: u64 = 8 << 8;
 pub(crate) const STRING_BYTES_MAX: usize = (1 << 29) - 24;
 /// Below it a concatenation copies instead of making a rope.
 const ROPE_BYTES_MIN: usize = 48;
-/// Right sides that flattening a rope keeps without an allocation.
+/// Left sides that writing out a rope keeps without an allocation.
 const FLATTEN_FEW: usize = 16;
 /// Longest text that a template literal writes at once.
-const SHORT_BYTES_MAX: usize = 96;
+pub(crate) const TEMPLATE_BYTES_MAX: usize = 512;
+/// Longest part of it: what a loop lets grow by a template becomes a rope, not a copy each time.
+const PART_BYTES_MAX: usize = 128;
+/// Longest one that `text + number` does.
+pub(crate) const SHORT_BYTES_MAX: usize = 96;
 /// Longest text of a column that is copied as two words.
 const SHORT_COLUMN: usize = 16;
 /// Keys that a core keeps beside those of its blueprint.
@@ -185,6 +189,34 @@ fn last_word(bytes: &[u8]) -> u64 {
     }
 }
 
+/// Copies `from` to `to`, which is as long: mostly few bytes, whose copying takes less than a call.
+#[inline(always)]
+pub(crate) fn copy_short(to: &mut [u8], from: &[u8]) {
+    assert!(to.len() == from.len());
+    macro_rules! ends {
+        ($bytes:literal) => {
+            // Two copies that may overlap, of the first bytes and of the last.
+            if let (Some(first), Some(last)) = (from.first_chunk::<$bytes>(), from.last_chunk::<$bytes>()) {
+                if let Some(place) = to.first_chunk_mut::<$bytes>() {
+                    *place = *first;
+                }
+                if let Some(place) = to.last_chunk_mut::<$bytes>() {
+                    *place = *last;
+                }
+            }
+        };
+    }
+    match from.len() {
+        0 => {}
+        1 => to[0] = from[0],
+        2..4 => ends!(2),
+        4..8 => ends!(4),
+        8..16 => ends!(8),
+        16..=32 => ends!(16),
+        _ => to.copy_from_slice(from),
+    }
+}
+
 impl Heap {
     /// A new string; `bytes` is UTF-8 or WTF-8.
     pub(crate) fn new_string(&mut self, bytes: &[u8]) -> Result<Value, Throw> {
@@ -211,6 +243,18 @@ impl Heap {
     pub(crate) fn new_ascii(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Value, Throw> {
         let r = self.raw_string(len, len, ASCII)?;
         fill(self.bytes_mut(r, 2, len));
+        debug_assert!(flat_bytes(self, r).is_ascii());
+        Ok(r.string())
+    }
+
+    /// The same; `fill` may read other strings meanwhile.
+    pub(crate) fn new_ascii_of(
+        &mut self,
+        len: usize,
+        fill: impl FnOnce(&Self, &mut [u8]),
+    ) -> Result<Value, Throw> {
+        let r = self.raw_string(len, len, ASCII)?;
+        self.fill_bytes(r, 2, len, fill);
         debug_assert!(flat_bytes(self, r).is_ascii());
         Ok(r.string())
     }
@@ -271,6 +315,18 @@ impl Heap {
         }
     }
 
+    /// Bytes of a string that is flat already, and its header.
+    #[inline(always)]
+    pub(crate) fn flat_now(&self, v: Value) -> Option<(u64, &[u8])> {
+        let r = v.as_ref();
+        let header = self.header(r);
+        match header as u8 {
+            kind::STRING => Some((header, flat_bytes(self, r))),
+            kind::FLATTENED => Some((header, flat_bytes(self, self.get(r, 2).as_ref()))),
+            _ => None,
+        }
+    }
+
     /// Bytes of a flat string (the result of `flat`).
     #[inline(always)]
     pub(crate) fn str_bytes(&self, flat: Value) -> &[u8] {
@@ -291,47 +347,75 @@ impl Heap {
         let len = self.load(rope, 1) as u32 as usize;
         let flat =
             self.raw_string(len, (header >> 32) as usize, header & (ASCII | ENDS_HIGH | STARTS_LOW))?;
-        // Ropes lean to either side without bound: the walk keeps its own stack, beyond a few on the heap.
-        let mut few = [rope; FLATTEN_FEW];
-        let mut depth = 1;
-        let mut rest: Vec<Ref> = Vec::new();
-        let mut at = 0;
-        loop {
-            let mut r = match rest.pop() {
-                Some(r) => r,
-                None if depth == 0 => break,
-                None => {
-                    depth -= 1;
-                    few[depth]
-                }
-            };
-            loop {
-                match self.kind(r) {
-                    kind::ROPE => {
-                        let right = self.get(r, 3).as_ref();
-                        if depth < FLATTEN_FEW {
-                            few[depth] = right;
-                            depth += 1;
-                        } else {
-                            rest.push(right);
-                        }
-                        r = self.get(r, 2).as_ref();
-                        self.work += 1;
-                    }
-                    kind::FLATTENED => r = self.get(r, 2).as_ref(),
-                    _ => break,
-                }
-            }
-            let n = self.load(r, 1) as u32 as usize;
-            self.copy_bytes((r, 2, 0), (flat, 2, at), n);
-            at += n;
-        }
-        debug_assert_eq!(at, len);
+        let mut nodes = 0;
+        self.fill_bytes(flat, 2, len, |heap, out| nodes = heap.write_rope(rope, out, |_, _| {}));
+        self.work += nodes;
         if rope.space() == self.own() {
             self.store(rope, 0, header & !0xff | u64::from(kind::FLATTENED));
             self.set(rope, 2, flat.string());
         }
         Ok(flat.string())
+    }
+
+    /// Writes a string's bytes into `out`, which has its length, and shows `leaf` each flat string of it with its header. How
+    /// many ropes there were.
+    ///
+    /// From the end: what a loop appends to leans to the left, and so needs no stack.
+    fn write_rope(&self, string: Ref, out: &mut [u8], mut leaf: impl FnMut(u64, &[u8])) -> u64 {
+        let (mut few, mut depth) = ([string; FLATTEN_FEW], 0);
+        let mut rest: Vec<Ref> = Vec::new();
+        let (mut end, mut nodes) = (out.len(), 0);
+        let mut r = string;
+        loop {
+            let header = self.header(r);
+            match header as u8 {
+                kind::ROPE => {
+                    let left = self.get(r, 2).as_ref();
+                    match few.get_mut(depth) {
+                        Some(place) => {
+                            *place = left;
+                            depth += 1;
+                        }
+                        None => rest.push(left),
+                    }
+                    r = self.get(r, 3).as_ref();
+                    nodes += 1;
+                    continue;
+                }
+                kind::FLATTENED => {
+                    r = self.get(r, 2).as_ref();
+                    continue;
+                }
+                _ => {}
+            }
+            let bytes = flat_bytes(self, r);
+            leaf(header, bytes);
+            let start = end - bytes.len();
+            copy_short(&mut out[start..end], bytes);
+            end = start;
+            r = match rest.pop() {
+                Some(left) => left,
+                None if depth > 0 => {
+                    depth -= 1;
+                    few[depth]
+                }
+                None => break,
+            };
+        }
+        debug_assert_eq!(end, 0);
+        nodes
+    }
+
+    /// Appends a string's bytes without changing it; false if there is half a surrogate pair among them, which no UTF-8 has.
+    pub(crate) fn string_into(&self, v: Value, out: &mut Vec<u8>) -> bool {
+        let at = out.len();
+        out.resize(at + self.string_bytes_len(v), 0);
+        let mut fine = true;
+        self.write_rope(v.as_ref(), &mut out[at..], |header, bytes| {
+            // A rope over two halves that meet there is not: each leaf is text or not by itself.
+            fine &= header & ASCII != 0 || text::is_well_formed(bytes);
+        });
+        fine
     }
 
     /// `a + b` of two strings.
@@ -364,48 +448,51 @@ impl Heap {
             self.set(r, 3, b);
             return Ok(r.string());
         }
-        let (ra, rb) = (self.flat(a)?.as_ref(), self.flat(b)?.as_ref());
+        let (a, b) = (self.flat(a)?, self.flat(b)?);
         let r = self.raw_string(la + lb, units as usize, flags)?;
-        self.copy_bytes((ra, 2, 0), (r, 2, 0), la);
-        self.copy_bytes((rb, 2, 0), (r, 2, la), lb);
+        self.fill_bytes(r, 2, la + lb, |heap, out| {
+            let (left, right) = out.split_at_mut(la);
+            copy_short(left, heap.str_bytes(a));
+            copy_short(right, heap.str_bytes(b));
+        });
         Ok(r.string())
     }
 
-    /// ASCII strings and integers, written one behind the other into one new string; none if there is anything else
-    /// among them, or more than a short text: then they are joined in twos.
-    #[inline]
-    pub(crate) fn join_short(&mut self, parts: &[Value]) -> Result<Option<Value>, Throw> {
-        if parts.len() < 2 {
-            return Ok(None);
-        }
-        let mut out = [0; SHORT_BYTES_MAX];
-        let mut len = 0;
-        for part in parts {
-            if part.is_string() {
-                let r = part.as_ref();
-                let header = self.header(r);
-                let n = (header >> 32) as usize;
-                if header as u8 != kind::STRING || header & ASCII == 0 || n > SHORT_BYTES_MAX - len {
-                    return Ok(None);
+    /// Flat strings and integers, written one behind the other into one new string of at most `most` bytes; none if there is
+    /// anything else among them, or more: then they are joined in twos.
+    #[inline(never)]
+    pub(crate) fn join(&mut self, parts: &[Value], most: usize) -> Result<Option<Value>, Throw> {
+        let joined = self.write_ahead(most, |heap, out| {
+            let (mut len, mut units, mut flags) = (0, 0, ASCII);
+            for part in parts {
+                if part.is_string() {
+                    let (header, bytes) = heap.flat_now(*part)?;
+                    if bytes.len() > PART_BYTES_MAX || header & (ENDS_HIGH | STARTS_LOW) != 0 {
+                        return None;
+                    }
+                    copy_short(out.get_mut(len..len + bytes.len())?, bytes);
+                    len += bytes.len();
+                    units += (header >> 32) as usize;
+                    flags &= header;
+                } else if part.is_int() {
+                    let mut buffer = itoa::Buffer::new();
+                    let digits = buffer.format(part.as_int()).as_bytes();
+                    copy_short(out.get_mut(len..len + digits.len())?, digits);
+                    len += digits.len();
+                    units += digits.len();
+                } else {
+                    return None;
                 }
-                out[len..len + n].copy_from_slice(self.bytes(r, 2, n));
-                len += n;
-            } else if part.is_int() {
-                let mut buffer = itoa::Buffer::new();
-                let digits = buffer.format(part.as_int()).as_bytes();
-                if digits.len() > SHORT_BYTES_MAX - len {
-                    return Ok(None);
-                }
-                out[len..len + digits.len()].copy_from_slice(digits);
-                len += digits.len();
-            } else {
-                return Ok(None);
             }
+            Some((len, units, flags))
+        });
+        match joined.flatten() {
+            // Short ones are known strings; one part is itself.
+            Some((len, units, flags)) if len > 1 && parts.len() > 1 => {
+                Ok(Some(self.raw_string(len, units, flags)?.string()))
+            }
+            _ => Ok(None),
         }
-        if len < 2 {
-            return Ok(None);
-        }
-        self.new_ascii(len, |text| text.copy_from_slice(&out[..len])).map(Some)
     }
 
     /// A flat ASCII string, changed in place by `map`, as a new one.

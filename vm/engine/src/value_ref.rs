@@ -345,7 +345,7 @@ impl<'a> ValueRef<'a> {
         if v.is_string() {
             // A rope inside a larger value: written out here.
             let mut out = Vec::new();
-            self.heap.string_into(v, &mut out);
+            let _ = self.heap.string_into(v, &mut out);
             return sink.str(&text::well_formed(&out));
         }
         if v.is_bigint() {
@@ -413,28 +413,6 @@ impl<'a> ValueRef<'a> {
 impl ValueSource for ValueRef<'_> {
     fn emit(&self, sink: &mut dyn ValueSink) -> Result<(), ValueError> {
         self.emit_at(sink, 0)
-    }
-}
-
-impl Heap {
-    /// Appends a string's bytes without changing it.
-    pub(crate) fn string_into(&self, v: Value, out: &mut Vec<u8>) {
-        // Ropes only: a flat string allocates nothing here.
-        let mut rest = Vec::new();
-        let mut next = Some(v.as_ref());
-        while let Some(r) = next {
-            next = match self.kind(r) {
-                kind::ROPE => {
-                    rest.push(self.get(r, 3).as_ref());
-                    Some(self.get(r, 2).as_ref())
-                }
-                kind::FLATTENED => Some(self.get(r, 2).as_ref()),
-                _ => {
-                    out.extend_from_slice(crate::string::flat_bytes(self, r));
-                    rest.pop()
-                }
-            };
-        }
     }
 }
 

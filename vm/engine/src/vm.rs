@@ -548,9 +548,15 @@ impl Vm {
     pub fn resume_with_result(&mut self, task: TaskHandle, effect: EffectId) -> Result<(), VmError> {
         self.keep_result();
         let (_, state) = self.parts(task).ok_or(VmError::Stale)?;
-        let pending = state.pending.iter_mut().find(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let at = state.pending.iter().position(|p| p.id == effect).ok_or(VmError::NoEffect)?;
+        let pending = &mut state.pending[at];
         match pending.result.take() {
-            Some(value) => self.wake(task, effect, value, false),
+            Some(value) => {
+                let fiber = pending.fiber;
+                state.pending.remove(at);
+                state.jobs.push_back(Job::Resume { fiber, value, rejected: false });
+                Ok(())
+            }
             None => Err(VmError::Value(ValueError::Malformed { offset: 0, expected: "a value" })),
         }
     }
@@ -562,9 +568,13 @@ impl Vm {
         if let (Trap::Exception, Some(Err(value))) = (trap, state.outcome) {
             return mem.error_report(value, trap.code());
         }
+        if let (Trap::BadRequest | Trap::MediaType, Some(why)) = (trap, state.request.why.take()) {
+            return ErrorReport { code: trap.code().into(), message: why, ..ErrorReport::default() };
+        }
         let message = match trap {
             Trap::Exception => "the script failed",
             Trap::BadRequest => "the body can't be read",
+            Trap::MediaType => "the body is of a type that isn't read here",
             Trap::Fuel => "the script used up its fuel",
             Trap::WallTime => "the script took too long",
             Trap::Memory => "the script used up its memory",

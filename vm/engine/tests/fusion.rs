@@ -54,6 +54,57 @@ function bench() {
 }
 "#;
 
+/// Natives with a short form (builtins/quick.rs) beside the same natives called otherwise.
+const METHODS: &str = r#"
+function bench() {
+  let rope = "";
+  for (let i = 0; i < 40; i++) rope += "0123456789".slice(i % 3) + i;
+  const texts = ["", "x", "axb", "\u00e9x", "\u{1f600}x", "\ud83d", "\ude00x", "a".repeat(300) + "x", "y".repeat(16), rope];
+  const out = [];
+  const same = (name, a, b) => {
+    if (!Object.is(a, b)) throw new Error(`${name}: ${a}, but ${b}`);
+    out.push(a);
+  };
+  for (const t of texts) {
+    for (const s of ["x", "", "39", "\u00e9", "\ude00", "\ud83d", "ab", "yyy", undefined, 3]) {
+      same("includes", t.includes(s), "".includes.call(t, s));
+      same("indexOf", t.indexOf(s), "".indexOf.call(t, s));
+      same("startsWith", t.startsWith(s), "".startsWith.call(t, s));
+    }
+    same("includes", t.includes("x"), "".includes.call(t, "x"));
+    same("indexOf", t.indexOf("x"), "".indexOf.call(t, "x"));
+    same("startsWith", t.startsWith("a"), "".startsWith.call(t, "a"));
+    for (const i of [0, 1, -1, 2.5, 400, "1", undefined]) same("charCodeAt", t.charCodeAt(i), "".charCodeAt.call(t, i));
+    same("charCodeAt", t.charCodeAt(), "".charCodeAt.call(t));
+    same("replaceAll", t.replaceAll("x", "<&>"), t.split("x").join("<&>"));
+    same("replaceAll", t.replaceAll("3", ""), t.split("3").join(""));
+    same("template", `<${t}|${t.length}|${-7}|${0}>`, "<" + t + "|" + t.length + "|" + -7 + "|" + 0 + ">");
+    same("template", `${t}${t}`, [t, t].join(""));
+    same("again", `${t}\ude00`.length, t.length + 1);
+  }
+  for (const t of [["x"], { includes: s => s + "!" }]) out.push(t.includes("x"));
+  for (const n of [0.5, -0.5, -0, 0, 1, 2147483647.5, 2147483648, -2147483648, -2147483648.5, 1e21, NaN, Infinity, "3.5", null, [7.5]]) {
+    for (const f of ["floor", "ceil", "abs", "sqrt"]) same(f, Math[f](n), Math[f].call(null, n));
+    same("floor", Math.floor(n), Math.floor.call(null, n));
+  }
+  same("floor", Math.floor(), NaN);
+  const numbers = [Math.random(), Math.random(), Math.random.call(null)];
+  same("random", new Set(numbers).size, 3);
+  const list = [];
+  for (let i = 1; i < 20; i++) same("push", list.push(i), i);
+  same("push", list.push(), 19);
+  same("push", list.push(1, 2), 21);
+  try { Object.freeze(list).push(3); } catch (e) { out.push(e.name); }
+  const words = ["\u{1f600}b", "\uffee", "\u{1f600}a", "abcdefgh2", "abcdefgh1", "abcdefgh", "", "a\0", "a", "\ud800", "zz"];
+  const sorted = words.map(w => ({ w })).sort((a, b) => (a.w < b.w ? -1 : a.w > b.w ? 1 : 0)).map(o => o.w);
+  same("sort", sorted.join("|"), [...words].sort().join("|"));
+  same("sort", words.slice(3, 7).map(w => ({ w })).sort((a, b) => (a.w < b.w ? -1 : 1)).map(o => o.w).join("|"), "|abcdefgh|abcdefgh1|abcdefgh2");
+  String.prototype.includes = function (s) { return `mine ${this} ${s}`; };
+  same("patched", "abc".includes("b"), "mine abc b");
+  return out.map(v => (Object.is(v, -0) ? "-0" : String(v))).join();
+}
+"#;
+
 fn run(blueprint: &Arc<Blueprint>, slice: u64) -> (String, u64) {
     let mut vm = Vm::new(VmConfig::default());
     let id = vm.adopt(blueprint).expect("address space");
@@ -90,6 +141,7 @@ fn check(name: &str, text: &str) -> bool {
 #[test]
 fn fused_code_does_what_its_parts_do() {
     assert!(check("odd operands", ODD));
+    assert!(check("methods", METHODS));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers-vm/bodies");
     let mut ran = 0;
     for entry in std::fs::read_dir(&folder).expect("the bodies of the benches") {

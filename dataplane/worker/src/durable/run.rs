@@ -562,7 +562,7 @@ impl Back {
     fn durable_end<R: Reactor>(&mut self, reactor: &mut R, run: u64, key: u64, how: VmRun) {
         let Some(task) = self.runs.get_mut(run).map(|run| run.task) else { return };
         if let VmRun::Trap(trap) = how
-            && !matches!(trap, Trap::Exception | Trap::BadRequest)
+            && !matches!(trap, Trap::Exception | Trap::BadRequest | Trap::MediaType)
             && self.try_again(reactor, key, "", trap.code())
         {
             return;

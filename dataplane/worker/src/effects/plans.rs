@@ -6,7 +6,7 @@
 //!              \--> leaves (the values)                    --new---> describe -> Query -> Plan, kept
 //! ```
 //! The walk decides what is structure, written into the key byte for byte, and what is a leaf, of which the key has
-//! the kind alone: null, true, false, list, map or other, since the text depends on that. What doesn't fit into
+//! the kind alone: null, true, false, list, list with a null, map or other, since the text depends on that. What doesn't fit into
 //! this (a long list of objects, values that will be refused) is rendered as it is, and not kept.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use forebay_base::value::{ValueBuilder, codec};
 use forebay_base::{Value, ValueError};
 use forebay_engine::{QueryOp, QueryOps, ValueRef};
-use forebay_postgres::builder::{Plan, Source, leaf};
+use forebay_postgres::builder::{Number, Plan, Source, leaf, number_leaf};
 use forebay_postgres::{Access, Param, Query, Shape};
 
 /// Plans of one core. Beyond it all are forgotten: shapes come from source text, so there are few, unless names of
@@ -46,7 +46,8 @@ pub(crate) struct Plans {
 /// Places for chains of one lambda.
 const LAMBDAS: usize = 64;
 
-/// A chain of one lambda without further arguments, whose values are [`Kind::Other`].
+/// A chain of one lambda without further arguments, whose values are [`Kind::Other`] or numbers: only a named query is one,
+/// whose text doesn't depend on them.
 #[derive(Debug)]
 struct Lambda {
     data: Box<[u8]>,
@@ -89,11 +90,11 @@ impl Default for Plans {
     }
 }
 
-/// A chain of one lambda, and its values; only if each is [`Kind::Other`].
+/// A chain of one lambda, and its values; only if each is [`Kind::Other`] or a number.
 fn one_lambda<'a>(ops: &QueryOps<'a>, leaves: &mut Vec<ValueRef<'a>>) -> Option<(usize, &'a [u8])> {
     let lambda = ops.lambda()?;
     leaves.extend(lambda.values());
-    if leaves.iter().any(|value| kind_of(value) != Some(Kind::Other)) {
+    if !leaves.iter().all(|value| matches!(kind_of(value), Some(Kind::Other | Kind::Number(_)))) {
         leaves.clear();
         return None;
     }
@@ -184,7 +185,9 @@ impl Plans {
                 Some(Kind::Null) => Value::Null,
                 Some(Kind::Bool(value)) => Value::Bool(value),
                 Some(Kind::List) => Value::List(vec![place]),
+                Some(Kind::ListWithNull) => Value::List(vec![place, Value::Null]),
                 Some(Kind::Map) => Value::Map(vec![("".into(), place)]),
+                Some(Kind::Number(what)) => number_leaf(number - 1, what),
                 _ => place,
             })
         };
@@ -210,7 +213,10 @@ enum Kind {
     Null,
     Bool(bool),
     List,
+    ListWithNull,
     Map,
+    /// Of a lambda alone the text depends on it.
+    Number(Number),
     Other,
 }
 
@@ -222,10 +228,12 @@ fn kind_of(value: &ValueRef<'_>) -> Option<Kind> {
         Kind::Null
     } else if let Some(value) = value.as_bool() {
         Kind::Bool(value)
-    } else if value.array_len().is_some() {
-        Kind::List
+    } else if let Some(len) = value.array_len() {
+        if (0..len).any(|at| value.at(at).is_null()) { Kind::ListWithNull } else { Kind::List }
     } else if value.is_plain_object() {
         Kind::Map
+    } else if let Some(what) = value.as_f64().and_then(Number::of) {
+        Kind::Number(what)
     } else {
         Kind::Other
     })
@@ -281,7 +289,10 @@ impl<'a> Walk<'_, '_, 'a> {
         for (index, value) in op.iter().enumerate() {
             match part(op, index, &value) {
                 Part::Structure => self.structure(&value, 0)?,
-                Part::Leaf => self.leaf(value)?,
+                Part::Leaf => {
+                    let in_lambda = op.name == "%lambda";
+                    self.leaf(value, in_lambda)?;
+                }
                 Part::Limit => {
                     let number = value.as_f64().filter(|n| *n >= 0.0 && n.fract() == 0.0 && *n < 9e15)?;
                     self.key.push(if number == 0.0 { b'0' } else { b'n' });
@@ -313,20 +324,24 @@ impl<'a> Walk<'_, '_, 'a> {
         let read = value.each_property(&mut |name, value| {
             count = count.saturating_add(1);
             self.text(name);
-            fits = fits.and_then(|()| self.leaf(value));
+            fits = fits.and_then(|()| self.leaf(value, false));
         });
         self.key[start + 1..start + 3].copy_from_slice(&count.to_le_bytes());
         fits.filter(|()| read.is_ok() && count < u16::MAX)
     }
 
-    fn leaf(&mut self, value: ValueRef<'a>) -> Option<()> {
+    fn leaf(&mut self, value: ValueRef<'a>, in_lambda: bool) -> Option<()> {
         self.key.push(match kind_of(&value)? {
             Kind::Null => b'N',
             Kind::Bool(true) => b't',
             Kind::Bool(false) => b'f',
             Kind::List => b'l',
+            Kind::ListWithNull => b'L',
             Kind::Map => b'm',
-            Kind::Other => b's',
+            Kind::Number(Number::Short) if in_lambda => b'i',
+            Kind::Number(Number::Long) if in_lambda => b'I',
+            Kind::Number(Number::Fraction) if in_lambda => b'd',
+            Kind::Number(_) | Kind::Other => b's',
         });
         self.leaves.push(value);
         (self.leaves.len() <= LEAVES_MAX).then_some(())
@@ -530,10 +545,13 @@ fn describe(ops: QueryOps<'_>, leaf: Leaf<'_>) -> Result<Described, String> {
             ("all" | "distinct", []) => set(name, Value::Bool(true)),
             ("get" | "first" | "count" | "exists" | "delete", []) => set("verb", name.into()),
             ("find", [id]) => {
-                add(&mut lists, "where", pair(&"id".into(), "=", id));
-                set("verb", "first".into());
+                let joined = lists.iter().any(|(name, list)| *name == "joins" && !list.is_empty());
+                let condition = pair(&id_column(&d.map, joined), "=", id);
+                d.map.retain(|(known, _)| &**known != "verb");
+                d.map.push(("verb".into(), "first".into()));
+                add(&mut lists, "where", condition);
             }
-            ("sum" | "avg" | "min" | "max", [column]) => {
+            ("sum" | "avg" | "min" | "max" | "count", [column]) => {
                 set("verb", Value::List(vec![name.into(), column.clone()]));
             }
             ("insert" | "update", [values]) => {
@@ -572,6 +590,18 @@ fn describe(ops: QueryOps<'_>, leaf: Leaf<'_>) -> Result<Described, String> {
         d.map.push(("verb".into(), "get".into()));
     }
     Ok(d)
+}
+
+/// What `find` looks for: `id`, where tables are joined that of the first.
+fn id_column(map: &[(Box<str>, Value)], joined: bool) -> Value {
+    let text =
+        |key: &str| map.iter().find(|(known, _)| &**known == key).and_then(|(_, value)| value.as_str());
+    match text("alias")
+        .or_else(|| text("table").map(|name| name.rsplit_once('.').map_or(name, |(_, name)| name)))
+    {
+        Some(table) if joined => format!("{table}.id").as_str().into(),
+        _ => "id".into(),
+    }
 }
 
 /// An argument as a value, its leaves replaced by what `leaf` says.

@@ -620,11 +620,11 @@ impl Effects {
                         pool.handle_job(link, done, now);
                     }
                 }
-                Action::Send { link, bytes } => {
+                Action::Send { link, mut bytes } => {
                     let connection = connections.iter().find(|(l, _)| *l == link).map(|(_, c)| *c);
                     match connection.and_then(|connection| reactor.output(connection)) {
                         Some(output) => {
-                            output.push(&bytes);
+                            output.append(&mut bytes);
                             if pool.is_copying(link) {
                                 unsent.push((link, bytes));
                             } else {
@@ -806,6 +806,6 @@ fn fault_of(error: &QueryError) -> Refusal {
         }
         QueryError::Lost { .. } => ("UnavailableError", error.to_string(), Some("08006".into())),
         QueryError::Value(_) | QueryError::ResultTooLarge { .. } => ("RangeError", error.to_string(), None),
-        QueryError::Refused(_) => ("TypeError", error.to_string(), None),
+        QueryError::Refused(_) | QueryError::Values { .. } => ("TypeError", error.to_string(), None),
     }
 }

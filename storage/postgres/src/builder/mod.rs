@@ -14,7 +14,7 @@ mod predicate;
 mod render;
 mod value;
 
-pub use plan::{Plan, Source, leaf};
+pub use plan::{Number, Plan, Source, leaf, number_leaf};
 pub use predicate::PREDICATE_DEPTH_MAX;
 pub use render::{PARAMETER_COUNT_MAX, Rendered, quote_name};
 
@@ -133,7 +133,7 @@ pub enum Verb<'a> {
     Count,
     /// Whether there is a row: [`crate::Shape::Scalar`].
     Exists,
-    /// `sum`, `avg`, `min` or `max` of a column: [`crate::Shape::Scalar`], null for no rows.
+    /// `count`, `sum`, `avg`, `min` or `max` of a column: [`crate::Shape::Scalar`], but for `count` null for no rows.
     Aggregate {
         /// Which.
         function: Aggregate,
@@ -143,10 +143,11 @@ pub enum Verb<'a> {
     /// Inserts rows. Without `returning`: [`crate::Shape::Affected`]; with it, `First` for one row that was
     /// given as an object, else `Rows`.
     Insert {
-        /// Column names, the keys of the objects.
+        /// Column names, the keys of all objects in the order in which they first appear.
         columns: Vec<&'a str>,
-        /// Values, row after row; `columns.len() * rows` of them.
-        values: Vec<Param<'a>>,
+        /// Values, row after row; `columns.len() * rows` of them. `None`: the object has no such key, the column gets its
+        /// default.
+        values: Vec<Option<Param<'a>>>,
         /// Number of rows. With no columns, a row is all defaults, and there is one.
         rows: usize,
         /// True if the script gave a list of objects.
@@ -173,6 +174,8 @@ pub enum Set<'a> {
 /// Functions of [`Verb::Aggregate`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Aggregate {
+    /// How many are not null.
+    Count,
     /// The sum.
     Sum,
     /// The mean.

@@ -7,7 +7,8 @@
 use forebay_base::Value;
 
 use super::BuilderError;
-use super::render::Out;
+use super::plan::Number;
+use super::render::{Out, has_null};
 use crate::param::Param;
 
 /// Nesting of a predicate. The compiler's trees come from source text, which is bounded; this is for trees from
@@ -53,7 +54,13 @@ fn pair<'t>(head: &str, rest: &'t [Value]) -> Result<(&'t Value, &'t Value), Bui
 }
 
 impl<'a> Renderer<'_, 'a> {
-    /// Something to select, sort by or set: an operand, or the truth of a condition.
+    /// As [`Self::value`], of which nothing else gives the type: a constant number is one, and no text.
+    pub(super) fn selected(&self, out: &mut Out<'_, 'a>, tree: &'a Value) -> Result<(), BuilderError> {
+        let (head, _) = node(tree)?;
+        if CONDITIONS.contains(&head) { self.condition(out, tree, 0) } else { self.typed(out, tree, tree, 0) }
+    }
+
+    /// Something to sort by or to set a column to: an operand, or the truth of a condition.
     pub(super) fn value(&self, out: &mut Out<'_, 'a>, tree: &'a Value) -> Result<(), BuilderError> {
         let (head, _) = node(tree)?;
         if CONDITIONS.contains(&head) {
@@ -113,13 +120,7 @@ impl<'a> Renderer<'_, 'a> {
             "in" => {
                 let (x, list) = pair(head, rest)?;
                 match self.classify(list)? {
-                    Operand::Known(value @ Param::List(_)) => {
-                        self.operand(out, x, list, depth + 1)?;
-                        out.push(" = ANY(");
-                        out.param(value);
-                        out.push(")");
-                        Ok(())
-                    }
+                    Operand::Known(value @ Param::List(_)) => self.any(out, x, value, true, depth),
                     Operand::Known(other) => Err(BuilderError::new(format!(
                         "{}: \"in\" takes a list, got {}",
                         place(x),
@@ -213,7 +214,7 @@ impl<'a> Renderer<'_, 'a> {
         depth: usize,
     ) -> Result<(), BuilderError> {
         let equal = head == "==";
-        self.known_refused(x, y, head, |p| matches!(p, Param::List(_)))?;
+        self.known_refused(x, y, head, |_| false)?;
         let (left, right) = (self.classify(x)?, self.classify(y)?);
         let (expression, value) = match (left, right) {
             (Operand::Expression, Operand::Known(value)) => (x, value),
@@ -238,6 +239,9 @@ impl<'a> Renderer<'_, 'a> {
                 return Ok(());
             }
         };
+        if matches!(value, Param::List(_)) {
+            return self.any(out, expression, value, equal, depth);
+        }
         out.push("(");
         self.operand(out, expression, expression, depth + 1)?;
         if matches!(value, Param::Null) {
@@ -247,6 +251,33 @@ impl<'a> Renderer<'_, 'a> {
             out.param(value);
         }
         out.push(")");
+        Ok(())
+    }
+
+    /// Whether `x` equals any element of a list, or none of them; null equals null.
+    fn any(
+        &self,
+        out: &mut Out<'_, 'a>,
+        x: &'a Value,
+        list: Param<'a>,
+        equal: bool,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
+        let or_null = matches!(list, Param::List(items) if has_null(items));
+        out.push(match (equal, or_null) {
+            (true, false) => "",
+            (true, true) | (false, false) => "(",
+            (false, true) => "((",
+        });
+        self.operand(out, x, x, depth + 1)?;
+        out.push(" = ANY(");
+        out.param(list);
+        out.push(if equal { ")" } else { ")) IS NOT TRUE" });
+        if or_null {
+            out.push(if equal { " OR " } else { " AND " });
+            self.operand(out, x, x, depth + 1)?;
+            out.push(if equal { " IS NULL)" } else { " IS NOT NULL)" });
+        }
         Ok(())
     }
 
@@ -306,7 +337,7 @@ impl<'a> Renderer<'_, 'a> {
             ("+" | "-" | "*" | "/" | "%", _) => {
                 let (x, y) = pair(head, rest)?;
                 out.push("(");
-                self.operand(out, x, y, depth + 1)?;
+                self.factor(out, x, y, head, depth)?;
                 // Integer division truncates in SQL and doesn't in a script; numeric is exact for both.
                 out.push(match head {
                     "+" => " + ",
@@ -315,7 +346,7 @@ impl<'a> Renderer<'_, 'a> {
                     "/" => "::numeric / ",
                     _ => " % ",
                 });
-                self.operand(out, y, x, depth + 1)?;
+                self.factor(out, y, x, head, depth)?;
                 out.push(")");
                 Ok(())
             }
@@ -340,10 +371,16 @@ impl<'a> Renderer<'_, 'a> {
             ("case", [condition, x, y]) => {
                 out.push("CASE WHEN ");
                 self.condition(out, condition, depth + 1)?;
-                out.push(" THEN ");
-                self.operand(out, x, y, depth + 1)?;
-                out.push(" ELSE ");
-                self.operand(out, y, x, depth + 1)?;
+                // Parameters alone would be text.
+                let typed = self.is_constant(x, depth)? && self.is_constant(y, depth)?;
+                for (word, branch, other) in [(" THEN ", x, y), (" ELSE ", y, x)] {
+                    out.push(word);
+                    if typed {
+                        self.typed(out, branch, other, depth + 1)?;
+                    } else {
+                        self.branch(out, branch, other, depth + 1)?;
+                    }
+                }
                 out.push(" END");
                 Ok(())
             }
@@ -362,12 +399,83 @@ impl<'a> Renderer<'_, 'a> {
             }
             (_, [x]) if let Some((before, after)) = function(head) => {
                 out.push(before);
-                self.operand(out, x, other, depth + 1)?;
+                self.typed(out, x, other, depth + 1)?;
                 out.push(after);
                 Ok(())
             }
             _ => Err(malformed(format_args!("\"{}\" is not an operand", head.escape_debug()))),
         }
+    }
+
+    /// A branch of `condition ? x : y`, which may be a condition itself.
+    fn branch(
+        &self,
+        out: &mut Out<'_, 'a>,
+        tree: &'a Value,
+        other: &'a Value,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
+        let (head, _) = node(tree)?;
+        if CONDITIONS.contains(&head) {
+            self.condition(out, tree, depth)
+        } else {
+            self.operand(out, tree, other, depth)
+        }
+    }
+
+    /// A side of arithmetic. `p.count * 1.5` is no integer where count is one, which the server would conclude.
+    fn factor(
+        &self,
+        out: &mut Out<'_, 'a>,
+        tree: &'a Value,
+        other: &'a Value,
+        operator: &str,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
+        self.operand(out, tree, other, depth + 1)?;
+        if let Operand::Known(value) = self.classify(tree)?
+            && operator != "/"
+            && Number::of_param(&value) == Some(Number::Fraction)
+        {
+            out.push("::numeric");
+        }
+        Ok(())
+    }
+
+    /// An operand; a number or a boolean that is known is one for the server, too.
+    fn typed(
+        &self,
+        out: &mut Out<'_, 'a>,
+        tree: &'a Value,
+        other: &'a Value,
+        depth: usize,
+    ) -> Result<(), BuilderError> {
+        self.operand(out, tree, other, depth)?;
+        if let Operand::Known(value) = self.classify(tree)? {
+            out.push(match (Number::of_param(&value), value) {
+                (Some(Number::Short), _) => "::int4",
+                (Some(Number::Long), _) => "::int8",
+                (Some(Number::Fraction), _) => "::numeric",
+                (None, Param::Bool(_)) => "::bool",
+                _ => "",
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether it is a known number, boolean or null, or one of such by a condition.
+    fn is_constant(&self, tree: &'a Value, depth: usize) -> Result<bool, BuilderError> {
+        if depth > PREDICATE_DEPTH_MAX {
+            return Ok(false);
+        }
+        if let ("case", [_, x, y]) = node(tree)? {
+            return Ok(self.is_constant(x, depth + 1)? && self.is_constant(y, depth + 1)?);
+        }
+        Ok(match self.classify(tree)? {
+            Operand::Known(Param::Null | Param::Bool(_)) => true,
+            Operand::Known(value) => Number::of_param(&value).is_some(),
+            Operand::Expression => false,
+        })
     }
 
     /// An operand that is text: a parameter alone gives the server nothing to conclude that from.

@@ -1,5 +1,7 @@
 //! A [`Query`] as text and parameters.
 
+use forebay_base::Value;
+
 use super::{
     Aggregate, BuilderError, Condition, ConflictAction, DIRECTIONS, Item, OPERATORS, On, Query, Set, Tree,
     Verb, Where, plan, predicate,
@@ -24,8 +26,8 @@ impl<'a> Query<'a> {
     /// keeps their memory from one query to the next.
     ///
     /// # Errors
-    /// What the module's text lists: undefined values, unknown operators, a list on the right of `==`, negative
-    /// limits, update or delete without a condition, identifiers that can't be quoted.
+    /// What the module's text lists: undefined values, unknown operators, a list beside `<` and its kin, negative limits,
+    /// update or delete without a condition, identifiers that can't be quoted.
     pub fn render(&self, sql: &mut String, params: &mut Vec<Param<'a>>) -> Result<Rendered, BuilderError> {
         sql.clear();
         params.clear();
@@ -71,6 +73,7 @@ impl<'a> Query<'a> {
             }
             Verb::Aggregate { function, column } => {
                 let name = match function {
+                    Aggregate::Count => "count",
                     Aggregate::Sum => "sum",
                     Aggregate::Avg => "avg",
                     Aggregate::Min => "min",
@@ -92,7 +95,7 @@ impl<'a> Query<'a> {
             }
             Verb::Insert { columns, values, rows, list } => {
                 self.insert(out, columns, values, *rows)?;
-                self.conflict(out, columns)?;
+                self.conflict(out, columns, values)?;
                 self.written(out, if *list { Shape::Rows } else { Shape::First })
             }
             Verb::Update { set } => {
@@ -225,17 +228,17 @@ impl<'a> Query<'a> {
                 Item::Column(column) => out.identifier(column)?,
                 Item::Expression(tree, _) => self.renderer(tree).value(out, tree.tree)?,
             }
-            out.push(match order.direction {
+            out.push(match &*order.direction.to_ascii_lowercase() {
                 "asc" => "",
                 "desc" => " DESC",
                 "asc nulls first" => " NULLS FIRST",
                 "asc nulls last" => " NULLS LAST",
                 "desc nulls first" => " DESC NULLS FIRST",
                 "desc nulls last" => " DESC NULLS LAST",
-                other => {
+                _ => {
                     return Err(BuilderError::new(format!(
                         "order: unknown direction \"{}\"; known are {}",
-                        other.escape_debug(),
+                        order.direction.escape_debug(),
                         DIRECTIONS.join(", ")
                     )));
                 }
@@ -266,7 +269,7 @@ impl<'a> Query<'a> {
             match item {
                 Item::Column(column) => out.column(column)?,
                 Item::Expression(tree, alias) => {
-                    self.renderer(tree).value(out, tree.tree)?;
+                    self.renderer(tree).selected(out, tree.tree)?;
                     if let Some(alias) = alias {
                         out.push(" AS ");
                         out.quoted(alias)?;
@@ -277,7 +280,12 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    fn conflict(&self, out: &mut Out<'_, 'a>, columns: &[&str]) -> Result<(), BuilderError> {
+    fn conflict(
+        &self,
+        out: &mut Out<'_, 'a>,
+        columns: &[&str],
+        values: &[Option<Param<'a>>],
+    ) -> Result<(), BuilderError> {
         let Some(conflict) = &self.conflict else { return Ok(()) };
         out.push(" ON CONFLICT");
         for (index, column) in conflict.columns.iter().enumerate() {
@@ -317,6 +325,15 @@ impl<'a> Query<'a> {
                 "onConflict: nothing to update; \"ignore\" leaves the row as it is",
             ));
         }
+        let mut missing = (0..values.len()).filter(|at| values[*at].is_none());
+        if let Some(at) = missing.find(|at| overwritten.contains(&columns[at % columns.len()])) {
+            // The row that is there would lose what it has to the column's default.
+            return Err(BuilderError::new(format!(
+                "insert: object {} of the list has no \"{}\", which onConflict overwrites",
+                at / columns.len() + 1,
+                columns[at % columns.len()]
+            )));
+        }
         for (index, column) in overwritten.iter().enumerate() {
             out.push(if index == 0 { " DO UPDATE SET " } else { ", " });
             out.quoted(column)?;
@@ -350,16 +367,14 @@ impl<'a> Query<'a> {
         &self,
         out: &mut Out<'_, 'a>,
         columns: &[&str],
-        values: &[Param<'a>],
+        values: &[Option<Param<'a>>],
         rows: usize,
     ) -> Result<(), BuilderError> {
         if !self.wheres.is_empty() {
             return Err(BuilderError::new("insert takes no where"));
         }
         if rows == 0 || columns.len().checked_mul(rows) != Some(values.len()) {
-            return Err(BuilderError::new(
-                "insert: a list needs at least one object, all with the same keys",
-            ));
+            return Err(BuilderError::new("insert: a list needs at least one object"));
         }
         if values.len() > PARAMETER_COUNT_MAX {
             return Err(BuilderError::new(format!(
@@ -388,7 +403,10 @@ impl<'a> Query<'a> {
                     (_, 0) => ", (",
                     _ => ", ",
                 });
-                out.value(*value, || format!("insert: \"{}\"", columns[index]))?;
+                match value {
+                    Some(value) => out.value(*value, || format!("insert: \"{}\"", columns[index]))?,
+                    None => out.push("DEFAULT"),
+                }
             }
             out.push(")");
         }
@@ -506,23 +524,61 @@ fn compare<'a>(
     let operator_sql = match operator {
         "==" => "=",
         "!=" | "<>" => "!=",
-        other => OPERATORS.iter().find(|known| **known == other).copied().ok_or_else(|| {
-            BuilderError::new(format!(
-                "where(\"{column}\", \"{}\"): unknown operator; known are {}",
-                operator.escape_debug(),
-                OPERATORS.join(", ")
-            ))
-        })?,
+        other => {
+            OPERATORS.iter().find(|known| known.eq_ignore_ascii_case(other)).copied().ok_or_else(|| {
+                BuilderError::new(format!(
+                    "where(\"{column}\", \"{}\"): unknown operator; known are {}",
+                    operator.escape_debug(),
+                    OPERATORS.join(", ")
+                ))
+            })?
+        }
     };
     if matches!(value, Param::Undefined) {
         return Err(BuilderError::new(format!("where(\"{column}\", undefined): the value is missing")));
     }
     match (operator_sql, value) {
-        ("in" | "not in", Param::List(_)) => {
+        ("in" | "=", Param::List(list)) => {
+            let or_null = has_null(list);
+            out.push(if or_null { "(" } else { "" });
             out.identifier(column)?;
-            out.push(if operator_sql == "in" { " = ANY(" } else { " <> ALL(" });
+            out.push(" = ANY(");
             out.param(value);
             out.push(")");
+            if or_null {
+                out.push(" OR ");
+                out.identifier(column)?;
+                out.push(" IS NULL)");
+            }
+        }
+        // `<> ALL` would find no row at all beside a null.
+        ("not in", Param::List(list)) if has_null(list) => {
+            out.push("((");
+            out.identifier(column)?;
+            out.push(" = ANY(");
+            out.param(value);
+            out.push(")) IS NOT TRUE AND ");
+            out.identifier(column)?;
+            out.push(" IS NOT NULL)");
+        }
+        ("not in", Param::List(_)) => {
+            out.identifier(column)?;
+            out.push(" <> ALL(");
+            out.param(value);
+            out.push(")");
+        }
+        ("!=", Param::List(list)) => {
+            let but_null = has_null(list);
+            out.push(if but_null { "((" } else { "(" });
+            out.identifier(column)?;
+            out.push(" = ANY(");
+            out.param(value);
+            out.push(")) IS NOT TRUE");
+            if but_null {
+                out.push(" AND ");
+                out.identifier(column)?;
+                out.push(" IS NOT NULL)");
+            }
         }
         ("in" | "not in", _) => {
             return Err(BuilderError::new(format!(
@@ -569,6 +625,11 @@ fn compare<'a>(
     Ok(())
 }
 
+/// Whether a list has a null among its elements: null equals null here, but not in `= ANY`.
+pub(super) fn has_null(list: &[Value]) -> bool {
+    list.iter().any(|item| matches!(item, Value::Null))
+}
+
 fn non_negative<'a>(what: &str, value: Param<'a>) -> Result<Param<'a>, BuilderError> {
     let refused =
         |shown: String| BuilderError::new(format!("{what}({shown}): expected an integer, 0 or more"));
@@ -581,6 +642,10 @@ fn non_negative<'a>(what: &str, value: Param<'a>) -> Result<Param<'a>, BuilderEr
             Ok(Param::Int(v as i64))
         }
         Param::Float(v) => Err(refused(v.to_string())),
+        // As it comes out of a URL; what isn't a number is the client's fault then, not the script's.
+        Param::Str(text) if !text.trim_start().starts_with('-') => {
+            Ok(text.parse().ok().filter(|v| *v >= 0).map_or(value, Param::Int))
+        }
         other => Err(refused(other.kind().to_owned())),
     }
 }
@@ -644,6 +709,12 @@ impl<'a> Out<'_, 'a> {
             self.identifier(column)?;
         }
         if let Some(alias) = alias {
+            if alias.contains(',') {
+                return Err(BuilderError::new(format!(
+                    "\"{}\" is one column and its name; write each column as a text of its own",
+                    text.escape_debug()
+                )));
+            }
             self.push(" AS ");
             self.quoted(alias.trim())?;
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! { table: "user", alias: "u", verb: "get" | "first" | "count" | "exists" | "insert" | "update" | "delete"
-//!                                   | ["sum" | "avg" | "min" | "max", column],
+//!                                   | ["count" | "sum" | "avg" | "min" | "max", column],
 //!   joins: [ ["join" | "left", table, alias | null, left, right | LAMBDA], ... ],
 //!   select: [ITEM, ...], distinct: true, group: [ITEM, ...], having: [WHERE, ...],
 //!   where: [WHERE, ...], order: [ [column | LAMBDA, direction], ... ], limit: n, offset: n,
@@ -30,7 +30,7 @@ impl<'a> Query<'a> {
     /// Reads the map that the module's text shows.
     ///
     /// # Errors
-    /// An unknown key or verb, a value of another kind than shown, objects of a list with different keys.
+    /// An unknown key or verb, a value of another kind than shown.
     pub fn from_value(value: &'a Value) -> Result<Self, BuilderError> {
         let Value::Map(pairs) = value else {
             return Err(BuilderError::new("query: expected a map"));
@@ -49,7 +49,9 @@ impl<'a> Query<'a> {
                             (verb, aggregated) = (name, Some(&**column))
                         }
                         _ => {
-                            return Err(BuilderError::new("sum, avg, min and max take the name of a column"));
+                            return Err(BuilderError::new(
+                                "count, sum, avg, min and max take the name of a column",
+                            ));
                         }
                     },
                     _ => verb = text("verb", value)?,
@@ -97,7 +99,7 @@ impl<'a> Query<'a> {
         query.verb = match (verb, values) {
             ("get", None) => Verb::Get,
             ("first", None) => Verb::First,
-            ("count", None) => Verb::Count,
+            ("count", None) if aggregated.is_none() => Verb::Count,
             ("exists", None) => Verb::Exists,
             ("delete", None) => Verb::Delete,
             ("insert", Some(values)) => insert(values)?,
@@ -109,8 +111,9 @@ impl<'a> Query<'a> {
                 let named = expressions("update", value)?;
                 Verb::Update { set: named.into_iter().map(|(k, tree)| (k, Set::Expression(tree))).collect() }
             }
-            ("sum" | "avg" | "min" | "max", None) if let Some(column) = aggregated => {
+            ("count" | "sum" | "avg" | "min" | "max", None) if let Some(column) = aggregated => {
                 let function = match verb {
+                    "count" => Aggregate::Count,
                     "sum" => Aggregate::Sum,
                     "avg" => Aggregate::Avg,
                     "min" => Aggregate::Min,
@@ -134,30 +137,33 @@ fn insert(values: &Value) -> Result<Verb<'_>, BuilderError> {
         other => (std::slice::from_ref(other), false),
     };
     let mut columns: Vec<&str> = Vec::new();
-    let mut params = Vec::new();
-    for (row, object) in objects.iter().enumerate() {
+    for object in objects {
         let Value::Map(pairs) = object else {
             return Err(BuilderError::new(format!(
                 "insert: expected an object, got {}",
                 Param::from(object).kind()
             )));
         };
-        if row == 0 {
-            columns = pairs.iter().map(|(key, _)| &**key).collect();
+        if !is_in_order(pairs, &columns) {
+            let more = pairs.iter().map(|(key, _)| &**key).filter(|key| !columns.contains(key));
+            columns.extend(more.collect::<Vec<_>>());
         }
-        if pairs.len() != columns.len() {
-            return Err(different_keys(row));
-        }
-        for column in &columns {
-            let value = object.get(column).ok_or_else(|| different_keys(row))?;
-            params.push(Param::from(value));
+    }
+    let mut params = Vec::with_capacity(objects.len().saturating_mul(columns.len()));
+    for object in objects {
+        match object {
+            Value::Map(pairs) if is_in_order(pairs, &columns) => {
+                params.extend(pairs.iter().map(|(_, value)| Some(Param::from(value))));
+            }
+            _ => params.extend(columns.iter().map(|column| object.get(column).map(Param::from))),
         }
     }
     Ok(Verb::Insert { columns, values: params, rows: objects.len(), list })
 }
 
-fn different_keys(row: usize) -> BuilderError {
-    BuilderError::new(format!("insert: object {} of the list has other keys than the first", row + 1))
+/// Whether an object has these keys in this order, as nearly all of a list have.
+fn is_in_order(pairs: &[(Box<str>, Value)], columns: &[&str]) -> bool {
+    pairs.len() == columns.len() && pairs.iter().zip(columns).all(|((key, _), column)| **key == **column)
 }
 
 fn condition<'a>(item: &'a Value, wheres: &mut Vec<Where<'a>>) -> Result<(), BuilderError> {
@@ -303,6 +309,12 @@ fn order(item: &Value) -> Result<Order<'_>, BuilderError> {
         _ => return Err(BuilderError::new("order: expected a column, and \"asc\" or \"desc\"")),
     };
     let by = match by {
+        Value::List(parts) if !matches!(parts.as_slice(), [Value::Str(kind), Value::List(_), Value::List(_)] if &**kind == "lambda") =>
+        {
+            return Err(BuilderError::new(
+                "order takes one column: order(\"a\").order(\"b\", \"desc\") sorts by a, then by b",
+            ));
+        }
         Value::List(_) => Item::Expression(lambda("order", by)?, None),
         _ => Item::Column(text("order", by)?),
     };

@@ -16,7 +16,7 @@ use forebay_base::ValueSink;
 use super::statement::{Input, Prepared, State, Waiting};
 use super::wire::{self, Body};
 use super::{Connection, Entry, Running, shared};
-use crate::copy::{CopySource, CopyWriter, Format, HEADER, is_definite};
+use crate::copy::{BUFFER_BYTES, CopySource, CopyWriter, Format, HEADER, is_definite};
 use crate::error::QueryError;
 use crate::query::{Access, Complete, Delivery, Event, Shape, Sql, Token};
 use crate::types::decode;
@@ -214,7 +214,8 @@ impl Connection {
         format: Format,
         source: &mut dyn CopySource,
     ) -> (Result<bool, QueryError>, bool) {
-        let out = std::mem::take(&mut self.out);
+        let mut out = std::mem::take(&mut self.out);
+        out.reserve_exact(BUFFER_BYTES.saturating_sub(out.len()));
         let mut writer = CopyWriter::new(out, types, format, &mut self.encode);
         let filled = source.fill(&mut writer);
         let (out, needs_text) = writer.finish();

@@ -490,6 +490,11 @@ impl Connection {
         self.unnamed
     }
 
+    /// From now on every query carries its text.
+    pub(crate) fn send_texts(&mut self) {
+        self.unnamed = true;
+    }
+
     /// Whether the bytes are encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
@@ -548,6 +553,11 @@ impl Connection {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Moves all events to the end of `events`, as [`Connection::poll_event`] would one by one.
+    pub(crate) fn append_events(&mut self, events: &mut VecDeque<Event>) {
+        events.append(&mut self.events);
     }
 
     /// Starts a query. `Ok`: exactly one [`Event::Done`] with `token` follows, unless it is abandoned.
@@ -944,14 +954,14 @@ impl Connection {
                 let start = out.len();
                 encode_params(&prepared, params, scratch, out)?;
                 bytes.extend_from_slice(&out[start..]);
-                Ok::<_, ParameterError>(())
+                Ok::<_, QueryError>(())
             })
         };
         if let Err(error) = bound {
             if joins {
                 self.out.extend_from_slice(&wire::SYNC);
             }
-            return Err(error.into());
+            return Err(error);
         }
         let before = if joins { (self.group, self.group_time) } else { (0, Duration::ZERO) };
         self.group = before.0 + usize::from(groupable.is_some());
@@ -1091,7 +1101,7 @@ fn portal_name(number: u32) -> String {
 
 fn undefined(index: usize) -> ParameterError {
     ParameterError {
-        index: u16::try_from(index + 1).unwrap_or(0),
+        index: 0,
         type_name: Box::default(),
         reason: format!("${} is undefined; use null for SQL NULL", index + 1).into(),
     }
@@ -1103,14 +1113,9 @@ fn encode_params(
     params: &[Param<'_>],
     scratch: &mut encode::Scratch,
     out: &mut Vec<u8>,
-) -> Result<(), ParameterError> {
+) -> Result<(), QueryError> {
     if params.len() != prepared.params.len() {
-        return Err(ParameterError {
-            index: 0,
-            type_name: Box::default(),
-            reason: format!("the statement has {} parameters, got {}", prepared.params.len(), params.len())
-                .into(),
-        });
+        return Err(QueryError::Values { wanted: prepared.params.len(), got: params.len() });
     }
     // Not more than 65,535: ParameterDescription counts them in 16 bits.
     let count = u16::try_from(params.len()).unwrap_or(u16::MAX).to_be_bytes();
@@ -1121,7 +1126,7 @@ fn encode_params(
     out.extend_from_slice(&count);
     for ((param, ty), index) in params.iter().zip(&prepared.params).zip(1u16..) {
         if matches!(param, Param::Undefined) {
-            return Err(undefined(usize::from(index) - 1));
+            return Err(undefined(usize::from(index) - 1).into());
         }
         encode::value(param, *ty, index, scratch, out)?;
     }

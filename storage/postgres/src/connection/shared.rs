@@ -25,6 +25,8 @@ pub(super) fn refuse(sql: &str, usage: Use) -> Result<(), QueryError> {
         "transaction control needs a connection of its own (tx)"
     } else if is(&["SET", "RESET", "DISCARD", "PREPARE", "DEALLOCATE", "LOAD"]) {
         "it changes the session, which other tasks share"
+    } else if !inside && is(&["CREATE"]) && makes_temporary(rest) {
+        "a temporary table is one connection's: make it in tx, with ON COMMIT DROP"
     } else if is(&["LISTEN", "UNLISTEN"]) {
         "LISTEN needs a connection of its own"
     } else if is(&["DECLARE", "FETCH", "MOVE", "CLOSE"]) {
@@ -35,6 +37,21 @@ pub(super) fn refuse(sql: &str, usage: Use) -> Result<(), QueryError> {
         return Ok(());
     };
     Err(QueryError::Refused(why))
+}
+
+/// Whether what follows CREATE is there for the session alone.
+fn makes_temporary(rest: &str) -> bool {
+    let mut rest = rest;
+    // CREATE [OR REPLACE] [GLOBAL | LOCAL] { TEMPORARY | TEMP }
+    for _ in 0..4 {
+        let (word, after) = first_word(rest);
+        match &*word.to_ascii_uppercase() {
+            "TEMP" | "TEMPORARY" => return true,
+            "OR" | "REPLACE" | "GLOBAL" | "LOCAL" => rest = after,
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// The word behind ROLLBACK, WORK or TRANSACTION left out.

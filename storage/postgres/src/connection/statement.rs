@@ -241,6 +241,8 @@ pub(super) struct Statements {
     slots: Vec<Slot>,
     /// Hash to index in `slots`. Of two texts with one hash the later one takes the place.
     index: HashMap<u64, usize, BuildHasherDefault<Prehashed>>,
+    /// Index of the slot that was found last: what comes next is mostly the same statement.
+    last: usize,
     capacity: usize,
     clock: u64,
     next_id: u64,
@@ -254,7 +256,14 @@ pub(super) fn name(tag: u64, id: u64) -> String {
 
 impl Statements {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { slots: Vec::new(), index: HashMap::default(), capacity: capacity.max(1), clock: 0, next_id: 1 }
+        Self {
+            slots: Vec::new(),
+            index: HashMap::default(),
+            last: 0,
+            capacity: capacity.max(1),
+            clock: 0,
+            next_id: 1,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -264,7 +273,8 @@ impl Statements {
     /// The statement with this text.
     pub(super) fn find(&mut self, hash: u64, text: &str) -> Option<&mut Slot> {
         self.clock += 1;
-        let slot = &mut self.slots[*self.index.get(&hash)?];
+        let index = self.index_of(hash)?;
+        let slot = &mut self.slots[index];
         if &*slot.text != text {
             return None;
         }
@@ -274,7 +284,16 @@ impl Statements {
 
     /// The statement with this hash and number, if it is still here; doesn't count as a use.
     pub(super) fn find_quietly(&mut self, hash: u64, id: u64) -> Option<&mut Slot> {
-        self.slots.get_mut(*self.index.get(&hash)?).filter(|slot| slot.id == id)
+        let index = self.index_of(hash)?;
+        self.slots.get_mut(index).filter(|slot| slot.id == id)
+    }
+
+    /// Where the statement with this hash is; no two have the same.
+    fn index_of(&mut self, hash: u64) -> Option<usize> {
+        if self.slots.get(self.last).is_none_or(|slot| slot.hash != hash) {
+            self.last = *self.index.get(&hash)?;
+        }
+        Some(self.last)
     }
 
     /// The statement with this number, if it is still here.

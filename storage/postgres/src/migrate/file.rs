@@ -64,7 +64,8 @@ impl File {
         let checksum = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut file = Self {
             name: name.to_owned(),
-            text: text.to_owned(),
+            // The mark that some editors put before a file's text is no SQL; as many spaces keep the places.
+            text: text.strip_prefix('\u{feff}').map_or_else(|| text.to_owned(), |rest| format!("   {rest}")),
             checksum,
             up_bytes: text.len(),
             no_transaction: false,
@@ -72,6 +73,7 @@ impl File {
             down: None,
         };
         let mut at = 0;
+        let text = &file.text.clone();
         for (number, line) in text.split_inclusive('\n').enumerate() {
             let start = at;
             at += line.len();

@@ -315,6 +315,15 @@ struct Run<'r> {
     no_transaction: bool,
 }
 
+/// Whether a statement ends the transaction that it stands in.
+fn ends_transaction(statement: &scan::Statement<'_>) -> bool {
+    let savepoint: [&[&str]; 3] =
+        [&["ROLLBACK", "TO"], &["ROLLBACK", "WORK", "TO"], &["ROLLBACK", "TRANSACTION", "TO"]];
+    ["COMMIT", "END", "ABORT", "ROLLBACK"].iter().any(|word| statement.begins(&[word]))
+        && !savepoint.iter().any(|words| statement.begins(words))
+        || statement.begins(&["PREPARE", "TRANSACTION"])
+}
+
 /// Makes the record, in the same transaction if there is one. Gets the time of the beginning.
 type Record<'r> = &'r mut dyn FnMut(&mut Client, &str) -> Result<i64, MigrateError>;
 
@@ -362,6 +371,13 @@ impl Run<'_> {
     }
 
     fn all(&self, client: &mut Client) -> Result<(), MigrateError> {
+        if let Some(end) = scan::statements(self.text).into_iter().find(ends_transaction) {
+            let error = QueryError::Refused(
+                "it contains COMMIT or ROLLBACK, but a migration is one transaction with its record; nothing of it ran: take BEGIN and COMMIT out, or write `-- forebay: no-transaction`",
+            );
+            let line = self.text[..end.range().start].matches('\n').count() + 1;
+            return Err(MigrateError::Failed { name: self.name.to_owned(), line, error });
+        }
         client.batch(self.text).map_err(|error| {
             let line = match &error {
                 QueryError::Server(server) => line_of(self.text, server.position),
@@ -372,7 +388,7 @@ impl Run<'_> {
         if client.connection().status() == b'T' {
             return Ok(());
         }
-        // The record would be a transaction of its own, and a failure half a migration.
+        // A procedure did it: the record would be a transaction of its own, and a failure half a migration.
         let error = QueryError::Refused(
             "it contains COMMIT or ROLLBACK, so what stands before that was not rolled back; a migration is one transaction",
         );

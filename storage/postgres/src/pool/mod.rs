@@ -465,6 +465,10 @@ impl Pool {
                 self.slow.insert(hash, now);
             }
         }
+        if slot.lane == Lane::Shared && !connection.is_draining() {
+            // None of them is about more than its query.
+            connection.append_events(&mut self.events);
+        }
         while let Some(event) = connection.poll_event() {
             if let Event::Done { token, result: Err(_) } = &event
                 && slot.lane == Lane::Owned(*token)
@@ -488,6 +492,7 @@ impl Pool {
             }
             self.events.push_back(event);
         }
+        let sends_texts = connection.is_unnamed();
         if let Some(cause) = connection.closed() {
             let cause: Box<str> = cause.into();
             self.actions.push_back(Action::Close { link });
@@ -503,9 +508,22 @@ impl Pool {
             }
             *deadline = connection.is_draining().then(|| now.after(DRAIN_SILENCE_MAX));
         }
+        if sends_texts && !self.config.unnamed {
+            self.behind_a_pooler();
+        }
         self.dispatch(now);
         self.dispatch_transactions(link, now);
         self.recycle(link, now);
+    }
+
+    /// A connection has noticed that somebody in between keeps no statements: the others needn't fail to notice, too.
+    fn behind_a_pooler(&mut self) {
+        Arc::make_mut(&mut self.config).unnamed = true;
+        for slot in &mut self.links {
+            if let State::Open { connection, .. } = &mut slot.state {
+                connection.send_texts();
+            }
+        }
     }
 
     /// Closes a link whose connection has ended by itself.

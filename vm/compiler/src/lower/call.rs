@@ -77,7 +77,7 @@ impl<'a> Lower<'_, 'a> {
     }
 
     /// One link of a chain, with what it hangs on.
-    fn link(&mut self, e: &'a Expression<'a>, want: Want, nulls: &mut Vec<Patch>) -> Reg {
+    pub(super) fn link(&mut self, e: &'a Expression<'a>, want: Want, nulls: &mut Vec<Patch>) -> Reg {
         match strip(e) {
             Expression::CallExpression(c) => self.call(c, want, nulls),
             Expression::StaticMemberExpression(m) => self.static_member(m, want, nulls),

@@ -8,8 +8,8 @@ use forebay_base::value::{Value, codec};
 use forebay_bytecode::{HostFn, Instr, Op};
 use oxc_ast::AstKind;
 use oxc_ast::ast::{
-    ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, CallExpression, Expression,
-    ObjectPropertyKind, StaticMemberExpression, TemplateLiteral,
+    ArrowFunctionBody, ArrowFunctionExpression, BindingPattern, CallExpression, ChainElement,
+    ComputedMemberExpression, Expression, ObjectPropertyKind, StaticMemberExpression, TemplateLiteral,
 };
 use oxc_ast_visit::Visit;
 use oxc_span::{GetSpan, Span};
@@ -333,7 +333,8 @@ impl<'a> Lower<'_, 'a> {
             let message = format!("a query is always there: call `{}` without `?.`", m.property.name);
             self.error("FB0601", c.span, message, None);
         }
-        self.expression(&m.object, Want::Free(query));
+        // Not the end of the chain, whatever stands before it: `delete().where(u => ...)`.
+        self.link(&m.object, Want::Free(query), &mut Vec::new());
         let rows = self.rows(arrow, role);
         let body = arrow.body.as_expression();
         if let (Some(rows), Some(body)) = (rows, body) {
@@ -467,8 +468,10 @@ impl<'a> Lower<'_, 'a> {
             Expression::LogicalExpression(l) => l.operator != LogicalOperator::Coalesce,
             Expression::UnaryExpression(u) => u.operator == UnaryOperator::LogicalNot,
             Expression::BinaryExpression(b) => comparison(b.operator).is_some(),
-            Expression::CallExpression(c) => matches!(strip(&c.callee), Expression::StaticMemberExpression(m)
-                if matches!(&*m.property.name, "includes" | "startsWith" | "endsWith" | "like" | "ilike")),
+            Expression::CallExpression(c) => is_condition_call(c),
+            Expression::ChainExpression(chain) => {
+                matches!(&chain.expression, ChainElement::CallExpression(c) if is_condition_call(c))
+            }
             _ => false,
         };
         if is_condition { self.sql_condition(p, e, depth) } else { self.sql_operand(p, e, depth) }
@@ -510,6 +513,10 @@ impl<'a> Lower<'_, 'a> {
                 Some(node(op, vec![left?, right?]))
             }
             Expression::CallExpression(c) => self.condition_call(p, c, depth),
+            // SQL's functions of null are null, as `?.` is undefined.
+            Expression::ChainExpression(chain) if let ChainElement::CallExpression(c) = &chain.expression => {
+                self.condition_call(p, c, depth)
+            }
             Expression::ConditionalExpression(c) => {
                 let test = self.sql_condition(p, &c.test, depth + 1);
                 let yes = self.sql_condition(p, &c.consequent, depth + 1);
@@ -532,7 +539,6 @@ impl<'a> Lower<'_, 'a> {
         depth: usize,
     ) -> Option<Value> {
         if let Expression::StaticMemberExpression(m) = strip(&c.callee)
-            && !m.optional
             && !c.optional
             && let [argument] = c.arguments.as_slice()
             && let Some(argument) = argument.as_expression()
@@ -604,20 +610,37 @@ impl<'a> Lower<'_, 'a> {
             }
             Expression::ConditionalExpression(t) => {
                 let test = self.sql_condition(p, &t.test, depth + 1);
-                let left = self.sql_operand(p, &t.consequent, depth + 1);
-                let right = self.sql_operand(p, &t.alternate, depth + 1);
+                let left = self.sql_value(p, &t.consequent, depth + 1);
+                let right = self.sql_value(p, &t.alternate, depth + 1);
                 Some(node("case", vec![test?, left?, right?]))
             }
-            Expression::StaticMemberExpression(m) if m.property.name == "length" && !m.optional => {
-                let inner = self.sql_operand(p, &m.object, depth + 1)?;
-                Some(node("length", vec![inner]))
-            }
+            Expression::StaticMemberExpression(m) if m.property.name == "length" => self.length(p, m, depth),
             Expression::CallExpression(c) => self.operand_call(p, c, depth),
+            Expression::ChainExpression(chain) => match &chain.expression {
+                ChainElement::CallExpression(c) => self.operand_call(p, c, depth),
+                ChainElement::StaticMemberExpression(m) if m.property.name == "length" => {
+                    self.length(p, m, depth)
+                }
+                _ => {
+                    self.no_sql(chain.span, "this has no form in SQL");
+                    None
+                }
+            },
             other => {
                 self.no_sql(other.span(), "this has no form in SQL");
                 None
             }
         }
+    }
+
+    fn length(
+        &mut self,
+        p: &mut Predicate<'a>,
+        m: &'a StaticMemberExpression<'a>,
+        depth: usize,
+    ) -> Option<Value> {
+        let inner = self.sql_operand(p, &m.object, depth + 1)?;
+        Some(node("length", vec![inner]))
     }
 
     /// `${a}-${b}`: texts and values in a row.
@@ -652,8 +675,10 @@ impl<'a> Lower<'_, 'a> {
                 self.is_text(&l.left) || self.is_text(&l.right)
             }
             Expression::ConditionalExpression(t) => self.is_text(&t.consequent) || self.is_text(&t.alternate),
-            Expression::CallExpression(c) => matches!(strip(&c.callee), Expression::StaticMemberExpression(m)
-                if matches!(&*m.property.name, "toLowerCase" | "lower" | "toUpperCase" | "upper" | "trim" | "trimStart" | "trimEnd")),
+            Expression::CallExpression(c) => gives_text(c),
+            Expression::ChainExpression(chain) => {
+                matches!(&chain.expression, ChainElement::CallExpression(c) if gives_text(c))
+            }
             _ => false,
         }
     }
@@ -678,23 +703,12 @@ impl<'a> Lower<'_, 'a> {
             };
         }
         if let Expression::StaticMemberExpression(m) = strip(&c.callee)
-            && !m.optional
             && !c.optional
             && c.arguments.is_empty()
+            && let Some((op, _)) = text_function(&m.property.name)
         {
-            let op = match &*m.property.name {
-                "toLowerCase" | "lower" => Some("lower"),
-                "toUpperCase" | "upper" => Some("upper"),
-                "trim" => Some("trim"),
-                "trimStart" => Some("trimStart"),
-                "trimEnd" => Some("trimEnd"),
-                "len" => Some("length"),
-                _ => None,
-            };
-            if let Some(op) = op {
-                let inner = self.sql_operand(p, &m.object, depth + 1)?;
-                return Some(node(op, vec![inner]));
-            }
+            let inner = self.sql_operand(p, &m.object, depth + 1)?;
+            return Some(node(op, vec![inner]));
         }
         self.no_sql(c.span, "this call has no form in SQL");
         None
@@ -717,6 +731,17 @@ impl<'a> Lower<'_, 'a> {
     fn operand_value(&mut self, p: &mut Predicate<'a>, e: &'a Expression<'a>) -> Option<Value> {
         if let Some(value) = literal(e) {
             return Some(node("lit", vec![value]));
+        }
+        if matches!(strip(e), Expression::Identifier(id) if id.name == "undefined")
+            && self.symbol_of(e).is_none()
+        {
+            self.error(
+                "FB0602",
+                e.span(),
+                "undefined is no value of SQL",
+                Some("a column that has no value is null"),
+            );
+            return None;
         }
         if p.captured.len() >= CAPTURES_MAX {
             self.error("FB0601", e.span(), "this lambda has too many parameters", None);
@@ -741,16 +766,14 @@ impl<'a> Lower<'_, 'a> {
                     row.columns.iter().find(|(s, _)| *s == symbol).map(|(_, column)| (at, column.clone()))
                 })?
             }
-            Expression::StaticMemberExpression(m) if !m.optional => {
-                let symbol = self.symbol_of(&m.object)?;
-                let at = rows.iter().position(|row| row.whole == Some(symbol))?;
-                (at, m.property.name.to_string())
-            }
-            Expression::ComputedMemberExpression(m) if !m.optional => {
-                let symbol = self.symbol_of(&m.object)?;
-                let at = rows.iter().position(|row| row.whole == Some(symbol))?;
-                (at, self.constant_key(&m.expression)?)
-            }
+            Expression::StaticMemberExpression(m) => self.static_column(rows, m)?,
+            Expression::ComputedMemberExpression(m) => self.computed_column(rows, m)?,
+            // `p?.name`: a row is always there.
+            Expression::ChainExpression(chain) => match &chain.expression {
+                ChainElement::StaticMemberExpression(m) => self.static_column(rows, m)?,
+                ChainElement::ComputedMemberExpression(m) => self.computed_column(rows, m)?,
+                _ => return None,
+            },
             _ => return None,
         };
         let mut parts = Vec::new();
@@ -761,12 +784,52 @@ impl<'a> Lower<'_, 'a> {
         Some(node("col", parts))
     }
 
+    fn static_column(&self, rows: &[Row], m: &StaticMemberExpression<'a>) -> Option<(usize, String)> {
+        let symbol = self.symbol_of(&m.object)?;
+        let at = rows.iter().position(|row| row.whole == Some(symbol))?;
+        Some((at, m.property.name.to_string()))
+    }
+
+    fn computed_column(
+        &mut self,
+        rows: &[Row],
+        m: &'a ComputedMemberExpression<'a>,
+    ) -> Option<(usize, String)> {
+        let symbol = self.symbol_of(&m.object)?;
+        let at = rows.iter().position(|row| row.whole == Some(symbol))?;
+        Some((at, self.constant_key(&m.expression)?))
+    }
+
     /// Whether an expression depends on a row.
     fn mentions(&self, rows: &[Row], e: &Expression<'a>) -> bool {
         let mut search = Search { lower: self, rows, found: false };
         search.visit_expression(e);
         search.found
     }
+}
+
+/// Whether a call is one that gives true or false.
+fn is_condition_call(c: &CallExpression<'_>) -> bool {
+    matches!(strip(&c.callee), Expression::StaticMemberExpression(m)
+        if matches!(&*m.property.name, "includes" | "startsWith" | "endsWith" | "like" | "ilike"))
+}
+
+fn gives_text(c: &CallExpression<'_>) -> bool {
+    matches!(strip(&c.callee), Expression::StaticMemberExpression(m)
+        if text_function(&m.property.name).is_some_and(|(_, is_text)| is_text))
+}
+
+/// The node of a method of text that takes nothing, and whether it gives text.
+fn text_function(method: &str) -> Option<(&'static str, bool)> {
+    Some(match method {
+        "toLowerCase" | "lower" => ("lower", true),
+        "toUpperCase" | "upper" => ("upper", true),
+        "trim" => ("trim", true),
+        "trimStart" => ("trimStart", true),
+        "trimEnd" => ("trimEnd", true),
+        "len" => ("length", false),
+        _ => return None,
+    })
 }
 
 /// The node of a comparison.

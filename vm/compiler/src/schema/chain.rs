@@ -37,7 +37,8 @@ pub(crate) struct Link<'c, 'a> {
 }
 
 /// Links that go on. Behind anything else stands a value, whose methods are none of a chain's: `returning("id").map(...)`.
-pub(crate) const LINKS: [&str; 25] = [
+pub(crate) const LINKS: [&str; 26] = [
+    "clone",
     "table",
     "from",
     "where",

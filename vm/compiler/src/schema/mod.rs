@@ -254,7 +254,7 @@ impl<'f> Pass<'f, '_> {
                 None => self.column(link, 0, used),
             },
             "in" | "notIn" | "like" | "ilike" | "between" | "isNull" | "notNull" | "sum" | "avg" | "min"
-            | "max" => {
+            | "max" | "count" => {
                 self.column(link, 0, used);
             }
             "join" | "leftJoin" if link.args.len() > 2 => {
@@ -291,7 +291,7 @@ impl<'f> Pass<'f, '_> {
                 }
             }
             "find" => {
-                if let [Used { name, table: Some(table), .. }] = used
+                if let [Used { name, table: Some(table), .. }, ..] = used
                     && !table.columns.iter().any(|column| column == "id")
                 {
                     let message = format!("`find` looks for `id`, and table `{name}` has no such column");

@@ -136,6 +136,19 @@ impl Build<'_> {
         Some(Value::Map(pairs))
     }
 
+    /// What `find` looks for: `id`, where tables are joined that of the first.
+    fn id_column(&self) -> String {
+        let text = |key: &str| {
+            self.map.iter().find(|(known, _)| &**known == key).and_then(|(_, value)| value.as_str())
+        };
+        let unqualified = |name| str::rsplit_once(name, '.').map_or(name, |(_, name)| name);
+        let joined = self.lists.iter().any(|(name, list)| *name == "joins" && !list.is_empty());
+        match text("alias").or_else(|| text("table").map(unqualified)) {
+            Some(table) if joined => format!("{table}.id"),
+            _ => "id".to_owned(),
+        }
+    }
+
     fn pair(&mut self, column: &str, operator: &str, value: Value) -> Value {
         node(vec!["pair".into(), column.into(), operator.into(), value])
     }
@@ -232,11 +245,13 @@ impl Build<'_> {
             ("get" | "first" | "count" | "exists" | "delete", 0) => self.set("verb", link.name.into()),
             ("find", 1) => {
                 let value = self.value_at(link, 0)?;
-                let item = self.pair("id", "=", value);
+                let item = self.pair(&self.id_column(), "=", value);
                 self.add("where", item);
                 self.set("verb", "first".into());
             }
-            ("sum" | "avg" | "min" | "max", 1) => self.set("verb", node(vec![link.name.into(), text(0)?])),
+            ("sum" | "avg" | "min" | "max" | "count", 1) => {
+                self.set("verb", node(vec![link.name.into(), text(0)?]))
+            }
             ("insert" | "update", 1) => {
                 let is_list = matches!(
                     link.args[0].as_expression().map(strip),
@@ -265,7 +280,7 @@ impl Build<'_> {
                 };
                 self.set("conflict", node(vec![Value::List(columns), action]));
             }
-            ("toSQL" | "explain", 0) => {}
+            ("toSQL" | "explain" | "clone", 0) => {}
             _ => return None,
         }
         Some(())

@@ -381,6 +381,15 @@ fn push(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     Ok(Value::from_u32(ctx.array_len(r)))
 }
 
+/// `list.push(v)` where there is room (quick.rs).
+pub(super) fn quick_push(ctx: &mut Ctx<'_>, list: Value, v: Value) -> Value {
+    let Some((r, len)) = ctx.loose_array(list) else { return Value::EMPTY };
+    if v.is_empty() || len == u32::MAX || !ctx.mem.push_in_place(r, len, v) {
+        return Value::EMPTY;
+    }
+    Value::from_u32(len + 1)
+}
+
 fn reverse(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     match ctx.loose_array(ctx.this(a)) {
         Some((r, len)) if ctx.places(r, len).len() == len as usize => {

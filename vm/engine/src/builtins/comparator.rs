@@ -20,6 +20,7 @@ use crate::throw::Throw;
 use crate::value::Value;
 use forebay_bytecode::{Const, Function, Instr, Op};
 use std::cmp::Ordering;
+use std::rc::Rc;
 
 /// Most nodes of a tree, and most registers of its function.
 const NODES_MAX: usize = 32;
@@ -66,7 +67,7 @@ enum Held {
 }
 
 /// A comparator's tree.
-pub(super) struct Comparator {
+pub(crate) struct Comparator {
     nodes: Vec<Node>,
     root: usize,
     /// The properties that are compared; none: the elements themselves.
@@ -80,13 +81,75 @@ pub(super) struct Comparator {
 /// One property of all elements.
 pub(super) enum Column {
     Numbers(Vec<f64>),
-    /// Flat.
-    Texts(Vec<Value>),
+    Texts(Texts),
+}
+
+/// Flat strings, and the first eight bytes of each as a number.
+pub(super) struct Texts {
+    list: Vec<(u64, Value)>,
+    /// Where these numbers differ their order is that of the texts: no bytes are among them that aren't in the order of
+    /// UTF-16 units (text::compare).
+    ordered: bool,
+}
+
+impl Texts {
+    #[inline(always)]
+    pub(super) fn order(&self, ctx: &Ctx<'_>, a: usize, b: usize) -> Ordering {
+        let (a, b) = (self.list[a], self.list[b]);
+        if self.ordered && a.0 != b.0 {
+            return a.0.cmp(&b.0);
+        }
+        super::text::compare(ctx.heap.str_bytes(a.1), ctx.heap.str_bytes(b.1))
+    }
+}
+
+/// A tree that is one test: the column that it looks at, and whether `a` goes before `b` where `a`'s value there is less than,
+/// equal to, or greater than `b`'s.
+#[derive(Clone, Copy)]
+pub(super) struct Single {
+    pub(super) column: usize,
+    answers: [bool; 3],
+}
+
+impl Single {
+    #[inline(always)]
+    pub(super) fn is_less(&self, order: Ordering) -> bool {
+        self.answers[usize::from(order.is_ge()) + usize::from(order.is_gt())]
+    }
+}
+
+/// Functions of which a core keeps whether they have a tree.
+const KEPT_MAX: usize = 16;
+
+/// The trees of a blueprint's comparators, by unit and function.
+#[derive(Default)]
+pub(crate) struct Comparators {
+    kept: Vec<(usize, u32, Option<Rc<Comparator>>)>,
+}
+
+impl Comparators {
+    /// Forgets all: the code is another.
+    pub(crate) fn clear(&mut self) {
+        self.kept.clear();
+    }
 }
 
 /// The tree of a closure, if its code is one.
-pub(super) fn read(ctx: &Ctx<'_>, closure: Value) -> Option<Comparator> {
+pub(super) fn read(ctx: &mut Ctx<'_>, closure: Value) -> Option<Rc<Comparator>> {
     let (unit, index) = ctx.mem.function_of(closure.as_ref());
+    let kept = &ctx.mem.local.comparators.kept;
+    if let Some(known) = kept.iter().find(|known| (known.0, known.1) == (unit, index)) {
+        return known.2.clone();
+    }
+    let tree = read_code(ctx, unit, index).map(Rc::new);
+    let kept = &mut ctx.mem.local.comparators.kept;
+    if kept.len() < KEPT_MAX {
+        kept.push((unit, index, tree.clone()));
+    }
+    tree
+}
+
+fn read_code(ctx: &Ctx<'_>, unit: usize, index: u32) -> Option<Comparator> {
     let function = ctx.local.units[unit].functions().get(index as usize)?;
     let plain = ctx.local.hot[unit].get(index as usize)?.simple;
     if !plain || function.parameters != 2 || usize::from(function.registers) > REGISTERS_MAX {
@@ -256,6 +319,29 @@ impl Comparator {
         Ok(Some(columns))
     }
 
+    /// The tree, if it is one test.
+    pub(super) fn single(&self) -> Option<Single> {
+        let sign = |at: usize| match self.nodes.get(at) {
+            Some(Node::Sign(sign)) => Some(sign.is_lt()),
+            _ => None,
+        };
+        let (column, swapped, answers) = match *self.nodes.get(self.root)? {
+            Node::Difference { column, swapped } => (column, swapped, [true, false, false]),
+            Node::Test { relation, column, swapped, yes, no } => {
+                let (yes, no) = (sign(yes)?, sign(no)?);
+                let answers = match relation {
+                    Relation::Less => [yes, no, no],
+                    Relation::LessOrEqual => [yes, yes, no],
+                    Relation::Equal => [no, yes, no],
+                };
+                (column, swapped, answers)
+            }
+            Node::Sign(_) => return None,
+        };
+        let [less, equal, greater] = answers;
+        Some(Single { column, answers: if swapped { [greater, equal, less] } else { answers } })
+    }
+
     /// Whether the comparator answers less than 0 for elements `a` and `b`.
     #[inline]
     pub(super) fn is_less(&self, ctx: &Ctx<'_>, columns: &[Column], a: u32, b: u32) -> bool {
@@ -265,9 +351,7 @@ impl Comparator {
                 let (a, b) = if swapped { (b as usize, a as usize) } else { (a as usize, b as usize) };
                 match &columns[column] {
                     Column::Numbers(list) => list[a].partial_cmp(&list[b]).unwrap_or(Ordering::Equal),
-                    Column::Texts(list) => {
-                        super::text::compare(ctx.heap.str_bytes(list[a]), ctx.heap.str_bytes(list[b]))
-                    }
+                    Column::Texts(texts) => texts.order(ctx, a, b),
                 }
             };
             match self.nodes[at] {
@@ -310,10 +394,13 @@ fn column(ctx: &mut Ctx<'_>, key: Option<Key>, items: &[Value]) -> Result<Option
     Ok(Some(values))
 }
 
-fn typed(ctx: &mut Ctx<'_>, mut values: Vec<Value>, number: bool) -> Result<Option<Column>, Throw> {
-    let numbers: Option<Vec<f64>> = values.iter().map(|v| v.as_number().filter(|n| !n.is_nan())).collect();
-    if let Some(numbers) = numbers {
-        return Ok(Some(Column::Numbers(numbers)));
+fn typed(ctx: &mut Ctx<'_>, values: Vec<Value>, number: bool) -> Result<Option<Column>, Throw> {
+    if values.iter().all(|v| v.is_number()) {
+        let numbers: Option<Vec<f64>> =
+            values.iter().map(|v| v.as_number().filter(|n| !n.is_nan())).collect();
+        if let Some(numbers) = numbers {
+            return Ok(Some(Column::Numbers(numbers)));
+        }
     }
     if number || !values.iter().all(|v| v.is_string()) {
         return Ok(None);
@@ -321,8 +408,21 @@ fn typed(ctx: &mut Ctx<'_>, mut values: Vec<Value>, number: bool) -> Result<Opti
     if values.iter().map(|v| ctx.heap.string_bytes_len(*v)).sum::<usize>() > super::sort::AT_ONCE_BYTES_MAX {
         return Ok(None);
     }
-    for v in &mut values {
-        *v = ctx.heap.flat(*v)?;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let mut list = Vec::with_capacity(values.len());
+    let mut ordered = true;
+    for v in values {
+        let flat = ctx.heap.flat(v)?;
+        let bytes = ctx.heap.str_bytes(flat);
+        let mut first = [0; 8];
+        match bytes.first_chunk::<8>() {
+            Some(chunk) => first = *chunk,
+            None => first[..bytes.len()].copy_from_slice(bytes),
+        }
+        let head = u64::from_be_bytes(first);
+        // From 0xed on bytes and units may be in another order.
+        ordered &= head & HIGH == 0 || first.iter().all(|byte| *byte < 0xed);
+        list.push((head, flat));
     }
-    Ok(Some(Column::Texts(values)))
+    Ok(Some(Column::Texts(Texts { list, ordered })))
 }

@@ -35,6 +35,7 @@ pub(crate) mod locale;
 pub(crate) mod num;
 pub(crate) mod numbers;
 pub(crate) mod objects;
+pub(crate) mod quick;
 pub(crate) mod regexp;
 pub(crate) mod sort;
 pub(crate) mod strings;

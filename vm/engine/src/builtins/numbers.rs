@@ -479,6 +479,25 @@ fn unary(ctx: &mut Ctx<'_>, a: Args, f: impl Fn(f64) -> f64) -> Result<Value, Th
     Ok(Value::number(f(ctx.num_arg(a, 0)?)))
 }
 
+/// The same of a Number, else EMPTY (quick.rs).
+#[inline(always)]
+pub(super) fn quick_unary(v: Value, f: impl Fn(f64) -> f64) -> Value {
+    v.as_number().map_or(Value::EMPTY, |n| Value::number(f(n)))
+}
+
+/// `Math.floor` of a Number, else EMPTY.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "tested before")]
+pub(super) fn quick_floor(v: Value) -> Value {
+    if v.is_int() {
+        return v;
+    }
+    if v.is_double() && (1.0..2_147_483_648.0).contains(&v.as_double()) {
+        return Value::int(v.as_double() as i32);
+    }
+    quick_unary(v, f64::floor)
+}
+
 /// Towards plus infinity on ties; -0 stays, and so do small negatives.
 fn round(n: f64) -> f64 {
     let floor = n.floor();
@@ -569,6 +588,10 @@ fn hypot(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 
 /// `SplitMix64` over a seed from the host.
 fn random(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
+    Ok(next_random(ctx))
+}
+
+pub(super) fn next_random(ctx: &mut Ctx<'_>) -> Value {
     if ctx.task.random == 0 {
         let mut seed = [0; 8];
         ctx.host.random(&mut seed);
@@ -579,5 +602,5 @@ fn random(ctx: &mut Ctx<'_>, _: Args) -> Result<Value, Throw> {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^= z >> 31;
-    Ok(Value::double((z >> 11) as f64 * (1.0 / (1u64 << 53) as f64)))
+    Value::double((z >> 11) as f64 * (1.0 / (1u64 << 53) as f64))
 }

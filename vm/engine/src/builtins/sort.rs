@@ -12,6 +12,7 @@
 //! whatever the comparator says.
 
 use super::array::{filled, general};
+use super::comparator::Column;
 use super::{Kind, Native, comparator};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
@@ -19,6 +20,7 @@ use crate::object::flag;
 use crate::steps::{Step, Steps, WINDOW_MAX};
 use crate::throw::Throw;
 use crate::value::{Ref, Value};
+use std::cmp::Ordering;
 
 const fn method(name: &'static str, call: super::NativeFn) -> Native {
     Native { on: "Array.prototype", name, length: 1, call, kind: Kind::Method }
@@ -205,7 +207,17 @@ fn by_tree(ctx: &mut Ctx<'_>, compare: Value, items: &[Value]) -> Result<Option<
     let Some(columns) = tree.columns(ctx, items)? else { return Ok(None) };
     charge(ctx, items.len(), tree.fuel / 4 + 2);
     let mut order: Vec<u32> = (0u32..).take(items.len()).collect();
-    merge_sort(&mut order, |a, b| tree.is_less(ctx, &columns, a, b));
+    let single = tree.single();
+    match single.and_then(|single| Some((single, columns.get(single.column)?))) {
+        Some((single, Column::Numbers(list))) => merge_sort(&mut order, |a, b| {
+            let (a, b) = (list[a as usize], list[b as usize]);
+            single.is_less(a.partial_cmp(&b).unwrap_or(Ordering::Equal))
+        }),
+        Some((single, Column::Texts(texts))) => {
+            merge_sort(&mut order, |a, b| single.is_less(texts.order(ctx, a as usize, b as usize)));
+        }
+        None => merge_sort(&mut order, |a, b| tree.is_less(ctx, &columns, a, b)),
+    }
     Ok(Some(order.iter().map(|i| items[*i as usize]).collect()))
 }
 

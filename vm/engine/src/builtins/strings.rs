@@ -8,7 +8,7 @@ use super::{Kind, Native, text};
 use crate::ctx::{Args, Ctx};
 use crate::heap::kind;
 use crate::object::{Get, Key};
-use crate::string::STRING_BYTES_MAX;
+use crate::string::{ASCII, STRING_BYTES_MAX, copy_short};
 use crate::throw::{Hint, Throw};
 use crate::value::Value;
 use std::cmp::Ordering;
@@ -255,19 +255,78 @@ fn position(found: Option<usize>) -> Value {
 fn includes(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
     let (s, needle) = (ctx.this(a), ctx.arg(a, 0));
     if a.count == 1 && s.is_string() && needle.is_string() {
-        let heap = &mut ctx.mem.heap;
-        let (s, needle) = (heap.flat(s)?, heap.flat(needle)?);
-        let (hay, bytes) = (heap.str_bytes(s), heap.str_bytes(needle));
-        // Where no half of a surrogate pair is looked for, bytes found are units found.
-        if heap.is_ascii(needle) || heap.is_ascii(s) {
-            let found = text::find_bytes(hay, bytes).is_some();
-            heap.work += heap.string_bytes_len(s) as u64 / 32;
-            return Ok(Value::bool(found));
+        let (s, needle) = (ctx.heap.flat(s)?, ctx.heap.flat(needle)?);
+        let found = quick_includes(ctx, s, needle);
+        if !found.is_empty() {
+            return Ok(found);
         }
     }
     let (s, needle) = haystack(ctx, a)?;
     let from = clamp(ctx.int_arg(a, 1)?, ctx.heap.string_len(s));
     Ok(Value::bool(find(ctx, s, needle, from).is_some()))
+}
+
+/// `s.includes(needle)` of flat strings (quick.rs).
+pub(super) fn quick_includes(ctx: &mut Ctx<'_>, s: Value, needle: Value) -> Value {
+    if !s.is_string() || !needle.is_string() {
+        return Value::EMPTY;
+    }
+    let heap = &mut *ctx.mem.heap;
+    let (Some((header, hay)), Some((sought, bytes))) = (heap.flat_now(s), heap.flat_now(needle)) else {
+        return Value::EMPTY;
+    };
+    // Where no half of a surrogate pair is looked for, bytes found are units found.
+    if (header | sought) & ASCII == 0 {
+        return Value::EMPTY;
+    }
+    let found = match bytes {
+        [byte] => text::has_byte(hay, *byte),
+        _ => text::find_bytes(hay, bytes).is_some(),
+    };
+    let work = hay.len() as u64 / 32;
+    heap.work += work;
+    Value::bool(found)
+}
+
+/// `s.indexOf(needle)` of flat strings, the first in ASCII.
+pub(super) fn quick_index_of(ctx: &mut Ctx<'_>, s: Value, needle: Value) -> Value {
+    if !s.is_string() || !needle.is_string() {
+        return Value::EMPTY;
+    }
+    let heap = &mut *ctx.mem.heap;
+    let (Some((header, hay)), Some((_, bytes))) = (heap.flat_now(s), heap.flat_now(needle)) else {
+        return Value::EMPTY;
+    };
+    if header & ASCII == 0 {
+        return Value::EMPTY;
+    }
+    let found = text::find_bytes(hay, bytes);
+    let work = hay.len() as u64 / 32;
+    heap.work += work;
+    position(found)
+}
+
+/// `s.startsWith(needle)` of flat strings, the first in ASCII.
+pub(super) fn quick_starts_with(ctx: &mut Ctx<'_>, s: Value, needle: Value) -> Value {
+    if !s.is_string() || !needle.is_string() {
+        return Value::EMPTY;
+    }
+    match (ctx.mem.heap.flat_now(s), ctx.mem.heap.flat_now(needle)) {
+        (Some((header, all)), Some((_, head))) if header & ASCII != 0 => Value::bool(all.starts_with(head)),
+        _ => Value::EMPTY,
+    }
+}
+
+/// `s.charCodeAt(index)` inside a flat ASCII string.
+pub(super) fn quick_char_code(ctx: &mut Ctx<'_>, s: Value, index: Value) -> Value {
+    if !s.is_string() || !index.is_int() {
+        return Value::EMPTY;
+    }
+    let at = usize::try_from(index.as_int()).unwrap_or(usize::MAX);
+    match ctx.mem.heap.flat_now(s) {
+        Some((header, bytes)) if header & ASCII != 0 && at < bytes.len() => Value::int(bytes[at].into()),
+        _ => Value::EMPTY,
+    }
 }
 
 fn index_of(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
@@ -468,6 +527,8 @@ fn repeat(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 /// Longest text that `replaceAll` goes through in one step, and the longest replacement there.
 const REPLACE_BYTES_MAX: usize = 64 * 1024;
 const REPLACEMENT_BYTES_MAX: usize = 64;
+/// Fewer places than these are replaced without a buffer in between.
+const REPLACED_FEW: usize = 16;
 
 /// This, what is searched for and what takes its place, where all are flat ASCII strings and the last means itself.
 fn plain_replace(ctx: &mut Ctx<'_>, a: Args) -> Result<Option<(Value, Value, Value)>, Throw> {
@@ -477,7 +538,7 @@ fn plain_replace(ctx: &mut Ctx<'_>, a: Args) -> Result<Option<(Value, Value, Val
     }
     let (s, search, with) = (ctx.heap.flat(s)?, ctx.heap.flat(search)?, ctx.heap.flat(with)?);
     let heap = &ctx.mem.heap;
-    let plain = heap.is_ascii(s) && heap.is_ascii(with) && !heap.str_bytes(with).contains(&b'$');
+    let plain = heap.is_ascii(s) && heap.is_ascii(with) && !text::has_byte(heap.str_bytes(with), b'$');
     Ok(plain.then_some((s, search, with)))
 }
 
@@ -499,17 +560,46 @@ fn replace(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
 }
 
 fn replace_all(ctx: &mut Ctx<'_>, a: Args) -> Result<Value, Throw> {
-    let Some((s, search, with)) = plain_replace(ctx, a)? else { return general(ctx, a) };
-    let (all, needle, with) = (ctx.heap.str_bytes(s), ctx.heap.str_bytes(search), ctx.heap.str_bytes(with));
+    let Some((s, search, with_text)) = plain_replace(ctx, a)? else { return general(ctx, a) };
+    let (all, needle) = (ctx.heap.str_bytes(s), ctx.heap.str_bytes(search));
+    let with = ctx.heap.str_bytes(with_text);
     if needle.is_empty() || all.len() > REPLACE_BYTES_MAX || with.len() > REPLACEMENT_BYTES_MAX {
         return general(ctx, a);
     }
-    let Some(mut at) = text::find_bytes(all, needle) else {
+    // Where they stand: most texts have few.
+    let (mut few, mut count, mut from) = ([0; REPLACED_FEW], 0, 0);
+    while let Some(place) = few.get_mut(count)
+        && let Some(next) = text::find_bytes(&all[from..], needle)
+    {
+        *place = from + next;
+        from = *place + needle.len();
+        count += 1;
+    }
+    if count == 0 {
         ctx.heap.work += ctx.heap.string_bytes_len(s) as u64 / 32;
         return Ok(s);
-    };
+    }
+    if count < REPLACED_FEW {
+        let (len, needle, with_len) = (all.len(), needle.len(), with.len());
+        let total = len - count * needle + count * with_len;
+        ctx.heap.work += (len + total) as u64 / 16;
+        let places = &few[..count];
+        return ctx.mem.heap.new_ascii_of(total, |heap, out| {
+            let (all, with) = (heap.str_bytes(s), heap.str_bytes(with_text));
+            let (mut from, mut end) = (0, 0);
+            for at in places {
+                let start = end + (at - from);
+                copy_short(&mut out[end..start], &all[from..*at]);
+                end = start + with.len();
+                copy_short(&mut out[start..end], with);
+                from = at + needle;
+            }
+            copy_short(&mut out[end..], &all[from..]);
+        });
+    }
     let mut out = Vec::with_capacity(all.len() + with.len());
-    let mut from = 0;
+    let mut at = few[0];
+    from = 0;
     loop {
         out.extend_from_slice(&all[from..at]);
         out.extend_from_slice(with);

@@ -61,8 +61,52 @@ fn split(point: u32) -> (u16, Option<u16>) {
 /// The `length` of the string: its UTF-16 code units.
 #[must_use]
 pub fn utf16_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
+    /// Words whose counts, at most two a byte, fit into a byte each.
+    const WORDS: usize = 127;
     // Every character but its continuation bytes counts; a four-byte one is a pair.
-    bytes.iter().map(|b| usize::from(b & 0xc0 != 0x80) + usize::from(*b >= 0xf0)).sum()
+    let count = |b: &u8| usize::from(b & 0xc0 != 0x80) + usize::from(*b >= 0xf0);
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut units: usize = tail.iter().map(count).sum();
+    for words in words.chunks(WORDS) {
+        let mut counts = 0;
+        for word in words {
+            let w = u64::from_le_bytes(*word);
+            let continues = w >> 7 & !(w >> 6);
+            let four = w >> 7 & w >> 6 & w >> 5 & w >> 4;
+            counts += (!continues & ONES) + (four & ONES);
+        }
+        let pairs = (counts & PAIRS) + (counts >> 8 & PAIRS);
+        units += (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize;
+    }
+    units
+}
+
+/// Whether a byte is among these.
+#[must_use]
+#[inline]
+pub fn has_byte(bytes: &[u8], byte: u8) -> bool {
+    // Sixteen at once; without a way out inside, so that they are compared in one register.
+    let among = |chunk: &[u8; 16]| chunk.iter().fold(false, |found, b| found | (*b == byte));
+    if bytes.len() > 256 {
+        return memchr::memchr(byte, bytes).is_some();
+    }
+    let Some(last) = bytes.last_chunk::<16>() else { return has_byte_short(bytes, byte) };
+    let (chunks, _) = bytes.as_chunks::<16>();
+    chunks.iter().any(among) || among(last)
+}
+
+/// The same of fewer than 16: as words, in which a difference to `byte` is a byte of 0.
+#[inline(always)]
+fn has_byte_short(bytes: &[u8], byte: u8) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let differs = |word: u64| word ^ (ONES * u64::from(byte));
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => [first, last].iter().any(|w| has_zero(differs(u64::from_le_bytes(**w)))),
+        _ => bytes.contains(&byte),
+    }
 }
 
 /// Where code unit `index` starts: the byte offset of its character, and whether it is
@@ -398,7 +442,17 @@ fn map_text(bytes: &[u8], map: impl Fn(&str) -> String) -> Vec<u8> {
 /// Whether there is no surrogate without a partner.
 #[must_use]
 pub fn is_well_formed(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok()
+    // Only what stands between the first and the last byte beyond ASCII needs a look.
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let is_high = |word: &&[u8; 8]| u64::from_le_bytes(**word) & HIGH != 0;
+    let (words, tail) = bytes.as_chunks::<8>();
+    let Some(first) = words.iter().position(|word| is_high(&word)) else {
+        return std::str::from_utf8(tail).is_ok();
+    };
+    // From the end, where the words have other places.
+    let (_, words) = bytes[first * 8..].as_rchunks::<8>();
+    let behind = words.iter().rev().take_while(|word| !is_high(word)).count();
+    std::str::from_utf8(&bytes[first * 8..bytes.len() - behind * 8]).is_ok()
 }
 
 /// As UTF-8: each surrogate without a partner becomes U+FFFD.
@@ -415,6 +469,23 @@ pub fn well_formed(bytes: &[u8]) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use forebay_base::rng::Rng;
+
+    #[test]
+    fn a_byte_is_found_wherever_it_is() {
+        for len in 0..300usize {
+            let mut text: Vec<u8> = (0..len).map(|i| b'a' + (i % 20) as u8).collect();
+            for byte in [0, b'z', 0x80, 0xff] {
+                assert!(!has_byte(&text, byte), "{len}");
+            }
+            for at in 0..len {
+                let before = std::mem::replace(&mut text[at], [0, b'z', 0x80, 0xff][at % 4]);
+                let byte = text[at];
+                assert!(has_byte(&text, byte), "{at} of {len}");
+                assert!(!has_byte(&text, b'y') || text.contains(&b'y'));
+                text[at] = before;
+            }
+        }
+    }
 
     fn from_units(units: &[u16]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -438,12 +509,16 @@ mod tests {
             let (x, y) = (from_units(&a), from_units(&b));
             assert_eq!(units(&x).collect::<Vec<_>>(), a, "seed {seed}");
             assert_eq!(utf16_len(&x), a.len());
+            let long: Vec<u16> = a.iter().copied().cycle().take(a.len() * 97).collect();
+            assert_eq!(utf16_len(&from_units(&long)), units(&from_units(&long)).count(), "seed {seed}");
             assert_eq!(compare(&x, &y), a.cmp(&b), "seed {seed}");
             let mut both = x.clone();
             push_text(&mut both, &y);
             assert_eq!(both, from_units(&[&a[..], &b].concat()), "seed {seed}");
             for i in 0..=a.len() {
                 assert_eq!(unit_at(&x, i), a.get(i).copied());
+                let padded = [&b"plain text"[..i % 11], &x, &b"and some more"[..(i * 5) % 14]].concat();
+                assert_eq!(is_well_formed(&padded), std::str::from_utf8(&padded).is_ok(), "seed {seed}");
                 for j in i..=a.len() {
                     assert_eq!(slice(&x, i, j), from_units(&a[i..j]), "seed {seed} {i}..{j}");
                 }

@@ -617,7 +617,7 @@ impl Loader<'_, '_> {
             kind::ERROR => word == 0 || self.is_position(word),
             // Above: the number of a transaction.
             kind::PROMISE => word & 0xffff_feff <= 2,
-            kind::QUERY => word <= 1,
+            kind::QUERY => word <= crate::query::progress::CONDITIONED,
             kind::RESPONSE => (200..600).contains(&word),
             // 3 is that of matchAll, whose state is an object.
             kind::ITERATOR => {
