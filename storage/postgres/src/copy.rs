@@ -19,7 +19,7 @@ use crate::types::{self, Scalar, Type, encode};
 /// Bytes of CopyData that are made at once: the next ones when these are with the kernel.
 pub const CHUNK_BYTES: usize = 32 * 1024;
 /// Capacity of the buffer that they are made in: with room for the row that fills it, and no more than what a transport keeps
-/// for reuse. One that has more is given back with every chunk, and its pages are faulted in again.
+/// for reuse: one that has more is given back to the allocator with every chunk.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
 
 /// What begins a COPY in binary: signature, flags, length of the extension.
