@@ -339,8 +339,7 @@ fn every_part_of_the_builder() {
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), server.log());
     // What the operator reads has what the server said beside its message.
     client.post("/fails", "{}").problem(500, "script_error");
-    let log = server.log();
-    assert!(log.contains("SQLSTATE 42703; hint: Perhaps you meant to reference the column"), "{log}");
+    server.wait_log("SQLSTATE 42703; hint: Perhaps you meant to reference the column");
     for seed in 1..4 {
         let answer = client.post("/same", &json!({ "seed": seed }).to_string());
         assert_eq!(answer.line(), "200 []", "seed {seed}");
