@@ -380,8 +380,8 @@ impl Back {
     }
 
     /// How a turn without work sleeps.
-    pub(crate) fn wait(&self) -> Wait {
-        self.effects.gathering.distance().map_or(Wait::Forever, Wait::Gather)
+    pub(crate) fn wait(&self, now: Monotonic) -> Wait {
+        self.effects.gathering.distance(now).map_or(Wait::Forever, Wait::Gather)
     }
 
     /// Another task may start.

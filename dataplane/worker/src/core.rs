@@ -132,7 +132,7 @@ pub(crate) fn run_inline<R: Reactor>(
     let mut front = front.build(&reactor);
     let mut back = Back::new(back, &mut reactor);
     loop {
-        let wait = if front.has_work() || back.has_work() { Wait::Poll } else { back.wait() };
+        let wait = if front.has_work() || back.has_work() { Wait::Poll } else { back.wait(reactor.now()) };
         if let Err(error) = reactor.turn(wait) {
             back.fatal("the ring failed: this core ends", &error);
             return;
@@ -269,7 +269,7 @@ pub(crate) fn run_back<R: Reactor>(
     let mut back = Back::new(back, &mut reactor);
     let mut outbox = Outbox { answers, date: DateCache::new(reactor.timestamp()) };
     loop {
-        let wait = if back.has_work() { Wait::Poll } else { back.wait() };
+        let wait = if back.has_work() { Wait::Poll } else { back.wait(reactor.now()) };
         if let Err(error) = reactor.turn(wait) {
             back.fatal("the ring failed: this core's worker ends", &error);
             return;

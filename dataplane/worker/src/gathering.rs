@@ -6,8 +6,13 @@
 //! many statements leave in one send; a request waits longer by that eighth at most, and no longer if the database is
 //! what everybody waits for. What a turn has worked counts as distance: a busy core never waits
 //! (docs/decisions/0330-turns-gather-answers.md).
+//!
+//! Statements come and go in bursts: when all are answered and their requests not yet here, none is in flight, and each request
+//! would have a turn of its own. So it counts, too, how fast statements have been coming lately.
 
 use std::time::Duration;
+
+use forebay_base::Monotonic;
 
 use crate::effects::What;
 
@@ -17,8 +22,12 @@ const PART: u32 = 8;
 const ANSWERS_MIN: u128 = 2;
 /// The longest wait, since requests without statements wait along.
 const TIME_MAX: Duration = Duration::from_micros(500);
+/// A longer gap counts as this one.
+const GAP_MAX: Duration = Duration::from_millis(10);
 /// The average forgets as 15/16 to the number of statements.
 const MEMORY: u32 = 16;
+/// The gaps between statements are averaged over more of them: most are none, as a turn begins many.
+const GAP_MEMORY: u32 = 32;
 
 /// What is known of the statements of one core.
 #[derive(Debug, Default)]
@@ -26,11 +35,20 @@ pub(crate) struct Gathering {
     in_flight: usize,
     /// How long a statement takes, from the effect to its result, on average.
     average: Duration,
+    /// The time from one statement's beginning to the next one's, on average.
+    gap: Duration,
+    /// When the last one began.
+    last: Monotonic,
 }
 
 impl Gathering {
-    pub(crate) fn begun(&mut self, what: &What) {
-        self.in_flight += usize::from(is_statement(what));
+    pub(crate) fn begun(&mut self, what: &What, now: Monotonic) {
+        if is_statement(what) {
+            self.in_flight += 1;
+            let gap = now.since(self.last).min(GAP_MAX);
+            self.gap = self.gap - self.gap / GAP_MEMORY + gap / GAP_MEMORY;
+            self.last = now;
+        }
     }
 
     /// Answered, or of no interest any more.
@@ -45,10 +63,13 @@ impl Gathering {
     }
 
     /// The distance of the next turn from this one; None if it need not keep any.
-    pub(crate) fn distance(&self) -> Option<Duration> {
+    pub(crate) fn distance(&self, now: Monotonic) -> Option<Duration> {
         let time = (self.average / PART).min(TIME_MAX);
-        let worth = self.in_flight as u128 * time.as_nanos() >= ANSWERS_MIN * self.average.as_nanos();
-        (worth && !time.is_zero()).then_some(time)
+        let answers = self.in_flight as u128 * time.as_nanos() >= ANSWERS_MIN * self.average.as_nanos();
+        // If none has come for as long as one takes, the burst is over.
+        let lately = now.since(self.last) <= time * PART;
+        let statements = lately && time.as_nanos() >= ANSWERS_MIN * self.gap.as_nanos();
+        ((answers || statements) && !time.is_zero()).then_some(time)
     }
 }
 
@@ -61,10 +82,13 @@ fn is_statement(what: &What) -> bool {
 mod tests {
     use super::*;
 
+    const START: Monotonic = Monotonic(1_000_000_000);
+
     fn check(in_flight: usize, average_us: u64, expect_us: Option<u64>) {
-        let gathering = Gathering { in_flight, average: Duration::from_micros(average_us) };
+        let average = Duration::from_micros(average_us);
+        let gathering = Gathering { in_flight, average, gap: GAP_MAX, last: START };
         assert_eq!(
-            gathering.distance(),
+            gathering.distance(START),
             expect_us.map(Duration::from_micros),
             "{in_flight} of {average_us} us"
         );
@@ -89,22 +113,51 @@ mod tests {
     #[test]
     fn only_statements_count_and_the_average_follows() {
         let (statement, other) = (What::Sql(0, None), What::Http);
-        let mut gathering = Gathering::default();
+        let mut gathering = Gathering { last: START, gap: GAP_MAX, ..Gathering::default() };
         for _ in 0..32 {
-            gathering.begun(&statement);
-            gathering.begun(&other);
+            gathering.begun(&statement, START.after(GAP_MAX));
+            gathering.begun(&other, START.after(GAP_MAX));
         }
         for _ in 0..200 {
             gathering.answered(&statement, Duration::from_millis(1));
             gathering.answered(&other, Duration::from_secs(1));
         }
         assert_eq!(gathering.in_flight, 32);
-        let distance = gathering.distance().unwrap();
+        let distance = gathering.distance(START).unwrap();
         assert!((120..=125).contains(&distance.as_micros()), "{distance:?}");
         for _ in 0..17 {
             gathering.ended(&statement);
             gathering.ended(&other);
         }
-        assert_eq!(gathering.distance(), None);
+        assert_eq!(gathering.distance(START), None);
+    }
+
+    /// Bursts of `count` statements, `apart` from each other, all answered when the next one comes: the distance then, and later.
+    fn bursts(count: usize, apart_us: u64) -> (Option<Duration>, Option<Duration>) {
+        let statement = What::Sql(0, None);
+        let mut gathering = Gathering::default();
+        let mut now = START;
+        for _ in 0..100 {
+            for _ in 0..count {
+                gathering.begun(&statement, now);
+            }
+            now = now.after(Duration::from_micros(apart_us));
+            for _ in 0..count {
+                gathering.ended(&statement);
+                gathering.answered(&statement, Duration::from_micros(800));
+            }
+        }
+        (gathering.distance(now), gathering.distance(now.after(Duration::from_millis(1))))
+    }
+
+    #[test]
+    fn a_turn_waits_for_the_requests_of_a_burst_and_not_when_it_is_over() {
+        // 64 every 800 us: eight in an eighth of that. None is in flight.
+        let (then, later) = bursts(64, 80);
+        assert!(then.is_some_and(|time| (90..=100).contains(&time.as_micros())), "{then:?}");
+        assert_eq!(later, None);
+        // One at a time, or few: who waits would wait for nobody.
+        assert_eq!(bursts(1, 800), (None, None));
+        assert_eq!(bursts(4, 800), (None, None));
     }
 }

@@ -389,7 +389,7 @@ impl Effects {
     /// Puts an effect into the table of those in flight.
     pub(crate) fn wait(&mut self, call: &Call<'_>, what: What) -> u64 {
         self.outstanding.add(call.run);
-        self.gathering.begun(&what);
+        self.gathering.begun(&what, call.now);
         self.waiting.insert(Waiting {
             run: call.run,
             task: call.task,
