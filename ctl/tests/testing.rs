@@ -280,7 +280,7 @@ test("a mock may fail", () => {
 test("requests go through the real routes and response rules", () => {
   expect(request("GET", "/nowhere").status).toBe(404);
   expect(request("DELETE", "/time").status).toBe(405);
-  expect(request("POST", "/rate", { body: "{" }).status).toBe(400);
+  expect(request("POST", "/rate", { body: "{", headers: { "content-type": "application/json" } }).status).toBe(400);
   const broken = request("GET", "/broken");
   expect(broken.status).toBe(500);
   expect(broken.json().detail).toContain("Error: inside");
