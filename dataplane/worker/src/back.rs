@@ -18,8 +18,8 @@
 //! that long slices delay what the sockets and the disk have to say by little.
 //!
 //! **Time.** A run has one timer, for its wall time. Most runs are over long before: it is set only
-//! when a run outlives its first slice and is no longer young, at once if its wall time is short. Latencies are counted at the end of the turn, with one look
-//! at the clock.
+//! when a run outlives its first slice and is no longer young, at once if its wall time is short.
+//! Latencies are counted at the end of the turn, with one look at the clock.
 //!
 //! **Generations.** Jobs and runs name theirs. One that isn't current any more is let go
 //! when the front half has moved on (`served`), every job that was in the ring by then has been
